@@ -1,0 +1,223 @@
+/**
+ * Small combinators for control payloads: one definition gives the encoder, the decoder and its bounds. Little-endian.
+ * Decoders throw `PROTOCOL` and allocate nothing that a bound or the bytes at hand do not cover.
+ */
+import { UnderstudyError } from '../errors.js'
+import { asBuffer } from './block.js'
+
+export class FieldWriter {
+  private bytes = Buffer.allocUnsafe(256)
+  private at = 0
+
+  private room(count: number): number {
+    const end = this.at + count
+    if (end > this.bytes.length) {
+      const larger = Buffer.allocUnsafe(Math.max(end, this.bytes.length * 2))
+      this.bytes.copy(larger, 0, 0, this.at)
+      this.bytes = larger
+    }
+    const at = this.at
+    this.at = end
+    return at
+  }
+
+  u8(value: number): void {
+    const at = this.room(1)
+    this.bytes.writeUInt8(value, at)
+  }
+
+  u32(value: number): void {
+    const at = this.room(4)
+    this.bytes.writeUInt32LE(value, at)
+  }
+
+  raw(value: Uint8Array): void {
+    const at = this.room(value.length)
+    this.bytes.set(value, at)
+  }
+
+  finish(): Uint8Array {
+    return Buffer.from(this.bytes.subarray(0, this.at))
+  }
+}
+
+export class FieldReader {
+  private readonly bytes: Buffer
+  private readonly what: string
+  private at = 0
+
+  constructor(bytes: Uint8Array, what: string) {
+    this.bytes = asBuffer(bytes)
+    this.what = what
+  }
+
+  fail(expected: string): never {
+    throw new UnderstudyError(
+      'PROTOCOL',
+      `${this.what}: expected ${expected} at byte ${this.at} of ${this.bytes.length}`,
+    )
+  }
+
+  raw(count: number): Buffer {
+    if (this.at + count > this.bytes.length) this.fail(`${count} more bytes`)
+    const part = this.bytes.subarray(this.at, this.at + count)
+    this.at += count
+    return part
+  }
+
+  u8(): number {
+    return this.raw(1).readUInt8(0)
+  }
+
+  u32(): number {
+    return this.raw(4).readUInt32LE(0)
+  }
+
+  rest(): Buffer {
+    return this.raw(this.bytes.length - this.at)
+  }
+
+  get remaining(): number {
+    return this.bytes.length - this.at
+  }
+}
+
+/** A value on the wire. */
+export interface Field<T> {
+  write(writer: FieldWriter, value: T): void
+  read(reader: FieldReader): T
+}
+
+export type FieldValue<F> = F extends Field<infer T> ? T : never
+
+export const u32: Field<number> = {
+  write: (writer, value) => writer.u32(value),
+  read: (reader) => reader.u32(),
+}
+
+/** u64 that must be a safe integer. */
+export const u64: Field<number> = {
+  write(writer, value) {
+    writer.u32(value % 0x1_0000_0000)
+    writer.u32(Math.floor(value / 0x1_0000_0000))
+  },
+  read(reader) {
+    const low = reader.u32()
+    const value = low + reader.u32() * 0x1_0000_0000
+    if (!Number.isSafeInteger(value)) reader.fail('a safe integer')
+    return value
+  },
+}
+
+export const flag: Field<boolean> = {
+  write: (writer, value) => writer.u8(value ? 1 : 0),
+  read(reader) {
+    const value = reader.u8()
+    if (value > 1) reader.fail('0 or 1')
+    return value === 1
+  },
+}
+
+/** UTF-8, at most `bytesMax` bytes. */
+export function text(bytesMax: number): Field<string> {
+  return {
+    write(writer, value) {
+      const bytes = Buffer.from(value)
+      if (bytes.length > bytesMax)
+        throw new UnderstudyError('LIMIT_EXCEEDED', `text of ${bytes.length} bytes; at most ${bytesMax}`)
+      writer.u32(bytes.length)
+      writer.raw(bytes)
+    },
+    read(reader) {
+      const length = reader.u32()
+      if (length > bytesMax) reader.fail(`text of at most ${bytesMax} bytes`)
+      return reader.raw(length).toString()
+    },
+  }
+}
+
+/** At most `bytesMax` bytes; decoded as a view. */
+export function bytes(bytesMax: number): Field<Uint8Array> {
+  return {
+    write(writer, value) {
+      if (value.length > bytesMax)
+        throw new UnderstudyError('LIMIT_EXCEEDED', `${value.length} bytes; at most ${bytesMax}`)
+      writer.u32(value.length)
+      writer.raw(value)
+    },
+    read(reader) {
+      const length = reader.u32()
+      if (length > bytesMax) reader.fail(`at most ${bytesMax} bytes`)
+      return reader.raw(length)
+    },
+  }
+}
+
+/** Exactly `count` bytes, in memory as hexadecimal digits. */
+export function hex(count: number): Field<string> {
+  return {
+    write(writer, value) {
+      const raw = Buffer.from(value, 'hex')
+      if (raw.length !== count)
+        throw new UnderstudyError('PROTOCOL', `${value}: expected ${count} bytes as hexadecimal digits`)
+      writer.raw(raw)
+    },
+    read: (reader) => reader.raw(count).toString('hex'),
+  }
+}
+
+export function list<T>(item: Field<T>, countMax: number): Field<readonly T[]> {
+  return {
+    write(writer, value) {
+      if (value.length > countMax)
+        throw new UnderstudyError('LIMIT_EXCEEDED', `list of ${value.length}; at most ${countMax}`)
+      writer.u32(value.length)
+      for (const one of value) item.write(writer, one)
+    },
+    read(reader) {
+      const count = reader.u32()
+      if (count > countMax || count > reader.remaining) reader.fail(`a list of at most ${countMax}`)
+      const items: T[] = []
+      for (let index = 0; index < count; index++) items.push(item.read(reader))
+      return items
+    },
+  }
+}
+
+export function optional<T>(item: Field<T>): Field<T | undefined> {
+  return {
+    write(writer, value) {
+      writer.u8(value === undefined ? 0 : 1)
+      if (value !== undefined) item.write(writer, value)
+    },
+    read: (reader) => (flag.read(reader) ? item.read(reader) : undefined),
+  }
+}
+
+export function oneOf<const T extends string>(...values: readonly T[]): Field<T> {
+  return {
+    write: (writer, value) => writer.u8(values.indexOf(value)),
+    read: (reader) => values[reader.u8()] ?? reader.fail(`one of ${values.join(', ')}`),
+  }
+}
+
+type Shape = Record<string, Field<never>>
+type ShapeValue<S extends Record<string, unknown>> = { readonly [K in keyof S]: FieldValue<S[K]> }
+
+/** Fields in the order in which they are written here. */
+export function record<S extends { readonly [K in keyof S]: Field<never> | Field<unknown> | Shape[string] }>(
+  shape: S,
+): Field<ShapeValue<S & Record<string, unknown>>> {
+  const fields = Object.entries(shape) as Array<[string, Field<unknown>]>
+  return {
+    write(writer, value) {
+      const values = value as Record<string, unknown>
+      for (const [name, field] of fields) field.write(writer, values[name])
+    },
+    read(reader) {
+      const value: Record<string, unknown> = {}
+      for (const [name, field] of fields) value[name] = field.read(reader)
+      return value as ShapeValue<S & Record<string, unknown>>
+    },
+  }
+}

@@ -1,0 +1,243 @@
+/** Control payloads of protocol version 1. docs/PROTOCOL.md tells who sends what when. */
+
+import type { EpochStart, Family } from '../core/entry.js'
+import { failureCodes } from '../core/failure.js'
+import { lifecycleStates } from '../core/lifecycle.js'
+import { limits } from '../core/limits.js'
+import type { Epoch, Position } from '../core/position.js'
+import type { Member, ShardRecord, ShardSettings } from '../core/record.js'
+import { UnderstudyError } from '../errors.js'
+import {
+  bytes,
+  type Field,
+  FieldReader,
+  type FieldValue,
+  FieldWriter,
+  flag,
+  hex,
+  list,
+  oneOf,
+  optional,
+  record,
+  text,
+  u32,
+  u64,
+} from './fields.js'
+
+const nodeName = text(limits.nodeNameBytesMax)
+const epoch: Field<Epoch> = record({ number: u64, node: nodeName })
+const chain = hex(16)
+const position: Field<Position> = record({ epoch, sequence: u64, chain })
+const incarnation = hex(16)
+const boot = hex(8)
+const historyId = hex(16)
+const member: Field<Member> = record({ node: nodeName, incarnation })
+const epochStart: Field<EpochStart> = record({ epoch, firstSequence: u64 })
+const family: Field<Family> = record({ id: u32, name: text(limits.familyNameBytesMax) })
+const key = bytes(limits.keyBytesMax)
+const settings: Field<ShardSettings> = record({ durability: oneOf('local', 'standby'), inSyncMin: u32 })
+const address = text(limits.addressBytesMax)
+const failureText = text(4096)
+
+export const shardRecordField: Field<ShardRecord> = record({
+  historyId,
+  coordinatorId: hex(16),
+  epoch,
+  primary: member,
+  inSync: list(member, limits.membersMax),
+  version: u64,
+  settings,
+  floor: u64,
+  lossy: flag,
+})
+
+const definitions = {
+  hello: record({
+    protocolMin: u32,
+    protocolMax: u32,
+    cluster: text(limits.clusterNameBytesMax),
+    node: nodeName,
+    incarnation,
+    boot,
+    shard: text(limits.shardNameBytesMax),
+    /** `follow`: to stream from the primary. `source`: to fetch a snapshot and journal. `control`: questions. */
+    purpose: oneOf('follow', 'source', 'control'),
+    /** Absent while the directory is empty. */
+    historyId: optional(historyId),
+    coordinatorId: optional(hex(16)),
+    settings,
+    promised: epoch,
+    advertise: address,
+  }),
+  welcome: record({
+    protocol: u32,
+    node: nodeName,
+    incarnation,
+    boot,
+    state: oneOf(...lifecycleStates),
+    historyId: optional(historyId),
+    promised: epoch,
+    record: optional(shardRecordField),
+    durable: optional(position),
+    committed: u64,
+  }),
+  failure: record({
+    code: oneOf(...failureCodes),
+    message: failureText,
+    hint: optional(failureText),
+  }),
+  subscribe: record({
+    position,
+    epochs: list(epochStart, limits.epochHistoryMax),
+    creditBytes: u32,
+  }),
+  stream: record({
+    /** Position from which blocks follow: the one subscribed to. */
+    from: position,
+    epoch,
+    /** First sequence of the sender's epoch; 0 from a source that is not the primary. */
+    epochStart: u64,
+    committed: u64,
+  }),
+  tooOld: record({ base: position }),
+  diverged: record({ common: position }),
+  committed: record({ epoch, sequence: u64 }),
+  ack: record({ epoch, received: u64, durable: u64, applied: u64, recordVersion: u64 }),
+  credit: record({ bytes: u32 }),
+  heartbeat: record({ stamp: u64, echo: u64 }),
+  record: record({ record: shardRecordField }),
+  snapshotStart: record({
+    /** Destination of the snapshot, naming its slot. */
+    slot: text(80),
+    /** Where the first snapshot of this bootstrap was taken: the source must have it in its history (B1). */
+    first: optional(position),
+  }),
+  snapshot: record({
+    id: u32,
+    position,
+    families: list(family, limits.familiesMax),
+    sizeEstimateBytes: u64,
+    epochs: list(epochStart, limits.epochHistoryMax),
+    record: shardRecordField,
+  }),
+  chunkRequest: record({ snapshot: u32, family, start: key, bytesMax: u32 }),
+  /** Followed in the same frame by the packed entries. */
+  chunk: record({ snapshot: u32, family: u32, entryCount: u32, checksum: u32, nextKey: optional(key) }),
+  snapshotComplete: record({ snapshot: u32 }),
+  query: record({}),
+  fence: record({ epoch }),
+  state: record({
+    member,
+    state: oneOf(...lifecycleStates),
+    promised: epoch,
+    historyId: optional(historyId),
+    record: optional(shardRecordField),
+    durable: optional(position),
+    committed: u64,
+    applied: u64,
+    advertise: address,
+  }),
+  /** The journal from `sequence` on is wanted by `slot`; 0 releases it. */
+  pin: record({ slot: text(80), sequence: u64 }),
+  leave: record({}),
+  /** Followed in the same frame by the operations, encoded as in entries. */
+  forward: record({ epoch, boot, request: u64, waitApplied: flag, timeoutMs: u32 }),
+  /** A `clear` is resolved on the primary. */
+  forwardClear: record({
+    epoch,
+    boot,
+    request: u64,
+    timeoutMs: u32,
+    family: u32,
+    start: optional(key),
+    startOpen: flag,
+    end: optional(key),
+    endClosed: flag,
+    reverse: flag,
+    /** 0: no limit. */
+    limit: u64,
+  }),
+  forwarded: record({
+    request: u64,
+    position: optional(position),
+    failure: optional(
+      record({
+        code: oneOf(...failureCodes),
+        message: failureText,
+        hint: optional(failureText),
+        outcome: oneOf('none', 'unknown', 'done'),
+      }),
+    ),
+  }),
+}
+
+type Definitions = typeof definitions
+export type MessageName = keyof Definitions
+export type Message<N extends MessageName> = FieldValue<Definitions[N]>
+
+/** Frame types on the wire. `block` carries a block's bytes and nothing else. Numbers are never reused. */
+export const frameTypes = {
+  hello: 1,
+  welcome: 2,
+  failure: 3,
+  subscribe: 4,
+  stream: 5,
+  tooOld: 6,
+  diverged: 7,
+  block: 8,
+  committed: 9,
+  ack: 10,
+  credit: 11,
+  heartbeat: 12,
+  record: 13,
+  snapshotStart: 14,
+  snapshot: 15,
+  chunkRequest: 16,
+  chunk: 17,
+  snapshotComplete: 18,
+  query: 19,
+  fence: 20,
+  state: 21,
+  pin: 22,
+  leave: 23,
+  forward: 24,
+  forwardClear: 25,
+  forwarded: 26,
+} as const satisfies Record<MessageName | 'block', number>
+
+const namesByType = new Map<number, MessageName | 'block'>(
+  (Object.entries(frameTypes) as Array<[MessageName | 'block', number]>).map(([name, type]) => [type, name]),
+)
+
+/** Frames that carry raw bytes; all others are control frames with the smaller limit. */
+const rawFrames: ReadonlySet<number> = new Set<number>([frameTypes.block, frameTypes.chunk, frameTypes.forward])
+
+export function frameName(type: number): MessageName | 'block' | undefined {
+  return namesByType.get(type)
+}
+
+/** The largest payload that a frame of this type may have; undefined for a type that this version does not know. */
+export function framePayloadBytesMax(type: number): number | undefined {
+  if (!namesByType.has(type)) return undefined
+  return rawFrames.has(type) ? limits.frameBytesMax : limits.controlFrameBytesMax
+}
+
+export function encodeMessage<N extends MessageName>(name: N, message: Message<N>): Uint8Array {
+  const writer = new FieldWriter()
+  ;(definitions[name] as unknown as Field<Message<N>>).write(writer, message)
+  return writer.finish()
+}
+
+/** Decodes a control payload; trailing bytes are refused. Throws `PROTOCOL`. */
+export function decodeMessage<N extends MessageName>(name: N, payload: Uint8Array): Message<N> {
+  const [message, rest] = decodeMessageAndRest(name, payload)
+  if (rest.length > 0) throw new UnderstudyError('PROTOCOL', `${name}: ${rest.length} bytes too many`)
+  return message
+}
+
+/** For frames whose message is followed by raw bytes. */
+export function decodeMessageAndRest<N extends MessageName>(name: N, payload: Uint8Array): [Message<N>, Uint8Array] {
+  const reader = new FieldReader(payload, name)
+  const message = (definitions[name] as unknown as Field<Message<N>>).read(reader)
+  return [message, reader.rest()]
+}

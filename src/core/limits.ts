@@ -1,0 +1,91 @@
+/**
+ * Every bound of the program in one place. Sizes in bytes, times in milliseconds, counts without a unit.
+ * What can be configured has its default here; what cannot is part of the formats or of the protocol.
+ */
+const KiB = 1024
+const MiB = 1024 * KiB
+
+export const limits = Object.freeze({
+  // Users' data
+  keyBytesMax: 64 * KiB,
+  valueBytesMax: 16 * MiB,
+  batchBytesMax: 64 * MiB,
+  batchOperationsMax: 1_000_000,
+  familyNameBytesMax: 255,
+  familiesMax: 1024,
+  /** `clear()` is resolved in pieces of at most this many keys, each piece one entry. */
+  clearPieceKeysMax: 1024,
+
+  // Names
+  nodeNameBytesMax: 32,
+  clusterNameBytesMax: 64,
+  shardNameBytesMax: 64,
+  addressBytesMax: 255,
+  membersMax: 16,
+
+  // Journal
+  /** Entries gather until the block would pass this; a single larger entry is a block of its own. */
+  blockBytesTarget: 1 * MiB,
+  blockEntriesMax: 65_536,
+  /** Ceiling of a block's payload: the largest batch and its framing. */
+  blockPayloadBytesMax: 80 * MiB,
+  blockOriginsMax: 1024,
+  segmentBytes: 16 * MiB,
+  segmentBytesMin: 64 * KiB,
+  epochHistoryMax: 1024,
+  /** Most recent blocks kept in memory, so that live standbys are fed without reading the disk. */
+  tailCacheBytes: 16 * MiB,
+  journalReadBytes: 1 * MiB,
+  /** A flush mark is written when no block has followed for this long. */
+  idleMarkMs: 20,
+  /** Retention held back by slots, beyond which a slot loses its claim. */
+  slotRetainBytesMax: 1024 * MiB,
+  /** Journal bytes and time between two checkpoints of the engine: the bound of a restart's replay. */
+  checkpointBytes: 64 * MiB,
+  checkpointIntervalMs: 60_000,
+
+  // Write path
+  blocksInFlightMax: 8,
+  writesQueuedMax: 65_536,
+  writeBytesQueuedMax: 128 * MiB,
+  writeTimeoutMs: 10_000,
+  applyBytesMax: 4 * MiB,
+  requestTableMax: 65_536,
+
+  // Protocol
+  protocolVersion: 1,
+  frameBytesMax: 96 * MiB,
+  controlFrameBytesMax: 1 * MiB,
+  connectTimeoutMs: 5_000,
+  handshakeTimeoutMs: 5_000,
+  heartbeatMs: 200,
+  /** A peer from which nothing has come for this long is dropped. */
+  peerSilenceMs: 2_000,
+  requestTimeoutMs: 10_000,
+  creditBytes: 16 * MiB,
+  sendBufferBytesMax: 32 * MiB,
+  connectionsMax: 128,
+  reconnectMinMs: 50,
+  reconnectMaxMs: 5_000,
+  forwardsInFlightMax: 16_384,
+
+  // Bootstrap
+  chunkBytes: 1 * MiB,
+  chunkBytesMax: 32 * MiB,
+  chunkTimeoutMs: 10_000,
+  chunkTimeoutsMax: 3,
+  chunksInFlight: 2,
+  snapshotsMax: 8,
+  snapshotIdleMs: 60_000,
+  slotTtlMs: 24 * 3600_000,
+  slotsMax: 64,
+  bootstrapBackoffMinMs: 1_000,
+  bootstrapBackoffMaxMs: 60_000,
+
+  // Server
+  httpBodyBytesMax: 96 * MiB,
+  rangeLimitMax: 1_000_000,
+  closeTimeoutMs: 10_000,
+})
+
+export type Limits = typeof limits

@@ -1,0 +1,56 @@
+import type { Epoch } from './position.js'
+
+export type Durability = 'local' | 'standby'
+
+/** A data directory of a node: wiped and rebuilt, it is another member even under the same name. */
+export interface Member {
+  readonly node: string
+  /** 32 hexadecimal digits, new at every creation or bootstrap of the directory. */
+  readonly incarnation: string
+}
+
+/** Fixed when the shard is created; a node configured otherwise is refused. */
+export interface ShardSettings {
+  readonly durability: Durability
+  readonly inSyncMin: number
+}
+
+/**
+ * What the coordinator holds for a shard. Within an epoch only the primary changes it, by compare-and-swap on
+ * `version`; a new primary raises `epoch`. `inSync` includes the primary.
+ */
+export interface ShardRecord {
+  readonly historyId: string
+  /** Random id of the coordinator that made the record: records of two coordinators are never compared (S6). */
+  readonly coordinatorId: string
+  readonly epoch: Epoch
+  readonly primary: Member
+  readonly inSync: readonly Member[]
+  readonly version: number
+  readonly settings: ShardSettings
+  /** Committed sequence when the record was written: a journal that ends below it is never promoted. */
+  readonly floor: number
+  /** True if this epoch began by a forced promotion that may have left committed entries behind. */
+  readonly lossy: boolean
+}
+
+export function sameMember(a: Member, b: Member): boolean {
+  return a.node === b.node && a.incarnation === b.incarnation
+}
+
+export function hasMember(members: readonly Member[], member: Member): boolean {
+  return members.some((one) => sameMember(one, member))
+}
+
+export function sameSettings(a: ShardSettings, b: ShardSettings): boolean {
+  return a.durability === b.durability && a.inSyncMin === b.inSyncMin
+}
+
+/** Members of either set, once each: what commits wait for while a change is under way (C3). */
+export function unionMembers(a: readonly Member[], b: readonly Member[]): Member[] {
+  return [...a, ...b.filter((member) => !hasMember(a, member))]
+}
+
+export function formatSettings(settings: ShardSettings): string {
+  return `durability ${settings.durability}, inSyncMin ${settings.inSyncMin}`
+}

@@ -1,0 +1,15 @@
+/** Time as the runtime sees it. Simulated clusters bring their own. */
+export interface Clock {
+  /** Monotonic milliseconds, with fractions; meaningful only as a difference within one process. */
+  nowMs(): number
+  /** Milliseconds since 1970; may jump. For people and headers, never for decisions. */
+  wallMs(): number
+  /** Calls `fn` once after `delayMs`. Timers do not keep the process alive by themselves. */
+  setTimer(delayMs: number, fn: () => void): Timer
+  /** Calls `fn` after the input that is ready now has been taken in: the moment to close a gathered group. */
+  defer(fn: () => void): void
+}
+
+export interface Timer {
+  cancel(): void
+}

@@ -1,0 +1,113 @@
+import type { Block, Family } from '../core/entry.js'
+import type { Position } from '../core/position.js'
+
+/** Ordered by unsigned bytes. `start` inclusive unless `startOpen`; `end` exclusive unless `endClosed`. */
+export interface KeyRange {
+  readonly start?: Uint8Array
+  readonly startOpen?: boolean
+  readonly end?: Uint8Array
+  readonly endClosed?: boolean
+}
+
+export interface ScanOptions extends KeyRange {
+  readonly reverse?: boolean
+  /** Entries at most; absent or -1: all. */
+  readonly limit?: number
+  /** Leave out what is not wanted; then the other is an empty array of bytes. */
+  readonly keys?: boolean
+  readonly values?: boolean
+  readonly snapshot?: EngineSnapshot
+}
+
+/** A consistent view. `position` was read from inside it (F6). It must be closed; closing the engine closes it. */
+export interface EngineSnapshot {
+  readonly position: Position
+  readonly families: readonly Family[]
+  close(): Promise<void>
+}
+
+export interface EngineIterator {
+  /** Next entries, at most `size`; empty at the end. */
+  next(size: number): Promise<Array<[Uint8Array, Uint8Array]>>
+  /** Goes to the first key at or after (in reverse: at or before) `target`, within the range. */
+  seek(target: Uint8Array): void
+  close(): Promise<void>
+}
+
+/** A packed run of entries of one family, in key order, as the codec's chunk encodes it. */
+export interface EngineChunk {
+  readonly bytes: Uint8Array
+  readonly entryCount: number
+  /** First key after the chunk; undefined when the family ends here. */
+  readonly nextKey: Uint8Array | undefined
+}
+
+/**
+ * An ordered key-value store that holds the fold of a shard's entries, and the position up to which it does.
+ * It is opened for one process; the journal is its write-ahead log. Keys and values are bytes and belong to the
+ * engine's caller after a read and to the engine during a write.
+ */
+export interface Engine {
+  readonly kind: EngineKind
+  /** True if everything is lost when the process ends. */
+  readonly volatile: boolean
+  /** What was found at open; see `EngineState`. */
+  readonly opened: EngineState
+  /** Position of the last block applied in this process (or found at open). */
+  readonly applied: Position
+  readonly families: readonly Family[]
+
+  /**
+   * Applies whole blocks in order, and the position after the last, in one atomic batch. One call at a time.
+   * Creating a family that exists and dropping one that does not do nothing; operations on ids that do not exist
+   * (dropped later in the journal that is replayed) are skipped.
+   */
+  apply(blocks: readonly Block[]): Promise<void>
+  /**
+   * Makes everything applied so far durable and returns that position: proven by a flush or synced write,
+   * never read from memory alone. The journal before it may go.
+   */
+  checkpoint(): Promise<Position>
+
+  get(family: number, key: Uint8Array, snapshot?: EngineSnapshot): Promise<Uint8Array | undefined>
+  getMany(
+    family: number,
+    keys: readonly Uint8Array[],
+    snapshot?: EngineSnapshot,
+  ): Promise<Array<Uint8Array | undefined>>
+  scan(family: number, options: ScanOptions): EngineIterator
+  snapshot(): EngineSnapshot
+
+  /** Entries from `start` on, at least one if there is any, about `bytesMax` bytes. */
+  readChunk(snapshot: EngineSnapshot, family: number, start: Uint8Array, bytesMax: number): Promise<EngineChunk>
+  /** A rough size of everything, for progress; never for a decision. */
+  sizeEstimateBytes(): Promise<number>
+
+  /** Bootstrap only: creates the family if needed, writes a chunk and `progress` in one atomic batch. */
+  ingest(family: Family, chunk: Uint8Array, progress: Uint8Array): Promise<void>
+  /** What the last `ingest` stored, undefined before the first. */
+  ingestProgress(): Promise<Uint8Array | undefined>
+  /** Bootstrap only: declares the content complete as of `position` with these families, durably; clears progress. */
+  finishIngest(position: Position, families: readonly Family[]): Promise<void>
+
+  /** Ends iterators and snapshots (their next call rejects with `CLOSED`), then closes. Idempotent. */
+  close(): Promise<void>
+}
+
+export type EngineKind = 'level' | 'memory'
+
+/**
+ * `checkpoint`: the proven position from which the journal must be replayed; undefined for an engine without
+ * content. `applied`: the highest position that any surviving batch named, at or above the checkpoint: entries up
+ * to there were committed.
+ */
+export interface EngineState {
+  readonly checkpoint: Position | undefined
+  readonly applied: Position | undefined
+}
+
+export interface EngineFactory {
+  readonly kind: EngineKind
+  /** Opens or creates the store in `directory`. `empty` is the position of a new history (sequence 0). */
+  open(directory: string, empty: Position): Promise<Engine>
+}

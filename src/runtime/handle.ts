@@ -1,0 +1,225 @@
+/** What the library, the server and the command line see of a running node. Everything here is read or asked. */
+import type { Family, Operation } from '../core/entry.js'
+import type { LifecycleState, Role } from '../core/lifecycle.js'
+import type { Epoch, Position } from '../core/position.js'
+import type { ShardRecord, ShardSettings } from '../core/record.js'
+import type { Engine, KeyRange } from '../ports/engine.js'
+
+export interface WaitOptions {
+  /** Ends the wait with `TIMEOUT` (reads) or `ACK_TIMEOUT` (writes). Default `writeTimeoutMs` of the limits. */
+  readonly timeoutMs?: number
+  readonly signal?: AbortSignal
+}
+
+export interface WriteOptions extends WaitOptions {
+  /**
+   * What else to wait for beyond the commit rule of the shard. `standby`: durable on all in-sync members, at
+   * least `inSyncMin` (what durability `standby` does anyway). `applied`: applied on all of them.
+   */
+  readonly waitFor?: 'committed' | 'standby' | 'applied'
+  /** On a standby: send the write on to the primary (default) or fail with `NOT_PRIMARY`. */
+  readonly forward?: boolean
+}
+
+export interface ClearRequest extends KeyRange {
+  readonly family: number
+  readonly reverse?: boolean
+  /** Keys at most; absent: all. */
+  readonly limit?: number
+}
+
+export interface ReadFreshness extends WaitOptions {
+  /** Waits until this position is applied here. */
+  readonly minPosition?: { readonly epoch: Epoch; readonly sequence: number }
+  /** Refuses data older than this (`LAG_EXCEEDED`). On a primary it always holds. */
+  readonly maxLagMs?: number
+}
+
+/** The reading half of an engine. */
+export type EngineReader = Pick<Engine, 'kind' | 'applied' | 'families' | 'get' | 'getMany' | 'scan' | 'snapshot'>
+
+export interface ShardHandle {
+  readonly name: string
+  readonly role: Role
+  readonly state: LifecycleState
+  readonly applied: Position | undefined
+
+  /** Resolves with the position that holds the write, when it is committed and readable here. */
+  write(operations: readonly Operation[], options?: WriteOptions): Promise<Position>
+  /** Resolved on the primary in bounded pieces, each atomic, not all together. */
+  clear(request: ClearRequest, options?: WriteOptions): Promise<Position>
+  createFamily(name: string, options?: WriteOptions): Promise<Family>
+  dropFamily(name: string, options?: WriteOptions): Promise<void>
+  /** The engine as it is now. Throws `NOT_READY` while a bootstrap rebuilds it, `FENCED`/`CORRUPTION` when failed. */
+  reader(): EngineReader
+  /** Resolves when the asked-for freshness holds. */
+  fresh(freshness: ReadFreshness): Promise<void>
+  /** Resolves as soon as `reader()` works (and, on a primary, writes are taken). */
+  ready(options?: { readonly signal?: AbortSignal }): Promise<void>
+  promote(options?: PromoteOptions): Promise<PromoteResult>
+  /** Takes a member out of the in-sync set by hand; refused below `inSyncMin`. */
+  removeFromInSync(node: string, options?: WaitOptions): Promise<ShardRecord>
+  status(): ShardStatus
+  /** Returns what stops it. */
+  subscribe(listener: (event: ShardEvent) => void): () => void
+}
+
+export interface PromoteOptions extends WaitOptions {
+  readonly force?: boolean
+}
+
+export interface PromoteResult {
+  readonly epoch: Epoch
+  readonly position: Position
+  /** What a forced promotion may have left behind, as far as it can be known. */
+  readonly mayLose: LossEstimate | undefined
+}
+
+export interface LossEstimate {
+  /** Entries known to exist beyond this node's journal; undefined when it cannot be known. */
+  readonly entries: number | undefined
+  readonly seconds: number | undefined
+  readonly reason: string
+}
+
+export type ShardEvent =
+  | { readonly type: 'transition'; readonly from: LifecycleState; readonly to: LifecycleState; readonly reason: string }
+  | { readonly type: 'record'; readonly record: ShardRecord }
+  | { readonly type: 'bootstrap'; readonly progress: BootstrapStatus }
+  | { readonly type: 'diverged'; readonly cutEntries: number; readonly at: Position }
+  | { readonly type: 'failure'; readonly error: Error }
+
+export interface BootstrapStatus {
+  readonly phase: 'waiting' | 'snapshot' | 'transferring' | 'catching-up' | 'installing' | 'done'
+  readonly source: string | undefined
+  /** Sequence of the first snapshot. */
+  readonly position: number | undefined
+  readonly bytesDone: number
+  readonly bytesExpected: number | undefined
+  readonly entriesDone: number
+  readonly bytesPerSecond: number
+  readonly secondsLeft: number | undefined
+  /** Where this process went on from what an earlier one had stored: "family default, key …, 12.3 MB". */
+  readonly resumedFrom: string | undefined
+  /** Times it had to begin again on a wiped directory. */
+  readonly restarts: number
+  readonly retryInMs: number | undefined
+  readonly lastError: string | undefined
+}
+
+export interface FollowerStatus {
+  readonly node: string
+  readonly address: string
+  readonly connected: boolean
+  readonly inSync: boolean
+  readonly state: 'catching-up' | 'streaming' | 'disconnected'
+  readonly received: number
+  readonly durable: number
+  readonly applied: number
+  readonly lagEntries: number
+  readonly lagBytes: number
+  readonly lagMs: number
+  readonly since: string
+}
+
+export interface SlotStatus {
+  readonly name: string
+  readonly sequence: number
+  readonly retainedBytes: number
+}
+
+/** One shard in `GET /v1/status`. Sequences are numbers, positions are written `epoch.sequence`. */
+export interface ShardStatus {
+  readonly shard: string
+  readonly role: Role
+  readonly state: LifecycleState
+  /** Why it is in this state, for people; names the next step where there is one. */
+  readonly reason: string
+  readonly since: string
+  readonly historyId: string | undefined
+  readonly epoch: Epoch | undefined
+  readonly promised: Epoch
+  readonly position: string | undefined
+  readonly settings: ShardSettings
+  readonly primary: { readonly node: string; readonly address: string | undefined } | undefined
+  readonly inSync: readonly string[]
+  readonly recordVersion: number | undefined
+  readonly sequence: {
+    readonly appended: number
+    readonly durable: number
+    readonly committed: number
+    readonly applied: number
+    readonly checkpoint: number
+  }
+  readonly lagMs: number | undefined
+  readonly followers: readonly FollowerStatus[]
+  readonly slots: readonly SlotStatus[]
+  readonly journal: { readonly bytes: number; readonly segments: number; readonly baseSequence: number }
+  readonly bootstrap: BootstrapStatus | undefined
+  /** What an operator should know now, worst first; empty when all is well. */
+  readonly warnings: readonly string[]
+}
+
+export interface NodeStatus {
+  readonly version: string
+  readonly cluster: string
+  readonly node: string
+  readonly incarnation: string
+  readonly boot: string
+  readonly engine: string
+  readonly advertise: string | undefined
+  readonly coordinator: string
+  readonly startedAt: string
+  /** Other members by name: where they are configured to be and whether they answer. */
+  readonly members: readonly MemberStatus[]
+  readonly shards: readonly ShardStatus[]
+}
+
+export interface MemberStatus {
+  readonly node: string
+  readonly address: string
+  readonly reachable: boolean
+  readonly role: Role | undefined
+  readonly state: LifecycleState | undefined
+  readonly epoch: Epoch | undefined
+  readonly durable: number | undefined
+  readonly applied: number | undefined
+  readonly inSync: boolean
+  readonly lastSeenMs: number | undefined
+}
+
+export interface NodeHandle {
+  readonly name: string
+  readonly cluster: string
+  /** Throws `UNKNOWN_SHARD`: a shard is never guessed. */
+  shard(name?: string): ShardHandle
+  status(): NodeStatus
+  metrics(): MetricsSnapshot
+  /** Idempotent; ends every wait of its callers with `CLOSED`. */
+  close(): Promise<void>
+}
+
+/** Numbers behind `/metrics`; histograms are handed over as observations since the last call. */
+export interface MetricsSnapshot {
+  readonly shards: readonly ShardMetrics[]
+}
+
+export interface ShardMetrics {
+  readonly shard: string
+  readonly status: ShardStatus
+  readonly counters: {
+    readonly reconnects: number
+    readonly checksumFailures: number
+    readonly gaps: number
+    readonly fenced: number
+    readonly bootstrapBytes: number
+    readonly bootstrapRestarts: number
+    readonly transitions: ReadonlyMap<string, number>
+  }
+  readonly observations: {
+    readonly commitSeconds: readonly number[]
+    readonly journalFlushSeconds: readonly number[]
+    readonly applySeconds: readonly number[]
+    readonly blockEntries: readonly number[]
+  }
+}
