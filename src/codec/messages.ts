@@ -49,6 +49,7 @@ export const shardRecordField: Field<ShardRecord> = record({
   settings,
   floor: u64,
   lossy: flag,
+  voters: list(nodeName, limits.membersMax),
 })
 
 const definitions = {
@@ -116,6 +117,8 @@ const definitions = {
     id: u32,
     position,
     families: list(family, limits.familiesMax),
+    /** Ids of families are never reused, dropped ones included (S8). */
+    familyIdNext: u32,
     sizeEstimateBytes: u64,
     epochs: list(epochStart, limits.epochHistoryMax),
     record: shardRecordField,
@@ -136,6 +139,8 @@ const definitions = {
     committed: u64,
     applied: u64,
     advertise: address,
+    /** Where the sender reaches the primary that it knows; empty if it knows none. */
+    primaryAddress: address,
   }),
   /** The journal from `sequence` on is wanted by `slot`; 0 releases it. */
   pin: record({ slot: text(80), sequence: u64 }),

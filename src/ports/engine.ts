@@ -23,6 +23,7 @@ export interface ScanOptions extends KeyRange {
 export interface EngineSnapshot {
   readonly position: Position
   readonly families: readonly Family[]
+  readonly familyIdNext: number
   close(): Promise<void>
 }
 
@@ -56,6 +57,8 @@ export interface Engine {
   /** Position of the last block applied in this process (or found at open). */
   readonly applied: Position
   readonly families: readonly Family[]
+  /** Above every family id that was ever created in this history, dropped ones included (S8). */
+  readonly familyIdNext: number
 
   /**
    * Applies whole blocks in order, and the position after the last, in one atomic batch. One call at a time.
@@ -88,7 +91,7 @@ export interface Engine {
   /** What the last `ingest` stored, undefined before the first. */
   ingestProgress(): Promise<Uint8Array | undefined>
   /** Bootstrap only: declares the content complete as of `position` with these families, durably; clears progress. */
-  finishIngest(position: Position, families: readonly Family[]): Promise<void>
+  finishIngest(position: Position, families: readonly Family[], familyIdNext: number): Promise<void>
 
   /** Ends iterators and snapshots (their next call rejects with `CLOSED`), then closes. Idempotent. */
   close(): Promise<void>
