@@ -99,6 +99,8 @@ const definitions = {
     /** First sequence of the sender's epoch; 0 from a source that is not the primary. */
     epochStart: u64,
     committed: u64,
+    /** The sender's end when it answered: whoever holds it durably has caught up. */
+    end: u64,
   }),
   tooOld: record({ base: position }),
   diverged: record({ common: position }),

@@ -34,7 +34,8 @@ export interface SourceCandidate {
 }
 
 export class SourceChooser {
-  private failures = new Map<string, number>()
+  private readonly failures = new Map<string, number>()
+  private readonly failedSinceProgress = new Set<string>()
   private attempt = 0
   private lastFailed: string | undefined
 
@@ -54,6 +55,7 @@ export class SourceChooser {
     if (node !== undefined) {
       this.failures.set(node, (this.failures.get(node) ?? 0) + 1)
       this.lastFailed = node
+      this.failedSinceProgress.add(node)
     }
     const waitMs = backoffMs(this.attempt, limits.bootstrapBackoffMinMs, limits.bootstrapBackoffMaxMs, random)
     this.attempt += 1
@@ -64,5 +66,11 @@ export class SourceChooser {
   onProgress(): void {
     this.attempt = 0
     this.lastFailed = undefined
+    this.failedSinceProgress.clear()
+  }
+
+  /** Is there a source that has not failed since data last arrived? It need not wait for another one's back-off. */
+  hasUntried(candidates: readonly SourceCandidate[]): boolean {
+    return candidates.some((candidate) => !this.failedSinceProgress.has(candidate.node))
   }
 }

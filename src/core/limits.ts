@@ -49,6 +49,8 @@ export const limits = Object.freeze({
   writesQueuedMax: 65_536,
   writeBytesQueuedMax: 128 * MiB,
   writeTimeoutMs: 10_000,
+  /** How often waits are held against their deadlines. */
+  sweepMs: 20,
   applyBytesMax: 4 * MiB,
   requestTableMax: 65_536,
 
@@ -62,6 +64,10 @@ export const limits = Object.freeze({
   /** A peer from which nothing has come for this long is dropped. */
   peerSilenceMs: 2_000,
   requestTimeoutMs: 10_000,
+  /** How often the other members are asked for their state. */
+  pollMs: 250,
+  /** Frames that arrive while a session is busy with the disk are kept, up to the credit given. */
+  inboxFramesMax: 65_536,
   creditBytes: 16 * MiB,
   sendBufferBytesMax: 32 * MiB,
   connectionsMax: 128,
