@@ -183,7 +183,10 @@ export class Link {
 
   private dispatch(frame: Frame): void {
     const name = frameName(frame.type)
-    if (name === undefined) return this.fail({ code: 'PROTOCOL', message: `unknown frame type ${frame.type}` })
+    if (name === undefined) {
+      this.fail({ code: 'PROTOCOL', message: `unknown frame type ${frame.type}` })
+      return
+    }
     try {
       if (name === 'failure') {
         const failure = decodeMessage('failure', frame.payload)
