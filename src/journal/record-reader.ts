@@ -22,6 +22,8 @@ export type SegmentRecord =
       readonly fault: Mismatch
     }
 
+export const noteFault: Mismatch = { expected: 'a flush mark of this file and place', found: 'another or damaged one' }
+
 export interface RecordSource {
   readonly file: File
   /** Names the file in errors. */
@@ -87,7 +89,7 @@ export class RecordReader {
     if (hasNoteMagic(view, 0)) {
       const note = decodeNote(view, 0, this.source.salt, offset)
       if (note === undefined) {
-        return bad(offset, undefined, { expected: 'a flush mark of this file and place', found: 'a damaged one' })
+        return bad(offset, undefined, noteFault)
       }
       this.offset = offset + noteBytes
       return { kind: 'note', offset, nextOffset: this.offset, note }

@@ -104,6 +104,8 @@ export class Segment {
   /** The block end at exactly `sequence` and where the block ends; undefined if no block of this file ends there. */
   async locate(sequence: number): Promise<{ position: Position; offset: number } | undefined> {
     invariant(sequence >= this.base.sequence && sequence <= this.end.sequence, 'a segment is asked for what it holds')
+    // Taken together: more may be appended while this reads.
+    const { end } = this
     const start = this.start(sequence)
     if (start.position.sequence === sequence) return start
     const reader = this.reader(start.offset, limits.segmentIndexBytes)
@@ -111,7 +113,7 @@ export class Segment {
     let offset = start.offset
     for (;;) {
       if (before.sequence > sequence) return undefined
-      if (before.sequence === sequence && sequence === this.end.sequence) return { position: this.end, offset }
+      if (before.sequence === sequence && sequence === end.sequence) return { position: end, offset }
       const record = await reader.nextHeader()
       if (record.kind === 'note') continue
       if (record.kind !== 'header') throw this.corruption(record, sequence)
@@ -129,6 +131,8 @@ export class Segment {
    * before it; `DIVERGED` if `from` is not the end of a block here.
    */
   async read(from: Position, options: ReadOptions): Promise<Block[]> {
+    // Taken together: more may be appended while this reads.
+    const last = Math.min(this.end.sequence, options.limitSequence)
     const start = this.start(from.sequence)
     const reader = this.reader(
       start.offset,
@@ -146,7 +150,7 @@ export class Segment {
     const blocks: Block[] = []
     let previous = from
     let bytes = 0
-    while (previous.sequence < Math.min(this.end.sequence, options.limitSequence)) {
+    while (previous.sequence < last) {
       const record = await reader.next()
       if (record.kind === 'note') continue
       if (record.kind !== 'block') throw this.corruption(record, previous.sequence + 1)
