@@ -36,6 +36,12 @@ export const limits = Object.freeze({
   /** Most recent blocks kept in memory, so that live standbys are fed without reading the disk. */
   tailCacheBytes: 16 * MiB,
   journalReadBytes: 1 * MiB,
+  /** New segments are filled with zeros by writes of this size, each synced, so that flushes wait little for them. */
+  segmentFillBytes: 1 * MiB,
+  /** A place of a segment is remembered about every so many bytes. */
+  segmentIndexBytes: 64 * KiB,
+  /** Blocks of one write and fsync. */
+  flushBlocksMax: 256,
   /** A flush mark is written when no block has followed for this long. */
   idleMarkMs: 20,
   /** Retention held back by slots, beyond which a slot loses its claim. */
