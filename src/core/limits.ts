@@ -94,6 +94,17 @@ export const limits = Object.freeze({
   bootstrapBackoffMinMs: 1_000,
   bootstrapBackoffMaxMs: 60_000,
 
+  // Engine
+  /** Bytes that LevelDB gathers in memory before it writes a table file, and what it caches of table files. */
+  engineWriteBufferBytes: 16 * MiB,
+  engineCacheBytes: 32 * MiB,
+  /** One step of an iterator hands over about this many bytes at most (always at least one entry). */
+  scanBytes: 256 * KiB,
+  /** Entries of the largest step of an iterator that reads ahead. */
+  scanEntriesMax: 1000,
+  /** Keys of a dropped family that one step of the purge deletes. */
+  purgeKeys: 1024,
+
   // Server
   httpBodyBytesMax: 96 * MiB,
   rangeLimitMax: 1_000_000,
