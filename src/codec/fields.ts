@@ -201,23 +201,21 @@ export function oneOf<const T extends string>(...values: readonly T[]): Field<T>
   }
 }
 
-type Shape = Record<string, Field<never>>
-type ShapeValue<S extends Record<string, unknown>> = { readonly [K in keyof S]: FieldValue<S[K]> }
+type Shape = Readonly<Record<string, Field<unknown>>>
+type ShapeValue<S extends Shape> = { readonly [K in keyof S]: FieldValue<S[K]> }
 
 /** Fields in the order in which they are written here. */
-export function record<S extends { readonly [K in keyof S]: Field<never> | Field<unknown> | Shape[string] }>(
-  shape: S,
-): Field<ShapeValue<S & Record<string, unknown>>> {
-  const fields = Object.entries(shape) as Array<[string, Field<unknown>]>
+export function record<S extends Shape>(shape: S): Field<ShapeValue<S>> {
+  const fields = Object.entries(shape)
   return {
     write(writer, value) {
-      const values = value as Record<string, unknown>
+      const values: Readonly<Record<string, unknown>> = value
       for (const [name, field] of fields) field.write(writer, values[name])
     },
     read(reader) {
       const value: Record<string, unknown> = {}
       for (const [name, field] of fields) value[name] = field.read(reader)
-      return value as ShapeValue<S & Record<string, unknown>>
+      return value as ShapeValue<S>
     },
   }
 }
