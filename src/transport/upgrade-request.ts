@@ -52,6 +52,10 @@ export function requestUpgrade(address: string): UpgradeRequest {
       resolve(socket)
     })
     outgoing.on('response', (answer) => {
+      if (answer.statusCode === 426) {
+        abort(versionError(address, answer.headers.upgrade ?? ''))
+        return
+      }
       // Read to the end of what an error may be; the rest, and the connection, is of no use.
       let text = ''
       answer.setEncoding('utf8')
@@ -92,7 +96,6 @@ function versionError(address: string, offered: string): UnderstudyError {
 
 function refusalError(address: string, answer: IncomingMessage, text: string): UnderstudyError {
   const status = answer.statusCode ?? 0
-  if (status === 426) return versionError(address, answer.headers.upgrade ?? '')
   const reason = text.split('\n', 1)[0]?.slice(0, 200) ?? ''
   const message = `${address} refused the replication connection: HTTP ${status} ${reason}`.trimEnd()
   if (status === 503) return new UnderstudyError('UNAVAILABLE', message)

@@ -1,15 +1,10 @@
 import { createServer } from 'node:http'
-import { type AddressInfo, createServer as createNetServer, type Socket } from 'node:net'
+import { createServer as createNetServer, type Socket } from 'node:net'
 import { testTransport } from '#src/transport/conformance.js'
 import { createHttpUpgradeTransport } from '#src/transport/http-upgrade.js'
 import { testClock } from '../support/clock.js'
+import { closeServer, listenAnywhere } from '../support/listen.js'
 import { refusalLogger } from '../support/refusals.js'
-
-function listening(server: { listen(port: number, host: string, done: () => void): unknown; address(): unknown }) {
-  return new Promise<string>((resolve) => {
-    server.listen(0, '127.0.0.1', () => resolve(`127.0.0.1:${(server.address() as AddressInfo).port}`))
-  })
-}
 
 testTransport('http upgrade', {
   async node(options = {}) {
@@ -17,7 +12,7 @@ testTransport('http upgrade', {
     const transport = createHttpUpgradeTransport({ clock: testClock, logger, ...options })
     const server = createServer((_request, response) => response.end('hello'))
     transport.attach(server)
-    const address = await listening(server)
+    const address = await listenAnywhere(server)
     return {
       transport,
       address,
@@ -25,14 +20,14 @@ testTransport('http upgrade', {
       async close() {
         await transport.close()
         server.closeAllConnections()
-        await new Promise((resolve) => server.close(resolve))
+        await closeServer(server)
       },
     }
   },
   async deadAddress() {
     const server = createNetServer()
-    const address = await listening(server)
-    await new Promise((resolve) => server.close(resolve))
+    const address = await listenAnywhere(server)
+    await closeServer(server)
     return address
   },
   async silentAddress() {
@@ -41,12 +36,12 @@ testTransport('http upgrade', {
       sockets.add(socket)
       socket.on('error', () => {})
     })
-    const address = await listening(server)
+    const address = await listenAnywhere(server)
     return {
       address,
       async close() {
         for (const socket of sockets) socket.destroy()
-        await new Promise((resolve) => server.close(resolve))
+        await closeServer(server)
       },
     }
   },
