@@ -201,10 +201,11 @@ export function oneOf<const T extends string>(...values: readonly T[]): Field<T>
   }
 }
 
+type Shape = Readonly<Record<string, Field<unknown>>>
+type ShapeValue<S extends Shape> = { readonly [K in keyof S]: FieldValue<S[K]> }
+
 /** Fields in the order in which they are written here. */
-export function record<S extends Readonly<Record<string, Field<unknown>>>>(
-  shape: S,
-): Field<{ readonly [K in keyof S]: FieldValue<S[K]> }> {
+export function record<S extends Shape>(shape: S): Field<ShapeValue<S>> {
   const fields = Object.entries(shape)
   return {
     write(writer, value) {
@@ -214,7 +215,7 @@ export function record<S extends Readonly<Record<string, Field<unknown>>>>(
     read(reader) {
       const value: Record<string, unknown> = {}
       for (const [name, field] of fields) value[name] = field.read(reader)
-      return value as { readonly [K in keyof S]: FieldValue<S[K]> }
+      return value as ShapeValue<S>
     },
   }
 }

@@ -37,7 +37,8 @@ const family: Field<Family> = record({ id: u32, name: text(limits.familyNameByte
 const key = bytes(limits.keyBytesMax)
 const settings: Field<ShardSettings> = record({ durability: oneOf('local', 'standby'), inSyncMin: u32 })
 const address = text(limits.addressBytesMax)
-const failureText = text(4096)
+export const failureTextBytesMax = 4096
+const failureText = text(failureTextBytesMax)
 
 export const shardRecordField: Field<ShardRecord> = record({
   historyId,

@@ -64,6 +64,8 @@ export const limits = Object.freeze({
   protocolVersion: 1,
   frameBytesMax: 96 * MiB,
   controlFrameBytesMax: 1 * MiB,
+  /** Ceiling of a failure before authentication: code, message and hint. */
+  failureFrameBytesMax: 16 * KiB,
   connectTimeoutMs: 5_000,
   handshakeTimeoutMs: 5_000,
   heartbeatMs: 200,
@@ -77,6 +79,8 @@ export const limits = Object.freeze({
   creditBytes: 16 * MiB,
   sendBufferBytesMax: 32 * MiB,
   connectionsMax: 128,
+  /** Connections that have not proven who they are; they never take the place of one that has. */
+  handshakesMax: 32,
   reconnectMinMs: 50,
   reconnectMaxMs: 5_000,
   forwardsInFlightMax: 16_384,
