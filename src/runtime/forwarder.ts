@@ -122,14 +122,14 @@ export class Forwarder {
     }
     return new Promise((resolve, reject) => {
       const request = this.nextRequest()
-      const timer = this.clock.setTimer(timeoutMs + limits.sweepMs, () =>
+      const onTimeout = () =>
         this.settle(
           request,
           new UnderstudyError('ACK_TIMEOUT', `the primary did not answer within ${timeoutMs} ms`, {
             outcome: 'unknown',
           }),
-        ),
-      )
+        )
+      const timer = this.clock.setTimer(timeoutMs + limits.sweepMs, onTimeout, { keepsAlive: true })
       const onAbort = () =>
         this.settle(request, new UnderstudyError('ABORTED', 'the write was aborted', { outcome: 'unknown' }))
       signal?.addEventListener('abort', onAbort, { once: true })

@@ -3,6 +3,7 @@ import { limits } from '../core/limits.js'
 import { toUnderstudyError, UnderstudyError } from '../errors.js'
 import type { DirectoryLock, FileSystem } from '../ports/file-system.js'
 import type { Connection, Transport } from '../ports/transport.js'
+import { awake } from './awake.js'
 import { readDurableJson, writeDurableJson } from './durable-json.js'
 import type { MetricsSnapshot, NodeHandle, NodeStatus, ShardHandle } from './handle.js'
 import { Link } from './link.js'
@@ -57,7 +58,10 @@ export class Node implements NodeHandle {
 
   /** Takes the directory for this process, checks that it is this node's, and starts the shards. */
   static async start(parts: NodeParts): Promise<Node> {
-    const node = new Node(parts)
+    return awake(parts.clock, () => Node.startAwake(new Node(parts), parts))
+  }
+
+  private static async startAwake(node: Node, parts: NodeParts): Promise<Node> {
     try {
       await node.takeDirectory()
       for (const config of parts.shards) {
@@ -124,7 +128,7 @@ export class Node implements NodeHandle {
   }
 
   close(): Promise<void> {
-    this.closing ??= this.doClose()
+    this.closing ??= awake(this.parts.clock, () => this.doClose())
     return this.closing
   }
 

@@ -103,6 +103,8 @@ class Peer {
   private seenMs: number | undefined
   private lastError: UnderstudyError | undefined
   private running: Promise<void> | undefined
+  /** Attempts to open a session that have ended. */
+  private attempts = 0
   /** One question at a time on the link. */
   private turn: Promise<unknown> = Promise.resolve()
 
@@ -127,17 +129,20 @@ class Peer {
     this.running ??= this.run()
   }
 
-  /** Joins the session that stands, or waits a little for one. */
+  /** Uses the session that stands, or waits for one more attempt to open it: a node that is down answers nobody. */
   async ask(fence: Epoch | undefined): Promise<PeerState> {
-    this.wake.signal()
     const deadlineMs = this.parts.clock.nowMs() + limits.peerSilenceMs
+    const attempts = this.attempts
+    this.wake.signal()
     while (this.link === undefined || this.link.isClosed) {
-      if (this.parts.clock.nowMs() > deadlineMs || this.abort.signal.aborted) {
+      // The attempt under way may have begun before the question; the one after it has not.
+      if (this.attempts >= attempts + 2 || this.parts.clock.nowMs() > deadlineMs || this.abort.signal.aborted) {
         throw this.lastError ?? new UnderstudyError('UNAVAILABLE', `${this.parts.member.node} does not answer`)
       }
       await new Promise<void>((resolve) => {
         this.parts.clock.setTimer(limits.sweepMs, resolve)
       })
+      this.wake.signal()
     }
     return this.question(this.link, fence)
   }
@@ -170,6 +175,7 @@ class Peer {
         this.link?.close()
       }
       this.link = undefined
+      this.attempts += 1
       this.parts.onChange()
       if (this.abort.signal.aborted) return
       this.parts.logger.debug(

@@ -60,6 +60,7 @@ export class PrimaryRole {
   private committedTold = 0
   private ready = false
   private ended = false
+  private familyIdFloor = 0
   private familyTurn: Promise<unknown> = Promise.resolve()
   private recordTurn: Promise<void> = Promise.resolve()
 
@@ -82,8 +83,7 @@ export class PrimaryRole {
       inSync: this.inSync,
       clock: parts.clock,
       onBlock: () => this.pumpAll(),
-      onCommitSeconds: parts.observe.commitSeconds,
-      onBlockEntries: parts.observe.blockEntries,
+      observe: parts.observe,
       applied: () => parts.applier.applied.sequence,
     })
   }
@@ -124,7 +124,9 @@ export class PrimaryRole {
           `${engine.families.length} column families exist; that is the limit`,
         )
       }
-      const id = engine.familyIdNext
+      // An id that was handed out stays used, whatever became of the write: its entry may still commit.
+      const id = Math.max(engine.familyIdNext, this.familyIdFloor)
+      this.familyIdFloor = id + 1
       await this.queue.submit([{ type: 'createFamily', family: id, name }], origin, this.parts.nextRequest(), options)
       return { id, name }
     })

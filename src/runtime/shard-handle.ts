@@ -4,6 +4,7 @@ import { limits } from '../core/limits.js'
 import { type Epoch, formatEpoch, formatPosition, type Position } from '../core/position.js'
 import type { ShardRecord } from '../core/record.js'
 import { UnderstudyError } from '../errors.js'
+import { awake } from './awake.js'
 import type {
   ClearRequest,
   EngineReader,
@@ -145,7 +146,7 @@ export class ShardAccess implements ShardHandle {
   }
 
   promote(options: PromoteOptions = {}): Promise<PromoteResult> {
-    return this.shard.promote(options)
+    return awake(this.context.clock, () => this.shard.promote(options))
   }
 
   async removeFromInSync(node: string, options: WaitOptions = {}): Promise<ShardRecord> {

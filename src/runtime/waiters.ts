@@ -39,16 +39,12 @@ export class Waiters {
         this.drop(waiter)
         reject(new UnderstudyError('ABORTED', `${options.what}: aborted`, options.error))
       }
-      const timer = this.clock.setTimer(options.timeoutMs, () => {
+      const onTimeout = () => {
         this.drop(waiter)
-        reject(
-          new UnderstudyError(
-            options.code ?? 'TIMEOUT',
-            `${options.what}: not within ${options.timeoutMs} ms`,
-            options.error,
-          ),
-        )
-      })
+        const message = `${options.what}: not within ${options.timeoutMs} ms`
+        reject(new UnderstudyError(options.code ?? 'TIMEOUT', message, options.error))
+      }
+      const timer = this.clock.setTimer(options.timeoutMs, onTimeout, { keepsAlive: true })
       const waiter: Waiter = { holds, resolve, reject, timer, signal, onAbort }
       signal?.addEventListener('abort', onAbort, { once: true })
       this.waiters.add(waiter)

@@ -32,8 +32,7 @@ export interface WriteQueueParts {
   readonly inSync: InSyncState
   readonly clock: Clock
   readonly onBlock: () => void
-  readonly onCommitSeconds: (seconds: number) => void
-  readonly onBlockEntries: (entries: number) => void
+  readonly observe: { commitSeconds(seconds: number): void; blockEntries(entries: number): void }
   readonly applied: () => number
 }
 
@@ -228,7 +227,7 @@ export class WriteQueue {
       entries,
     })
     journal.append([block])
-    this.parts.onBlockEntries(entries.length)
+    this.parts.observe.blockEntries(entries.length)
     this.parts.onBlock()
     return block.end
   }
@@ -240,18 +239,19 @@ export class WriteQueue {
     this.writesWaiting -= 1
     if (outcome instanceof Error) write.reject(outcome)
     else {
-      this.parts.onCommitSeconds((this.parts.clock.nowMs() - write.submittedMs) / 1000)
+      this.parts.observe.commitSeconds((this.parts.clock.nowMs() - write.submittedMs) / 1000)
       write.resolve(outcome)
     }
   }
 
   private scheduleSweep(): void {
     if (this.sweepTimer !== undefined || this.ended !== undefined) return
-    this.sweepTimer = this.parts.clock.setTimer(limits.sweepMs, () => {
+    const onSweep = () => {
       this.sweepTimer = undefined
       this.sweep()
       if (this.writesWaiting > 0) this.scheduleSweep()
-    })
+    }
+    this.sweepTimer = this.parts.clock.setTimer(limits.sweepMs, onSweep, { keepsAlive: true })
   }
 
   /** Ends waits whose time is up: `none` for writes that were never appended, `unknown` or `done` for the others. */
