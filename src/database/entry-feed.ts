@@ -37,13 +37,13 @@ export class EntryFeed {
     limit: number,
     signal: AbortSignal | undefined,
     fresh: (() => Promise<void>) | undefined,
+    late: boolean,
   ) {
     this.open = open
     this.limit = limit < 0 ? Number.POSITIVE_INFINITY : limit
     this.signal = signal
     this.fresh = fresh
-    // The view is that of this moment, unless a later one was asked for.
-    if (fresh === undefined) this.source = open()
+    if (!late) this.source = open()
   }
 
   /** Without a promise where an entry is at hand. */

@@ -200,7 +200,10 @@ export abstract class ShardLevel<K, V> extends AbstractLevel<Buffer | Uint8Array
     const family = this.#family
     const open = () => shard.reader().scan(family, scan)
     const fresh = freshness === undefined ? undefined : () => shard.fresh(freshness)
-    return new EntryFeed(open, options.limit, options.signal ?? undefined, fresh)
+    // The view is that of this moment, unless a snapshot fixes it (which may be closed: then the first read tells) or
+    // a later one is asked for.
+    const late = snapshot !== undefined || fresh !== undefined
+    return new EntryFeed(open, options.limit, options.signal ?? undefined, fresh, late)
   }
 
   /** `sublevel` survives only where abstract-level found it not to be below this database: a family, or in one. */

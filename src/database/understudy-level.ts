@@ -39,6 +39,7 @@ export class UnderstudyLevel<K = string, V = string> extends ShardLevel<K, V> {
   #unsubscribe: (() => void) | undefined
   /** Ends an `open()` that is under way. */
   #opening: AbortController | undefined
+  #impatience: NodeJS.Timeout | undefined
 
   constructor(location: string, options: DatabaseOptions<K, V> | undefined, start: NodeStarter) {
     if (typeof location !== 'string' || location === '') {
@@ -111,9 +112,16 @@ export class UnderstudyLevel<K = string, V = string> extends ShardLevel<K, V> {
     return new FamilyLevel<FK, FV>(this, name, options)
   }
 
-  override async close(): Promise<void> {
-    this.#opening?.abort(new UnderstudyError('CLOSED', 'the database was closed while it opened'))
-    await super.close()
+  override close(): Promise<void> {
+    const opening = this.#opening
+    if (opening !== undefined) {
+      // abstract-level closes after opening has ended. One that is nearly done may finish; one that waits for others,
+      // for a primary for example, would hold up the close for ever.
+      this.#impatience ??= setTimeout(() => {
+        opening.abort(new UnderstudyError('CLOSED', 'the database was closed while it opened'))
+      }, limits.closeDuringOpenMs)
+    }
+    return super.close()
   }
 
   async _open(options: OpenOptions): Promise<void> {
@@ -137,6 +145,8 @@ export class UnderstudyLevel<K = string, V = string> extends ShardLevel<K, V> {
       throw signal.aborted && signal.reason instanceof UnderstudyError ? signal.reason : error
     } finally {
       this.#opening = undefined
+      clearTimeout(this.#impatience)
+      this.#impatience = undefined
       ended()
     }
   }
