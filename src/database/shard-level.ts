@@ -1,10 +1,4 @@
-import {
-  type AbstractBatchOperation,
-  type AbstractBatchOptions,
-  type AbstractChainedBatch,
-  type AbstractDatabaseOptions,
-  AbstractLevel,
-} from 'abstract-level'
+import { type AbstractDatabaseOptions, AbstractLevel } from 'abstract-level'
 import { asBuffer } from '../codec/block.js'
 import type { Operation } from '../core/entry.js'
 import { limits } from '../core/limits.js'
@@ -14,6 +8,7 @@ import type { ShardHandle } from '../runtime/handle.js'
 import { FamilyChainedBatch } from './chained-batch.js'
 import { EntryFeed } from './entry-feed.js'
 import { EntryIterator, KeyIterator, ValueIterator } from './iterators.js'
+import { LevelBase } from './level-base.js'
 import { assertBatch, delOperation, putOperation } from './operations.js'
 import { freshnessOf, type ReadOptions, type WriteCallOptions, writeOptionsOf } from './options.js'
 import { keyRangeOf, type RangeCall } from './ranges.js'
@@ -41,13 +36,6 @@ export interface BatchCall {
   readonly sublevel?: unknown
 }
 
-/** An operation whose `sublevel` may also be a family, or a sublevel of one. */
-export type FamilyBatchOperation<D, K, V> = Omit<AbstractBatchOperation<D, K, V>, 'sublevel' | 'value'> &
-  ({ type: 'put'; value: V } | { type: 'del' }) & {
-    // biome-ignore lint/suspicious/noExplicitAny: a batch may span families of any types
-    sublevel?: AbstractLevel<any, any, any> | undefined
-  }
-
 export type Supports = ConstructorParameters<typeof AbstractLevel>[0]
 
 /** Bytes below, whatever the encodings above: strings are transcoded by abstract-level, fastest by way of Buffer. */
@@ -62,7 +50,7 @@ export const supports: Supports = {
 }
 
 /** One family of a shard as an abstract-level database. */
-export abstract class ShardLevel<K, V> extends AbstractLevel<Buffer | Uint8Array, K, V> {
+export abstract class ShardLevel<K, V> extends LevelBase<K, V> {
   #shard: ShardHandle | undefined
   #family = 0
   #forwardWrites = true
@@ -92,16 +80,6 @@ export abstract class ShardLevel<K, V> extends AbstractLevel<Buffer | Uint8Array
 
   protected get forwardWrites(): boolean {
     return this.#forwardWrites
-  }
-
-  override batch(operations: Array<FamilyBatchOperation<typeof this, K, V>>): Promise<void>
-  override batch<K2 = K, V2 = V>(
-    operations: Array<FamilyBatchOperation<typeof this, K2, V2>>,
-    options: AbstractBatchOptions<K2, V2> & WriteCallOptions,
-  ): Promise<void>
-  override batch(): AbstractChainedBatch<typeof this, K, V>
-  override batch(...args: unknown[]): never {
-    return super.batch(...(args as [])) as never
   }
 
   async _get(key: Uint8Array, options: ReadCall): Promise<Buffer | undefined> {

@@ -143,12 +143,17 @@ export class LocalShard implements ShardHandle {
       throw new UnderstudyError('LAG_EXCEEDED', `${this.lagMs} ms behind; at most ${maxLagMs} ms were asked for`)
     }
     if (minPosition === undefined) return
-    const late = AbortSignal.timeout(timeoutMs ?? 1000)
-    const ended = signal === undefined ? late : AbortSignal.any([late, signal])
-    while (this.engine.applied.sequence < minPosition.sequence) {
-      if (signal?.aborted === true) throw new UnderstudyError('ABORTED', 'the wait was aborted')
-      if (ended.aborted) throw new UnderstudyError('TIMEOUT', `position ${minPosition.sequence} is not here`)
-      await this.change(ended)
+    const late = new AbortController()
+    const timer = setTimeout(() => late.abort(), timeoutMs ?? 1000)
+    const ended = signal === undefined ? late.signal : AbortSignal.any([late.signal, signal])
+    try {
+      while (this.engine.applied.sequence < minPosition.sequence) {
+        if (signal?.aborted === true) throw new UnderstudyError('ABORTED', 'the wait was aborted')
+        if (ended.aborted) throw new UnderstudyError('TIMEOUT', `position ${minPosition.sequence} is not here`)
+        await this.change(ended)
+      }
+    } finally {
+      clearTimeout(timer)
     }
   }
 
