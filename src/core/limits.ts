@@ -113,6 +113,8 @@ export const limits = Object.freeze({
   httpBodyBytesMax: 96 * MiB,
   rangeLimitMax: 1_000_000,
   closeTimeoutMs: 10_000,
+  /** How long a database that is closed while it opens may go on opening. */
+  closeDuringOpenMs: 500,
 })
 
 export type Limits = typeof limits
