@@ -197,6 +197,8 @@ class DiskProcess implements FileSystem {
     await this.disk.latency?.(operation, path, bytes)
     await this.alive()
     const fault = this.disk.fault?.(operation, path)
+    // The question may have been the moment to pull the plug.
+    await this.alive()
     const result = effect(fault)
     invariant(fault !== 'short' || operation === 'write', 'only writes are short')
     if (fault instanceof Error) throw fault
