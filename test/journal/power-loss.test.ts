@@ -3,7 +3,7 @@ import { describe, test } from 'node:test'
 import type { Block } from '#src/core/entry.js'
 import type { Position } from '#src/core/position.js'
 import { JournalWatch, readAll, SampleBlocks, sampleBase, sampleIdentity } from '#src/journal/conformance.js'
-import type { Journal } from '#src/ports/journal.js'
+import type { Journal, JournalFactory } from '#src/ports/journal.js'
 import { type PowerLoss, SimulatedDisk, type UnsyncedChange } from '#src/sim/disk.js'
 import { ManualClock, SeededRandom, settle, simulatedFactory } from './support.js'
 
@@ -79,6 +79,7 @@ async function workload(seed: number, steps: number): Promise<{ disk: SimulatedD
 class Ordeal {
   private readonly random: SeededRandom
   private readonly disk = new SimulatedDisk()
+  private process = this.disk.process()
   private readonly clock = new ManualClock()
   private readonly crashed: Array<() => void> = []
   /** Everything ever appended, by chain, and the history that stands now. */
@@ -100,12 +101,23 @@ class Ordeal {
     }
   }
 
+  /** Mostly the power goes; sometimes only the process dies, and the page cache lives on. */
   private crash(): void {
+    if (this.random.next() < 0.3) this.process.kill()
+    else this.losePower()
+    for (const resolve of this.crashed.splice(0)) resolve()
+  }
+
+  private losePower(): void {
     const share = this.random.next()
     const keep: PowerLoss['keep'] =
       share < 0.15 ? 'none' : share > 0.85 ? 'all' : (_: UnsyncedChange) => this.random.next() < share
     this.disk.crash({ keep, sectors: this.random.next() < 0.7 })
-    for (const resolve of this.crashed.splice(0)) resolve()
+  }
+
+  private newFactory(): JournalFactory {
+    this.process = this.disk.process()
+    return simulatedFactory(this.process, { clock: this.clock, random: this.random })
   }
 
   /** Undefined if the power went before it was done. */
@@ -123,7 +135,7 @@ class Ordeal {
   }
 
   async run(): Promise<void> {
-    const factory = simulatedFactory(this.disk.process(), { clock: this.clock, random: this.random })
+    const factory = this.newFactory()
     let journal: Journal | undefined = await factory.create('/journal', sampleIdentity, start, this.watch())
     for (let round = 0; round < 4; round++) {
       this.crashAt = this.operations + 1 + this.random.below(120)
@@ -140,12 +152,12 @@ class Ordeal {
     for (let step = 0; step < 200; step++) {
       const dice = this.random.next()
       let done: unknown = true
-      if (dice < 0.6) {
+      if (dice < 0.65) {
         const made = blocks.many(1 + this.random.below(3), { valueBytes: this.random.below(6000) })
         this.history.push(...made)
         journal.append(made)
         await settle(this.random.below(20))
-      } else if (dice < 0.7) {
+      } else if (dice < 0.72) {
         const { sequence } = journal.appended
         const committed = Math.min(this.committed, sequence)
         done = await this.during(journal.mark().then(() => true))
@@ -155,8 +167,10 @@ class Ordeal {
         journal.noteCommitted(this.committed)
         this.clock.advance(25)
         await settle(this.random.below(20))
-      } else if (dice < 0.88) {
-        this.trimmedTo = Math.max(this.trimmedTo, this.random.below(journal.durable.sequence + 1))
+      } else if (dice < 0.85) {
+        const most =
+          this.random.next() < 0.5 ? journal.durable.sequence : this.random.below(journal.durable.sequence + 1)
+        this.trimmedTo = Math.max(this.trimmedTo, most)
         done = await this.during(journal.trim(this.trimmedTo).then(() => true))
       } else if (dice < 0.94) {
         done = await this.cut(journal, blocks)
@@ -195,8 +209,7 @@ class Ordeal {
   private async recover(): Promise<Journal> {
     for (let attempt = 0; ; attempt++) {
       if (attempt === 4) this.crashAt = 0
-      const factory = simulatedFactory(this.disk.process(), { clock: this.clock, random: this.random })
-      const opened = await this.during(factory.open('/journal', sampleIdentity, this.watch()))
+      const opened = await this.during(this.newFactory().open('/journal', sampleIdentity, this.watch()))
       if (opened === undefined) continue
       this.crashAt = 0
       await this.verify(opened.journal)
