@@ -48,7 +48,7 @@ export function encodeOperation(bytes: Buffer, operation: Operation, at: number)
     case 'dropFamily':
       break
   }
-  invariant(first.length <= limits.keyBytesMax, 'keys are bounded')
+  invariant(first.length <= firstBytesMax(kinds[operation.type]), 'keys and names are bounded')
   invariant(second.length <= secondBytesMax(kinds[operation.type]), 'values are bounded')
   bytes[at] = kinds[operation.type]
   bytes.writeUInt32LE(operation.family, at + 1)
@@ -57,6 +57,11 @@ export function encodeOperation(bytes: Buffer, operation: Operation, at: number)
   bytes.set(first, at + operationHeaderBytes)
   bytes.set(second, at + operationHeaderBytes + first.length)
   return at + operationHeaderBytes + first.length + second.length
+}
+
+function firstBytesMax(kind: number | undefined): number {
+  if (kind === kinds.createFamily) return limits.familyNameBytesMax
+  return kind === kinds.dropFamily ? 0 : limits.keyBytesMax
 }
 
 function secondBytesMax(kind: number | undefined): number {
@@ -113,7 +118,7 @@ export function decodeOperation(reader: Reader): Operation {
   const firstBytes = view.readUInt32LE(at + 5)
   const secondBytes = view.readUInt32LE(at + 9)
   reader.at = at + operationHeaderBytes
-  if (firstBytes > limits.keyBytesMax) refuse(reader, `a key of at most ${limits.keyBytesMax} bytes`, firstBytes)
+  if (firstBytes > firstBytesMax(kind)) refuse(reader, `a key of at most ${firstBytesMax(kind)} bytes`, firstBytes)
   if (secondBytes > secondBytesMax(kind))
     refuse(reader, `a value of at most ${secondBytesMax(kind)} bytes`, secondBytes)
   const first = take(reader, firstBytes)
