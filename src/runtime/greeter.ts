@@ -112,7 +112,7 @@ export class Greeter {
       coordinatorId: context.record?.coordinatorId,
       settings: context.config.settings,
       promised: context.promised,
-      advertise: context.config.advertise,
+      advertise: context.config.advertise(),
     }
   }
 

@@ -56,29 +56,32 @@ export class Node implements NodeHandle {
     this.startedAt = new Date(parts.clock.wallMs()).toISOString()
   }
 
-  /** Takes the directory for this process, checks that it is this node's, and starts the shards. */
-  static async start(parts: NodeParts): Promise<Node> {
-    return awake(parts.clock, () => Node.startAwake(new Node(parts), parts))
+  /** A node that does nothing yet: its handle answers, its port may be bound, then `start` begins. */
+  static create(parts: NodeParts): Node {
+    const node = new Node(parts)
+    for (const config of parts.shards) {
+      const shard = new Shard({
+        ...parts,
+        config: { ...config, cluster: parts.cluster, node: parts.node, boot: node.boot },
+        store: new ShardStore(parts.files, parts.directory, config.name),
+      })
+      node.shards.set(config.name, { shard, handle: new ShardAccess(shard) })
+    }
+    return node
   }
 
-  private static async startAwake(node: Node, parts: NodeParts): Promise<Node> {
-    try {
-      await node.takeDirectory()
-      for (const config of parts.shards) {
-        const shard = new Shard({
-          ...parts,
-          config: { ...config, cluster: parts.cluster, node: parts.node, boot: node.boot },
-          store: new ShardStore(parts.files, parts.directory, config.name),
-        })
-        node.shards.set(config.name, { shard, handle: new ShardAccess(shard) })
+  /** Takes the directory for this process, checks that it is this node's, and starts the shards. */
+  start(): Promise<void> {
+    return awake(this.parts.clock, async () => {
+      try {
+        await this.takeDirectory()
+        this.parts.transport.accept((connection) => this.accept(connection))
+        for (const { shard } of this.shards.values()) await shard.start()
+      } catch (error) {
+        await this.close()
+        throw toUnderstudyError(error, `starting in ${this.parts.directory}`)
       }
-      parts.transport.accept((connection) => node.accept(connection))
-      for (const { shard } of node.shards.values()) await shard.start()
-      return node
-    } catch (error) {
-      await node.close()
-      throw toUnderstudyError(error, `starting in ${parts.directory}`)
-    }
+    })
   }
 
   shard(name = 'main'): ShardHandle {
@@ -103,7 +106,7 @@ export class Node implements NodeHandle {
       incarnation: main?.shard.context.self?.incarnation ?? '',
       boot: this.boot,
       engine: parts.engines.kind,
-      advertise: main?.shard.context.config.advertise || undefined,
+      advertise: main?.shard.context.config.advertise() || undefined,
       coordinator: parts.coordinator.description,
       startedAt: this.startedAt,
       members:

@@ -30,8 +30,8 @@ export interface ShardConfig {
   readonly cluster: string
   readonly node: string
   readonly boot: string
-  /** Where others reach this node; empty if nobody does. */
-  readonly advertise: string
+  /** Where others reach this node, known once its port is bound; empty if nobody does. */
+  readonly advertise: () => string
   readonly settings: ShardSettings
   readonly checkpointBytes: number
   readonly checkpointIntervalMs: number
@@ -180,7 +180,7 @@ export class ShardContext {
   }
 
   addressOf(node: string): string | undefined {
-    if (node === this.config.node) return this.config.advertise || undefined
+    if (node === this.config.node) return this.config.advertise() || undefined
     return this.parts.coordinator.members.find((member) => member.node === node)?.address
   }
 
@@ -205,7 +205,7 @@ export class ShardContext {
       durable: data?.journal.durable,
       committed: data?.committed ?? 0,
       applied: data?.applier.applied.sequence ?? 0,
-      advertise: this.config.advertise,
+      advertise: this.config.advertise(),
       primaryAddress: (record === undefined ? undefined : this.addressOf(record.primary.node)) ?? '',
     }
   }

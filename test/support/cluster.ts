@@ -72,7 +72,7 @@ export class TestCluster {
     const engines: EngineFactory = this.options.storage === 'simulated' ? memoryEngine : levelEngine
     const logger =
       process.env.TEST_LOG === undefined ? silentLogger : createPinoLogger({ level: 'debug' }).child({ node: name })
-    const node = await Node.start({
+    const node = Node.create({
       files,
       directory: this.directory(name),
       version: '0.0.0-test',
@@ -98,7 +98,7 @@ export class TestCluster {
       shards: [
         {
           name: 'main',
-          advertise: this.address(name),
+          advertise: () => this.address(name),
           settings: options.settings ?? { durability: 'standby', inSyncMin: Math.min(2, this.names.length) },
           checkpointBytes: options.checkpointBytes ?? limits.checkpointBytes,
           checkpointIntervalMs: limits.checkpointIntervalMs,
@@ -108,6 +108,7 @@ export class TestCluster {
         },
       ],
     })
+    await node.start()
     this.running.set(name, node)
     return node
   }
