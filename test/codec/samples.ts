@@ -26,6 +26,7 @@ const record: ShardRecord = {
   settings,
   floor: 1000,
   lossy: false,
+  voters: ['a', 'b', 'c'],
 }
 
 export const messageSamples: { readonly [N in MessageName]: readonly Message<N>[] } = {
@@ -102,7 +103,7 @@ export const messageSamples: { readonly [N in MessageName]: readonly Message<N>[
     },
     { position, epochs: [], creditBytes: 0 },
   ],
-  stream: [{ from: position, epoch, epochStart: 900, committed: 1041 }],
+  stream: [{ from: position, epoch, epochStart: 900, committed: 1041, end: 1042 }],
   tooOld: [{ base: position }],
   diverged: [{ common: position }],
   committed: [{ epoch, sequence: Number.MAX_SAFE_INTEGER }],
@@ -122,6 +123,7 @@ export const messageSamples: { readonly [N in MessageName]: readonly Message<N>[
         { id: 0, name: 'default' },
         { id: 5, name: 'orders' },
       ],
+      familyIdNext: 9,
       sizeEstimateBytes: 123_456_789_012,
       epochs: [{ epoch, firstSequence: 900 }],
       record,
@@ -146,6 +148,7 @@ export const messageSamples: { readonly [N in MessageName]: readonly Message<N>[
       committed: 1041,
       applied: 1040,
       advertise: '[::1]:7400',
+      primaryAddress: 'a.internal:7400',
     },
   ],
   pin: [{ slot: 'bootstrap b', sequence: 1042 }],
