@@ -46,8 +46,9 @@ export function decideStart(question: StartQuestion): StartDecision {
         reason: `this directory is empty; waiting for ${names} to say whether there is data`,
       }
     }
-    if (others.length === 0 || question.initialPrimary === node || question.byHand) return { type: 'create' }
     const who = question.initialPrimary
+    // Where one node is configured to begin, no other does: two histories could never be joined again.
+    if (others.length === 0 || who === node || (who === undefined && question.byHand)) return { type: 'create' }
     return {
       type: 'wait',
       fenced: false,

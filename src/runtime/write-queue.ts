@@ -105,20 +105,34 @@ export class WriteQueue {
     if (this.stalledAt !== undefined && inSync.committed > this.stalledAt) this.stalledAt = undefined
     const applied = this.parts.applied()
     let answered = 0
-    for (const block of this.inFlight) {
+    for (const [index, block] of this.inFlight.entries()) {
       if (block.end.sequence > applied) break
-      let waiting = 0
-      for (const write of block.writes) {
-        if (write.settled) continue
-        if (write.waitFor === 'applied' && inSync.appliedEverywhere < block.end.sequence) waiting += 1
-        else if (write.waitFor === 'standby' && inSync.durableEverywhere < block.end.sequence) waiting += 1
-        else this.settle(write, block.end)
-      }
-      if (waiting > 0) break
-      answered += 1
+      if (this.answer(block) && answered === index) answered += 1
     }
     if (answered > 0) this.inFlight.splice(0, answered)
     if (this.gathered.length > 0) this.scheduleCut()
+  }
+
+  /** Answers the writes of an applied block; true if none of them waits for more. */
+  private answer(block: BlockInFlight): boolean {
+    const { inSync } = this.parts
+    let waiting = 0
+    for (const write of block.writes) {
+      if (write.settled) continue
+      if (write.waitFor === 'applied' && inSync.appliedEverywhere < block.end.sequence) waiting += 1
+      else if (write.waitFor === 'standby' && inSync.durableEverywhere < block.end.sequence) waiting += 1
+      else this.settle(write, block.end)
+    }
+    return waiting === 0
+  }
+
+  /** Blocks on their way to being committed; those that only wait to be applied elsewhere do not hold up others. */
+  private get uncommittedBlocks(): number {
+    const { committed } = this.parts.inSync
+    let count = 0
+    for (let index = this.inFlight.length - 1; index >= 0 && this.inFlight[index]!.end.sequence > committed; index--)
+      count += 1
+    return count
   }
 
   /** Ends the role: what was never appended has not happened, what was may still be in the new history. */
@@ -195,7 +209,7 @@ export class WriteQueue {
     while (this.gathered.length > 0 && this.ended === undefined) {
       const { journal } = this.parts
       const full = this.gatheredBytes >= limits.blockBytesTarget
-      if (this.inFlight.length >= limits.blocksInFlightMax) return
+      if (this.uncommittedBlocks >= limits.blocksInFlightMax) return
       if (journal.pendingBytes > (full ? 2 * limits.blockBytesTarget : 0)) return
       let count = 0
       let bytes = 0
