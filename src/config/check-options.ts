@@ -66,6 +66,7 @@ export function checkOptions(input: Readonly<Record<string, unknown>>): CheckedO
       segmentBytes,
       slotRetainBytes,
       checkpointBytes: given.checkpointBytes ?? limits.checkpointBytes,
+      bootstrapMaxRate: given.bootstrapMaxRate,
     },
   }
 }

@@ -81,6 +81,7 @@ export const limits = Object.freeze({
   connectionsMax: 128,
   /** Connections that have not proven who they are; they never take the place of one that has. */
   handshakesMax: 32,
+  lagReportMs: 500,
   reconnectMinMs: 50,
   reconnectMaxMs: 5_000,
   forwardsInFlightMax: 16_384,
