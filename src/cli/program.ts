@@ -1,6 +1,11 @@
 import { Command } from 'commander'
 import { version } from '../version.js'
+import { registerConfig } from './config.js'
+import { registerInSync } from './in-sync.js'
+import { registerJournal } from './journal.js'
+import { registerPromote } from './promote.js'
 import { registerServe } from './serve.js'
+import { registerStatus } from './status.js'
 
 export function createProgram(): Command {
   const program = new Command('understudy')
@@ -17,5 +22,10 @@ Exit codes: 0 done, 1 failed, 2 misuse or configuration, 3 not primary,
 4 unavailable, 5 corruption. Every command has --help and --json.`,
     )
   registerServe(program)
+  registerStatus(program)
+  registerPromote(program)
+  registerInSync(program)
+  registerJournal(program)
+  registerConfig(program)
   return program
 }
