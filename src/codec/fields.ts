@@ -2,8 +2,10 @@
  * Small combinators for control payloads: one definition gives the encoder, the decoder and its bounds. Little-endian.
  * Decoders throw `PROTOCOL` and allocate nothing that a bound or the bytes at hand do not cover.
  */
+
+import { invariant } from '../core/invariant.js'
 import { UnderstudyError } from '../errors.js'
-import { asBuffer } from './block.js'
+import { asBuffer, decodeUtf8 } from './bytes.js'
 
 export class FieldWriter {
   private bytes = Buffer.allocUnsafe(256)
@@ -98,6 +100,7 @@ export const u32: Field<number> = {
 /** u64 that must be a safe integer. */
 export const u64: Field<number> = {
   write(writer, value) {
+    invariant(Number.isSafeInteger(value) && value >= 0, 'numbers of 64 bits are safe integers from 0')
     writer.u32(value % 0x1_0000_0000)
     writer.u32(Math.floor(value / 0x1_0000_0000))
   },
@@ -131,7 +134,7 @@ export function text(bytesMax: number): Field<string> {
     read(reader) {
       const length = reader.u32()
       if (length > bytesMax) reader.fail(`text of at most ${bytesMax} bytes`)
-      return reader.raw(length).toString()
+      return decodeUtf8(reader.raw(length)) ?? reader.fail('UTF-8')
     },
   }
 }
@@ -196,28 +199,30 @@ export function optional<T>(item: Field<T>): Field<T | undefined> {
 
 export function oneOf<const T extends string>(...values: readonly T[]): Field<T> {
   return {
-    write: (writer, value) => writer.u8(values.indexOf(value)),
+    write(writer, value) {
+      const index = values.indexOf(value)
+      invariant(index >= 0, `one of ${values.join(', ')} is written`)
+      writer.u8(index)
+    },
     read: (reader) => values[reader.u8()] ?? reader.fail(`one of ${values.join(', ')}`),
   }
 }
 
-type Shape = Record<string, Field<never>>
-type ShapeValue<S extends Record<string, unknown>> = { readonly [K in keyof S]: FieldValue<S[K]> }
+type Shape = Readonly<Record<string, Field<unknown>>>
+type ShapeValue<S extends Shape> = { readonly [K in keyof S]: FieldValue<S[K]> }
 
 /** Fields in the order in which they are written here. */
-export function record<S extends { readonly [K in keyof S]: Field<never> | Field<unknown> | Shape[string] }>(
-  shape: S,
-): Field<ShapeValue<S & Record<string, unknown>>> {
-  const fields = Object.entries(shape) as Array<[string, Field<unknown>]>
+export function record<S extends Shape>(shape: S): Field<ShapeValue<S>> {
+  const fields = Object.entries(shape)
   return {
     write(writer, value) {
-      const values = value as Record<string, unknown>
+      const values: Readonly<Record<string, unknown>> = value
       for (const [name, field] of fields) field.write(writer, values[name])
     },
     read(reader) {
       const value: Record<string, unknown> = {}
       for (const [name, field] of fields) value[name] = field.read(reader)
-      return value as ShapeValue<S & Record<string, unknown>>
+      return value as ShapeValue<S>
     },
   }
 }

@@ -37,7 +37,8 @@ const family: Field<Family> = record({ id: u32, name: text(limits.familyNameByte
 const key = bytes(limits.keyBytesMax)
 const settings: Field<ShardSettings> = record({ durability: oneOf('local', 'standby'), inSyncMin: u32 })
 const address = text(limits.addressBytesMax)
-const failureText = text(4096)
+export const failureTextBytesMax = 4096
+const failureText = text(failureTextBytesMax)
 
 export const shardRecordField: Field<ShardRecord> = record({
   historyId,
@@ -49,6 +50,7 @@ export const shardRecordField: Field<ShardRecord> = record({
   settings,
   floor: u64,
   lossy: flag,
+  voters: list(nodeName, limits.membersMax),
 })
 
 const definitions = {
@@ -98,6 +100,8 @@ const definitions = {
     /** First sequence of the sender's epoch; 0 from a source that is not the primary. */
     epochStart: u64,
     committed: u64,
+    /** The sender's end when it answered: whoever holds it durably has caught up. */
+    end: u64,
   }),
   tooOld: record({ base: position }),
   diverged: record({ common: position }),
@@ -116,6 +120,8 @@ const definitions = {
     id: u32,
     position,
     families: list(family, limits.familiesMax),
+    /** Ids of families are never reused, dropped ones included (S8). */
+    familyIdNext: u32,
     sizeEstimateBytes: u64,
     epochs: list(epochStart, limits.epochHistoryMax),
     record: shardRecordField,
@@ -136,6 +142,8 @@ const definitions = {
     committed: u64,
     applied: u64,
     advertise: address,
+    /** Where the sender reaches the primary that it knows; empty if it knows none. */
+    primaryAddress: address,
   }),
   /** The journal from `sequence` on is wanted by `slot`; 0 releases it. */
   pin: record({ slot: text(80), sequence: u64 }),

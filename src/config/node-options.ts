@@ -1,6 +1,6 @@
+import { type Address, formatAddress } from '../core/address.js'
 import type { Durability } from '../core/record.js'
 import type { EngineKind } from '../ports/engine.js'
-import { type Address, formatAddress } from './address.js'
 import type { StaticCoordinator } from './coordinator.js'
 import type { LogLevel } from './schema.js'
 
@@ -25,15 +25,18 @@ export interface NodeOptions {
   readonly segmentBytes: number
   readonly slotRetainBytes: number
   readonly checkpointBytes: number
+  /** Bytes per second; undefined: no limit. */
+  readonly bootstrapMaxRate: number | undefined
 }
 
 /** For people and logs: the secret is not in it. */
 export function describeOptions(options: NodeOptions): Record<string, string | number | boolean> {
-  const { listen, coordinator, secret, advertise, ...rest } = options
+  const { listen, coordinator, secret, advertise, bootstrapMaxRate, ...rest } = options
   return {
     ...rest,
     ...(listen === undefined ? {} : { listen: formatAddress(listen) }),
     ...(advertise === undefined ? {} : { advertise }),
+    ...(bootstrapMaxRate === undefined ? {} : { bootstrapMaxRate }),
     ...(coordinator === undefined ? {} : { coordinator: coordinator.url }),
     secret: secret === undefined ? 'none' : 'set',
   }

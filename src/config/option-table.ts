@@ -78,6 +78,13 @@ const entries = [
     description: 'journal between two checkpoints: the bound of what a restart replays',
     flag: true,
   },
+  {
+    key: 'bootstrapMaxRate',
+    kind: 'bytes',
+    value: 'SIZE',
+    description: 'bytes per second that a bootstrap of this node takes at most (default: no limit)',
+    flag: true,
+  },
 ] as const satisfies readonly OptionEntry[]
 
 export type OptionKey = (typeof entries)[number]['key']

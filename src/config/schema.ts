@@ -55,6 +55,7 @@ export const fields = {
   segmentBytes: bytes(limits.segmentBytesMin, limits.segmentBytesMax),
   slotRetainBytes: bytes(limits.segmentBytesMin, 2 ** 40),
   checkpointBytes: bytes(limits.segmentBytesMin, 2 ** 40),
+  bootstrapMaxRate: bytes(1024, 2 ** 40),
 } as const satisfies Record<OptionKey, z.ZodType>
 
 export const optionsSchema = z.strictObject(fields).partial()

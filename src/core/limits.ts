@@ -36,6 +36,12 @@ export const limits = Object.freeze({
   /** Most recent blocks kept in memory, so that live standbys are fed without reading the disk. */
   tailCacheBytes: 16 * MiB,
   journalReadBytes: 1 * MiB,
+  /** New segments are filled with zeros by writes of this size, each synced, so that flushes wait little for them. */
+  segmentFillBytes: 1 * MiB,
+  /** A place of a segment is remembered about every so many bytes. */
+  segmentIndexBytes: 64 * KiB,
+  /** Blocks of one write and fsync. */
+  flushBlocksMax: 256,
   /** A flush mark is written when no block has followed for this long. */
   idleMarkMs: 20,
   /** Retention held back by slots, beyond which a slot loses its claim. */
@@ -49,6 +55,8 @@ export const limits = Object.freeze({
   writesQueuedMax: 65_536,
   writeBytesQueuedMax: 128 * MiB,
   writeTimeoutMs: 10_000,
+  /** How often waits are held against their deadlines. */
+  sweepMs: 20,
   applyBytesMax: 4 * MiB,
   requestTableMax: 65_536,
 
@@ -56,15 +64,24 @@ export const limits = Object.freeze({
   protocolVersion: 1,
   frameBytesMax: 96 * MiB,
   controlFrameBytesMax: 1 * MiB,
+  /** Ceiling of a failure before authentication: code, message and hint. */
+  failureFrameBytesMax: 16 * KiB,
   connectTimeoutMs: 5_000,
   handshakeTimeoutMs: 5_000,
   heartbeatMs: 200,
   /** A peer from which nothing has come for this long is dropped. */
   peerSilenceMs: 2_000,
   requestTimeoutMs: 10_000,
+  /** How often the other members are asked for their state. */
+  pollMs: 250,
+  /** Frames that arrive while a session is busy with the disk are kept, up to the credit given. */
+  inboxFramesMax: 65_536,
   creditBytes: 16 * MiB,
   sendBufferBytesMax: 32 * MiB,
   connectionsMax: 128,
+  /** Connections that have not proven who they are; they never take the place of one that has. */
+  handshakesMax: 32,
+  lagReportMs: 500,
   reconnectMinMs: 50,
   reconnectMaxMs: 5_000,
   forwardsInFlightMax: 16_384,
@@ -82,6 +99,17 @@ export const limits = Object.freeze({
   bootstrapBackoffMinMs: 1_000,
   bootstrapBackoffMaxMs: 60_000,
 
+  // Engine
+  /** Bytes that LevelDB gathers in memory before it writes a table file, and what it caches of table files. */
+  engineWriteBufferBytes: 16 * MiB,
+  engineCacheBytes: 32 * MiB,
+  /** One step of an iterator hands over about this many bytes at most (always at least one entry). */
+  scanBytes: 256 * KiB,
+  /** Entries of the largest step of an iterator that reads ahead. */
+  scanEntriesMax: 1000,
+  /** Keys of a dropped family that one step of the purge deletes. */
+  purgeKeys: 1024,
+
   // Server
   httpBodyBytesMax: 96 * MiB,
   httpControlBodyBytesMax: 64 * KiB,
@@ -98,6 +126,8 @@ export const limits = Object.freeze({
   rangePieceEntriesMax: 512,
   rangeLimitMax: 1_000_000,
   closeTimeoutMs: 10_000,
+  /** How long a database that is closed while it opens may go on opening. */
+  closeDuringOpenMs: 500,
 
   // Configuration
   configFileBytesMax: 1 * MiB,

@@ -1,4 +1,4 @@
-import type { Epoch } from './position.js'
+import { compareEpochs, type Epoch } from './position.js'
 
 export type Durability = 'local' | 'standby'
 
@@ -32,6 +32,8 @@ export interface ShardRecord {
   readonly floor: number
   /** True if this epoch began by a forced promotion that may have left committed entries behind. */
   readonly lossy: boolean
+  /** Names of all nodes that take part, fixed with the history: it wins over what a configuration says (S6). */
+  readonly voters: readonly string[]
 }
 
 export function sameMember(a: Member, b: Member): boolean {
@@ -53,4 +55,14 @@ export function unionMembers(a: readonly Member[], b: readonly Member[]): Member
 
 export function formatSettings(settings: ShardSettings): string {
   return `durability ${settings.durability}, inSyncMin ${settings.inSyncMin}`
+}
+
+/** The later of two records of one history: a higher epoch, or a later change within it. */
+export function newerRecord(a: ShardRecord | undefined, b: ShardRecord | undefined): ShardRecord | undefined {
+  if (a === undefined || b === undefined) return a ?? b
+  return compareRecords(a, b) >= 0 ? a : b
+}
+
+export function compareRecords(a: ShardRecord, b: ShardRecord): number {
+  return compareEpochs(a.epoch, b.epoch) || a.version - b.version
 }

@@ -23,6 +23,7 @@ export interface ScanOptions extends KeyRange {
 export interface EngineSnapshot {
   readonly position: Position
   readonly families: readonly Family[]
+  readonly familyIdNext: number
   close(): Promise<void>
 }
 
@@ -56,11 +57,17 @@ export interface Engine {
   /** Position of the last block applied in this process (or found at open). */
   readonly applied: Position
   readonly families: readonly Family[]
+  /**
+   * One above the highest family id ever seen. The next family gets it: ids of dropped families are never reused,
+   * because their keys may still lie in an engine (invisible, until they are purged) and in journals to replay.
+   */
+  readonly familyIdNext: number
 
   /**
    * Applies whole blocks in order, and the position after the last, in one atomic batch. One call at a time.
-   * Creating a family that exists and dropping one that does not do nothing; operations on ids that do not exist
-   * (dropped later in the journal that is replayed) are skipped.
+   * Creating a family whose id was seen before and dropping one that does not exist do nothing; operations on ids
+   * that do not exist (dropped later in the journal that is replayed) are skipped. New families come in the order
+   * of their ids.
    */
   apply(blocks: readonly Block[]): Promise<void>
   /**
@@ -88,7 +95,7 @@ export interface Engine {
   /** What the last `ingest` stored, undefined before the first. */
   ingestProgress(): Promise<Uint8Array | undefined>
   /** Bootstrap only: declares the content complete as of `position` with these families, durably; clears progress. */
-  finishIngest(position: Position, families: readonly Family[]): Promise<void>
+  finishIngest(position: Position, families: readonly Family[], familyIdNext: number): Promise<void>
 
   /** Ends iterators and snapshots (their next call rejects with `CLOSED`), then closes. Idempotent. */
   close(): Promise<void>

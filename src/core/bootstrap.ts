@@ -1,0 +1,76 @@
+import { backoffMs } from './backoff.js'
+import { limits } from './limits.js'
+import type { Position } from './position.js'
+
+/**
+ * What a destination remembers of an unfinished bootstrap. `first` is where its journal begins; `highest` the newest
+ * snapshot position that any chunk came from: before the journal is replayed up to it, the content is no state that
+ * ever was (B1).
+ */
+export interface BootstrapPlan {
+  readonly historyId: string
+  readonly first: Position
+  readonly highest: Position
+}
+
+export type SourceVerdict = 'fits' | 'start-over' | 'behind'
+
+/**
+ * May a (further) snapshot be used by this bootstrap? The source proves that it has `first` in its history before it
+ * hands one out; here the position is held against it once more.
+ */
+export function judgeSnapshot(plan: BootstrapPlan | undefined, historyId: string, position: Position): SourceVerdict {
+  if (plan === undefined) return 'fits'
+  if (plan.historyId !== historyId) return 'start-over'
+  return position.sequence < plan.first.sequence ? 'behind' : 'fits'
+}
+
+/** The order in which sources are asked: those that failed least and longest ago first, standbys before the primary. */
+export interface SourceCandidate {
+  readonly node: string
+  readonly address: string
+  readonly primary: boolean
+  readonly durable: number
+}
+
+export class SourceChooser {
+  private readonly failures = new Map<string, number>()
+  private readonly failedSinceProgress = new Set<string>()
+  private attempt = 0
+  private lastFailed: string | undefined
+
+  /** Undefined if there is nobody to ask now. */
+  choose(candidates: readonly SourceCandidate[]): SourceCandidate | undefined {
+    return [...candidates].sort(
+      (a, b) =>
+        Number(a.node === this.lastFailed) - Number(b.node === this.lastFailed) ||
+        (this.failures.get(a.node) ?? 0) - (this.failures.get(b.node) ?? 0) ||
+        Number(a.primary) - Number(b.primary) ||
+        (a.node < b.node ? -1 : 1),
+    )[0]
+  }
+
+  /** How long to wait before the next attempt, 1 s to 60 s with jitter. */
+  onFailure(node: string | undefined, random: number): number {
+    if (node !== undefined) {
+      this.failures.set(node, (this.failures.get(node) ?? 0) + 1)
+      this.lastFailed = node
+      this.failedSinceProgress.add(node)
+    }
+    const waitMs = backoffMs(this.attempt, limits.bootstrapBackoffMinMs, limits.bootstrapBackoffMaxMs, random)
+    this.attempt += 1
+    return Math.max(limits.bootstrapBackoffMinMs, waitMs)
+  }
+
+  /** Data arrived: the back-off begins anew (F12). */
+  onProgress(): void {
+    this.attempt = 0
+    this.lastFailed = undefined
+    this.failedSinceProgress.clear()
+  }
+
+  /** Is there a source that has not failed since data last arrived? It need not wait for another one's back-off. */
+  hasUntried(candidates: readonly SourceCandidate[]): boolean {
+    return candidates.some((candidate) => !this.failedSinceProgress.has(candidate.node))
+  }
+}

@@ -1,0 +1,239 @@
+import { invariant } from './invariant.js'
+import type { Epoch } from './position.js'
+import { hasMember, type Member, type ShardRecord, sameMember, unionMembers } from './record.js'
+
+/** What a member has acknowledged in its present session and in this epoch. */
+export interface MemberProgress {
+  readonly durable: number
+  readonly applied: number
+  /** Newest version of the record that the member holds durably. */
+  readonly recordVersion: number
+}
+
+interface Session extends MemberProgress {
+  readonly member: Member
+}
+
+/**
+ * The commit rule of one primary in one epoch (PacificA's configuration, Kafka's in-sync set): everything that
+ * decides when a sequence is committed, and how the set changes. Pure: positions in, committed sequence out.
+ *
+ * A change of the set is a new version of the record. From before it is sent until every member of the new set
+ * holds it durably, commits wait for the union of all sets that may be in force anywhere (C3).
+ */
+export class InSyncState {
+  readonly epoch: Epoch
+  readonly self: Member
+  /** Sequence of this epoch's epoch-start entry. */
+  readonly epochStart: number
+  private effective: ShardRecord
+  /** Versions under way, oldest first; each one replaces those before it when its own members hold it. */
+  private proposed: ShardRecord[] = []
+  private readonly sessions = new Map<string, Session>()
+  private readonly seenInEpoch = new Set<string>()
+  private ownDurable: number
+  private ownApplied: number
+  private committedSequence: number
+
+  constructor(start: {
+    readonly record: ShardRecord
+    readonly self: Member
+    readonly epochStart: number
+    readonly durable: number
+    readonly applied: number
+    readonly committed: number
+  }) {
+    invariant(sameMember(start.record.primary, start.self), 'only the primary of the record decides commits')
+    this.epoch = start.record.epoch
+    this.self = start.self
+    this.epochStart = start.epochStart
+    this.effective = start.record
+    this.ownDurable = start.durable
+    this.ownApplied = start.applied
+    this.committedSequence = start.committed
+  }
+
+  /** The newest version of the record, under way or in force: what is told to others. */
+  get record(): ShardRecord {
+    return this.proposed.at(-1) ?? this.effective
+  }
+
+  /** Members of the set in force. */
+  get members(): readonly Member[] {
+    return this.effective.inSync
+  }
+
+  get changing(): boolean {
+    return this.proposed.length > 0
+  }
+
+  get committed(): number {
+    return this.committedSequence
+  }
+
+  /** Everyone whose durable position a commit waits for now. */
+  get waitedFor(): readonly Member[] {
+    let union: readonly Member[] = this.effective.inSync
+    for (const record of this.proposed) union = unionMembers(union, record.inSync)
+    return union
+  }
+
+  /** Members that a commit waits for and that have no session now; empty when writes can proceed. */
+  get missing(): readonly Member[] {
+    return this.waitedFor.filter((member) => !sameMember(member, this.self) && this.sessionOf(member) === undefined)
+  }
+
+  /** True if the set in force, and every one under way, is large enough to commit at all. */
+  get largeEnough(): boolean {
+    const { durability, inSyncMin } = this.effective.settings
+    if (durability === 'local') return true
+    return [this.effective, ...this.proposed].every((record) => record.inSync.length >= inSyncMin)
+  }
+
+  onOwnProgress(durable: number, applied: number): void {
+    this.ownDurable = Math.max(this.ownDurable, durable)
+    this.ownApplied = Math.max(this.ownApplied, applied)
+    this.advance()
+  }
+
+  /** A member whose history was matched in this session begins to acknowledge; what an earlier session said is gone. */
+  onSession(member: Member, progress: MemberProgress): void {
+    this.seenInEpoch.add(member.node + member.incarnation)
+    this.sessions.set(member.node, { member, ...progress })
+    this.settle()
+  }
+
+  /** Progress within the session; an acknowledgement of another epoch or incarnation is refused (C1). */
+  onAck(member: Member, epoch: Epoch, progress: MemberProgress): 'counted' | 'stale' {
+    const session = this.sessions.get(member.node)
+    if (session === undefined || !sameMember(session.member, member)) return 'stale'
+    if (epoch.number !== this.epoch.number || epoch.node !== this.epoch.node) return 'stale'
+    this.sessions.set(member.node, { member, ...progress })
+    this.settle()
+    return 'counted'
+  }
+
+  /** Acknowledgements are forgotten with their session. */
+  onSessionEnd(member: Member): void {
+    const session = this.sessions.get(member.node)
+    if (session !== undefined && sameMember(session.member, member)) this.sessions.delete(member.node)
+  }
+
+  /**
+   * The record that adds `member`, or undefined while it may not join: it must be a voter whose chain-matched
+   * durable position reaches this epoch's start and everything committed (C2). Members kept in the set only to keep
+   * its size, unseen in this epoch, leave in the same step (C6).
+   */
+  joinOf(member: Member): ShardRecord | undefined {
+    const base = this.record
+    if (this.changing || hasMember(base.inSync, member) || !base.voters.includes(member.node)) return undefined
+    const session = this.sessionOf(member)
+    if (session === undefined || session.durable < this.epochStart || session.durable < this.committedSequence) {
+      return undefined
+    }
+    const others = base.inSync.filter((one) => one.node !== member.node)
+    const grown = [...others, member]
+    const kept = [...grown]
+    for (const one of grown) {
+      if (kept.length <= base.settings.inSyncMin) break
+      if (
+        !sameMember(one, this.self) &&
+        !sameMember(one, member) &&
+        !this.seenInEpoch.has(one.node + one.incarnation)
+      ) {
+        kept.splice(kept.indexOf(one), 1)
+      }
+    }
+    return this.next(kept)
+  }
+
+  /** The record without a member; undefined if it is not in the set or the set would fall below its minimum. */
+  leaveOf(node: string): ShardRecord | undefined {
+    const base = this.record
+    const rest = base.inSync.filter((one) => one.node !== node)
+    if (rest.length === base.inSync.length || node === this.self.node) return undefined
+    if (rest.length < base.settings.inSyncMin) return undefined
+    return this.next(rest)
+  }
+
+  /** A member that was about to join and is gone: the record that takes the change back. */
+  takeBackOf(): ShardRecord | undefined {
+    const newest = this.proposed.at(-1)
+    if (newest === undefined) return undefined
+    const lost = newest.inSync.filter(
+      (one) =>
+        !hasMember(this.effective.inSync, one) && this.sessionOf(one) === undefined && !sameMember(one, this.self),
+    )
+    if (lost.length === 0) return undefined
+    return this.next(this.effective.inSync)
+  }
+
+  /** From now on commits wait for the members of `record` too; it is persisted and sent only after this. */
+  propose(record: ShardRecord): void {
+    invariant(record.version === this.record.version + 1, 'versions of the record go up by one')
+    this.proposed.push(record)
+  }
+
+  /** This node holds `record` durably itself; without this a proposal never comes into force. */
+  onOwnRecordDurable(version: number): void {
+    this.ownRecordVersion = Math.max(this.ownRecordVersion, version)
+    this.settle()
+  }
+  private ownRecordVersion = 0
+
+  /** The lowest applied sequence of the set, for writers who wait for it. */
+  get appliedEverywhere(): number {
+    let lowest = this.ownApplied
+    for (const member of this.waitedFor) {
+      if (!sameMember(member, this.self)) lowest = Math.min(lowest, this.sessionOf(member)?.applied ?? 0)
+    }
+    return lowest
+  }
+
+  /** The lowest durable sequence of the set if it is large enough, whatever the shard's durability is. */
+  get durableEverywhere(): number {
+    if (this.waitedFor.length < this.effective.settings.inSyncMin) return 0
+    let lowest = this.ownDurable
+    for (const member of this.waitedFor) {
+      if (!sameMember(member, this.self)) lowest = Math.min(lowest, this.sessionOf(member)?.durable ?? 0)
+    }
+    return lowest
+  }
+
+  private sessionOf(member: Member): Session | undefined {
+    const session = this.sessions.get(member.node)
+    return session !== undefined && sameMember(session.member, member) ? session : undefined
+  }
+
+  private next(inSync: readonly Member[]): ShardRecord {
+    return { ...this.record, inSync, version: this.record.version + 1, floor: this.committedSequence }
+  }
+
+  /** Brings the newest proposal into force that all of its members hold durably. */
+  private settle(): void {
+    for (let index = this.proposed.length - 1; index >= 0; index--) {
+      const record = this.proposed[index]!
+      const held = record.inSync.every((member) =>
+        sameMember(member, this.self)
+          ? this.ownRecordVersion >= record.version
+          : (this.sessionOf(member)?.recordVersion ?? 0) >= record.version,
+      )
+      if (!held) continue
+      this.effective = record
+      this.proposed = this.proposed.slice(index + 1)
+      break
+    }
+    this.advance()
+  }
+
+  private advance(): void {
+    const { durability } = this.effective.settings
+    let reached = this.ownDurable
+    if (durability === 'standby') {
+      if (!this.largeEnough) return
+      reached = Math.min(reached, this.durableEverywhere)
+    }
+    // Entries of earlier epochs are committed together with this epoch's first block, never before (C4).
+    if (reached >= this.epochStart && reached > this.committedSequence) this.committedSequence = reached
+  }
+}

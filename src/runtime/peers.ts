@@ -1,0 +1,211 @@
+import type { Message } from '../codec/messages.js'
+import { backoffMs } from '../core/backoff.js'
+import { limits } from '../core/limits.js'
+import type { Epoch } from '../core/position.js'
+import type { PeerState } from '../core/promotion.js'
+import { toUnderstudyError, UnderstudyError } from '../errors.js'
+import type { Clock } from '../ports/clock.js'
+import type { MemberAddress } from '../ports/coordinator.js'
+import type { Logger } from '../ports/logger.js'
+import type { Random } from '../ports/random.js'
+import type { Link } from './link.js'
+import { Wake } from './wake.js'
+
+export interface PeerView {
+  readonly address: string
+  /** The last answer, with the time since; undefined before the first. */
+  readonly state: (PeerState & { readonly applied: number; readonly primaryAddress: string }) | undefined
+  readonly seenMs: number | undefined
+  readonly reachable: boolean
+  readonly lastError: UnderstudyError | undefined
+}
+
+/** Opens a control session: dialled, authenticated, greeted and checked. */
+export type DialControl = (member: MemberAddress, signal: AbortSignal) => Promise<Link>
+
+/**
+ * Keeps a control session with every other member and asks for its state all the time: who is primary, which epochs
+ * were promised, how far everybody is. What it learns wakes the shard.
+ */
+export class Peers {
+  private readonly peers = new Map<string, Peer>()
+
+  constructor(parts: {
+    readonly members: readonly MemberAddress[]
+    readonly dial: DialControl
+    readonly clock: Clock
+    readonly random: Random
+    readonly logger: Logger
+    readonly onState: (state: PeerState) => Promise<void>
+    readonly onChange: () => void
+  }) {
+    for (const member of parts.members) this.peers.set(member.node, new Peer({ ...parts, member }))
+  }
+
+  start(): void {
+    for (const peer of this.peers.values()) peer.start()
+  }
+
+  view(node: string): PeerView | undefined {
+    return this.peers.get(node)?.view
+  }
+
+  get views(): ReadonlyArray<PeerView & { readonly node: string }> {
+    return [...this.peers].map(([node, peer]) => ({ node, ...peer.view }))
+  }
+
+  /** Members that have answered within the silence limit. */
+  get answers(): readonly PeerState[] {
+    const answers: PeerState[] = []
+    for (const peer of this.peers.values()) {
+      const { state, reachable } = peer.view
+      if (reachable && state !== undefined) answers.push(state)
+    }
+    return answers
+  }
+
+  /** Asks everybody at once, now; those that do not answer in time are left out. */
+  async ask(question: { readonly fence?: Epoch } = {}): Promise<PeerState[]> {
+    const asked = [...this.peers.values()].map(async (peer) => {
+      try {
+        return await peer.ask(question.fence)
+      } catch {
+        // Said in the peer's view; whoever asks counts only those that answer.
+        return undefined
+      }
+    })
+    return (await Promise.all(asked)).filter((state) => state !== undefined)
+  }
+
+  pin(slot: string, sequence: number): void {
+    for (const peer of this.peers.values()) peer.pin(slot, sequence)
+  }
+
+  async close(): Promise<void> {
+    await Promise.all([...this.peers.values()].map((peer) => peer.close()))
+  }
+}
+
+class Peer {
+  private readonly parts: {
+    readonly member: MemberAddress
+    readonly dial: DialControl
+    readonly clock: Clock
+    readonly random: Random
+    readonly logger: Logger
+    readonly onState: (state: PeerState) => Promise<void>
+    readonly onChange: () => void
+  }
+  private readonly wake: Wake
+  private readonly abort = new AbortController()
+  private link: Link | undefined
+  private state: PeerView['state']
+  private seenMs: number | undefined
+  private lastError: UnderstudyError | undefined
+  private running: Promise<void> | undefined
+  /** Attempts to open a session that have ended. */
+  private attempts = 0
+  /** One question at a time on the link. */
+  private turn: Promise<unknown> = Promise.resolve()
+
+  constructor(parts: Peer['parts']) {
+    this.parts = parts
+    this.wake = new Wake(parts.clock)
+  }
+
+  get view(): PeerView {
+    const nowMs = this.parts.clock.nowMs()
+    const fresh = this.seenMs !== undefined && nowMs - this.seenMs < limits.peerSilenceMs
+    return {
+      address: this.parts.member.address,
+      state: this.state,
+      seenMs: this.seenMs === undefined ? undefined : nowMs - this.seenMs,
+      reachable: fresh && this.link !== undefined && !this.link.isClosed,
+      lastError: this.lastError,
+    }
+  }
+
+  start(): void {
+    this.running ??= this.run()
+  }
+
+  /** Uses the session that stands, or waits for one more attempt to open it: a node that is down answers nobody. */
+  async ask(fence: Epoch | undefined): Promise<PeerState> {
+    const deadlineMs = this.parts.clock.nowMs() + limits.peerSilenceMs
+    const attempts = this.attempts
+    this.wake.signal()
+    while (this.link === undefined || this.link.isClosed) {
+      // The attempt under way may have begun before the question; the one after it has not.
+      if (this.attempts >= attempts + 2 || this.parts.clock.nowMs() > deadlineMs || this.abort.signal.aborted) {
+        throw this.lastError ?? new UnderstudyError('UNAVAILABLE', `${this.parts.member.node} does not answer`)
+      }
+      await new Promise<void>((resolve) => {
+        this.parts.clock.setTimer(limits.sweepMs, resolve)
+      })
+      this.wake.signal()
+    }
+    return this.question(this.link, fence)
+  }
+
+  pin(slot: string, sequence: number): void {
+    this.link?.send('pin', { slot, sequence })
+  }
+
+  async close(): Promise<void> {
+    this.abort.abort()
+    this.wake.signal()
+    this.link?.close()
+    await this.running
+  }
+
+  private async run(): Promise<void> {
+    let attempt = 0
+    while (!this.abort.signal.aborted) {
+      try {
+        const link = await this.parts.dial(this.parts.member, this.abort.signal)
+        this.link = link
+        attempt = 0
+        while (!link.isClosed && !this.abort.signal.aborted) {
+          await this.question(link, undefined)
+          await this.wake.wait(limits.pollMs)
+        }
+        this.lastError = await link.closed
+      } catch (error) {
+        this.lastError = toUnderstudyError(error, `asking ${this.parts.member.node}`)
+        this.link?.close()
+      }
+      this.link = undefined
+      this.attempts += 1
+      this.parts.onChange()
+      if (this.abort.signal.aborted) return
+      this.parts.logger.debug(
+        { member: this.parts.member.node, error: this.lastError?.message },
+        'member does not answer',
+      )
+      await this.wake.wait(
+        backoffMs(attempt, limits.reconnectMinMs, limits.reconnectMaxMs / 5, this.parts.random.next()),
+      )
+      attempt += 1
+    }
+  }
+
+  private question(link: Link, fence: Epoch | undefined): Promise<PeerState> {
+    const result = this.turn.then(async () => {
+      if (fence === undefined) link.send('query', {})
+      else link.send('fence', { epoch: fence })
+      const answer = await link.expect('state', limits.requestTimeoutMs, this.abort.signal)
+      this.state = stateOf(answer)
+      this.seenMs = this.parts.clock.nowMs()
+      this.lastError = undefined
+      await this.parts.onState(this.state)
+      this.parts.onChange()
+      return this.state
+    })
+    this.turn = result.catch((error) => link.close(toUnderstudyError(error, `asking ${this.parts.member.node}`)))
+    return result
+  }
+}
+
+function stateOf(message: Message<'state'>): NonNullable<PeerView['state']> {
+  return message
+}

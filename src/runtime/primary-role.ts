@@ -1,0 +1,307 @@
+import type { Family, Operation, Origin } from '../core/entry.js'
+import type { FailureCode } from '../core/failure.js'
+import { InSyncState, type MemberProgress } from '../core/in-sync.js'
+import { limits } from '../core/limits.js'
+import { type Epoch, formatEpoch, type Position } from '../core/position.js'
+import { type Member, type ShardRecord, sameMember } from '../core/record.js'
+import { UnderstudyError } from '../errors.js'
+import type { Clock } from '../ports/clock.js'
+import type { Engine } from '../ports/engine.js'
+import type { Journal } from '../ports/journal.js'
+import type { Logger } from '../ports/logger.js'
+import type { Applier } from './applier.js'
+import { resolveClear } from './clear.js'
+import type { ClearRequest, WaitOptions, WriteOptions } from './handle.js'
+import { Waiters } from './waiters.js'
+import { WriteQueue } from './write-queue.js'
+
+/** What the primary needs to know of a session in which a standby follows it. */
+export interface FollowerLink {
+  readonly member: Member
+  readonly epoch: Epoch
+  /** More of the journal is there to be sent. */
+  pump(): void
+  tellCommitted(): void
+  tellRecord(record: ShardRecord): void
+  end(error: UnderstudyError): void
+}
+
+export interface PrimaryParts {
+  readonly journal: Journal
+  readonly engine: Engine
+  readonly applier: Applier
+  readonly clock: Clock
+  readonly logger: Logger
+  readonly self: Member
+  readonly origin: Origin
+  readonly record: ShardRecord
+  readonly committed: number
+  readonly nextRequest: () => number
+  /** Makes a record durable here; it is sent to others only afterwards. */
+  readonly saveRecord: (record: ShardRecord) => Promise<void>
+  readonly onRecord: (record: ShardRecord) => void
+  /** The epoch-start block is committed and applied: clients may come. */
+  readonly onReady: () => void
+  /** Told whenever it advances; what is durable here of it may be applied. */
+  readonly onCommitted: (sequence: number) => void
+  readonly onFailed: (error: unknown) => void
+  readonly observe: { commitSeconds(seconds: number): void; blockEntries(entries: number): void }
+}
+
+/** Everything that a node does as primary in one epoch. */
+export class PrimaryRole {
+  readonly inSync: InSyncState
+  readonly epoch: Epoch
+  readonly queue: WriteQueue
+  private readonly parts: PrimaryParts
+  private readonly waiters: Waiters
+  /** By node: the newest connection of a node is the one that counts (S2). */
+  private readonly followers = new Map<string, FollowerLink>()
+  private committedTold = 0
+  private ready = false
+  private ended = false
+  private familyIdFloor = 0
+  private familyTurn: Promise<unknown> = Promise.resolve()
+  private recordTurn: Promise<void> = Promise.resolve()
+
+  constructor(parts: PrimaryParts) {
+    this.parts = parts
+    this.epoch = parts.record.epoch
+    this.waiters = new Waiters(parts.clock)
+    this.inSync = new InSyncState({
+      record: parts.record,
+      self: parts.self,
+      epochStart: parts.journal.appended.sequence + 1,
+      durable: parts.journal.durable.sequence,
+      applied: parts.applier.applied.sequence,
+      committed: parts.committed,
+    })
+    this.inSync.onOwnRecordDurable(parts.record.version)
+    this.committedTold = parts.committed
+    this.queue = new WriteQueue({
+      journal: parts.journal,
+      inSync: this.inSync,
+      clock: parts.clock,
+      onBlock: () => this.pumpAll(),
+      observe: parts.observe,
+      applied: () => parts.applier.applied.sequence,
+    })
+  }
+
+  /** The tail that was there is kept and commits together with the epoch-start block (C4). */
+  begin(): void {
+    this.queue.appendEpochStart(this.parts.origin, this.parts.nextRequest())
+  }
+
+  get isReady(): boolean {
+    return this.ready && !this.ended
+  }
+
+  write(operations: readonly Operation[], origin: Origin, request: number, options: WriteOptions): Promise<Position> {
+    const unknown = this.unknownFamily(operations)
+    if (unknown !== undefined) return Promise.reject(unknown)
+    return this.queue.submit(operations, origin, request, options)
+  }
+
+  clear(request: ClearRequest, origin: Origin, options: WriteOptions): Promise<Position> {
+    return resolveClear(request, {
+      engine: this.parts.engine,
+      write: (operations) => this.write(operations, origin, this.parts.nextRequest(), options),
+      // What was submitted before is seen by the clear: a barrier entry goes first.
+      barrier: () => this.queue.submit([], origin, this.parts.nextRequest(), options),
+    })
+  }
+
+  /** Ids come from the engine's table and the creations before; one at a time, so that none is given twice (S8). */
+  createFamily(name: string, origin: Origin, options: WriteOptions): Promise<Family> {
+    return this.inFamilyTurn(async () => {
+      const { engine } = this.parts
+      const existing = engine.families.find((family) => family.name === name)
+      if (existing !== undefined) return existing
+      if (engine.families.length >= limits.familiesMax) {
+        throw new UnderstudyError(
+          'LIMIT_EXCEEDED',
+          `${engine.families.length} column families exist; that is the limit`,
+        )
+      }
+      // An id that was handed out stays used, whatever became of the write: its entry may still commit.
+      const id = Math.max(engine.familyIdNext, this.familyIdFloor)
+      this.familyIdFloor = id + 1
+      await this.queue.submit([{ type: 'createFamily', family: id, name }], origin, this.parts.nextRequest(), options)
+      return { id, name }
+    })
+  }
+
+  dropFamily(id: number, origin: Origin, options: WriteOptions): Promise<void> {
+    return this.inFamilyTurn(async () => {
+      if (id === 0) throw new UnderstudyError('BAD_REQUEST', 'the default family cannot be dropped')
+      await this.queue.submit([{ type: 'dropFamily', family: id }], origin, this.parts.nextRequest(), options)
+    })
+  }
+
+  // Followers
+
+  addFollower(follower: FollowerLink): void {
+    const before = this.followers.get(follower.member.node)
+    this.followers.set(follower.member.node, follower)
+    if (before !== undefined) {
+      before.end(
+        new UnderstudyError('STALE_INCARNATION', `${follower.member.node} connected anew; this connection is over`),
+      )
+      this.forgetSession(before.member)
+    }
+  }
+
+  /** The first acknowledgement of a session, after the histories were matched. */
+  onSession(follower: FollowerLink, progress: MemberProgress): void {
+    if (this.followers.get(follower.member.node) !== follower || this.ended) return
+    this.inSync.onSession(follower.member, progress)
+    this.changed()
+  }
+
+  onAck(follower: FollowerLink, epoch: Epoch, progress: MemberProgress): 'counted' | 'stale' {
+    if (this.followers.get(follower.member.node) !== follower || this.ended) return 'stale'
+    const verdict = this.inSync.onAck(follower.member, epoch, progress)
+    this.changed()
+    return verdict
+  }
+
+  removeFollower(follower: FollowerLink): void {
+    if (this.followers.get(follower.member.node) !== follower) return
+    this.followers.delete(follower.member.node)
+    this.forgetSession(follower.member)
+  }
+
+  hasFollower(node: string): boolean {
+    return this.followers.has(node)
+  }
+
+  /** By hand, or asked for by the member itself. */
+  async removeFromInSync(node: string, options: WaitOptions): Promise<ShardRecord> {
+    const record = this.inSync.leaveOf(node)
+    if (record === undefined) {
+      const { inSync, settings } = this.inSync.record
+      const set = inSync.map((member) => member.node).join(', ')
+      throw new UnderstudyError(
+        'BAD_REQUEST',
+        `${node} cannot leave the in-sync set (${set}): it is not a standby in it, or fewer than inSyncMin ${settings.inSyncMin} would be left`,
+      )
+    }
+    this.propose(record)
+    await this.waiters.until(() => this.inSync.record.version > record.version || !this.inSync.changing, {
+      timeoutMs: options.timeoutMs ?? limits.writeTimeoutMs,
+      signal: options.signal,
+      what: `removing ${node} from the in-sync set`,
+      error: { outcome: 'unknown', hint: 'the other members must store the change: see which of them answer' },
+    })
+    return this.inSync.record
+  }
+
+  // Progress
+
+  onOwnProgress(): void {
+    if (this.ended) return
+    this.inSync.onOwnProgress(this.parts.journal.durable.sequence, this.parts.applier.applied.sequence)
+    this.changed()
+  }
+
+  onFlushed(): void {
+    if (!this.ended) this.queue.onFlushed()
+  }
+
+  /** Ends the role. Writers are answered; nothing is appended, sent or acknowledged in this epoch any more. */
+  end(code: FailureCode, message: string): void {
+    if (this.ended) return
+    this.ended = true
+    this.queue.end(code, message)
+    const error = new UnderstudyError(code, message)
+    this.waiters.close(error)
+    for (const follower of this.followers.values()) follower.end(error)
+    this.followers.clear()
+  }
+
+  private changed(): void {
+    const { applier } = this.parts
+    const committed = this.inSync.committed
+    if (committed > this.committedTold) {
+      this.committedTold = committed
+      for (const follower of this.followers.values()) follower.tellCommitted()
+    }
+    this.parts.onCommitted(committed)
+    this.queue.onProgress()
+    this.waiters.check()
+    if (!this.inSync.changing && this.followers.size >= this.inSync.members.length) {
+      for (const follower of this.followers.values()) this.tryJoin(follower.member)
+    }
+    if (!this.ready && applier.applied.sequence >= this.inSync.epochStart) {
+      this.ready = true
+      this.parts.onReady()
+    }
+  }
+
+  private tryJoin(member: Member): void {
+    const record = this.inSync.joinOf(member)
+    if (record === undefined) return
+    this.parts.logger.info({ member: member.node, version: record.version }, 'standby joins the in-sync set')
+    this.propose(record)
+  }
+
+  /**
+   * From this call on commits wait for the new set too. Then the record is made durable here, then sent: nobody can
+   * hold a record that its primary does not know of.
+   */
+  private propose(record: ShardRecord): void {
+    this.inSync.propose(record)
+    this.recordTurn = this.recordTurn
+      .then(async () => {
+        if (this.ended) return
+        await this.parts.saveRecord(record)
+        this.inSync.onOwnRecordDurable(record.version)
+        for (const follower of this.followers.values()) follower.tellRecord(record)
+        this.parts.onRecord(record)
+        this.changed()
+      })
+      .catch((error) => this.parts.onFailed(error))
+  }
+
+  private forgetSession(member: Member): void {
+    this.inSync.onSessionEnd(member)
+    if (this.ended) return
+    const takeBack = this.inSync.takeBackOf()
+    if (takeBack !== undefined) {
+      this.parts.logger.warn({ member: member.node, version: takeBack.version }, 'standby left before it had joined')
+      this.propose(takeBack)
+    }
+  }
+
+  private pumpAll(): void {
+    for (const follower of this.followers.values()) follower.pump()
+  }
+
+  private unknownFamily(operations: readonly Operation[]): UnderstudyError | undefined {
+    const { families } = this.parts.engine
+    for (const operation of operations) {
+      if (operation.family === 0 || families.some((family) => family.id === operation.family)) continue
+      return new UnderstudyError('UNKNOWN_FAMILY', `there is no column family with id ${operation.family}`)
+    }
+    return undefined
+  }
+
+  private inFamilyTurn<T>(work: () => Promise<T>): Promise<T> {
+    const result = this.familyTurn.then(work)
+    this.familyTurn = result.catch(() => undefined)
+    return result
+  }
+
+  /** For people: why writes do not commit now; undefined if nothing is in the way. */
+  get obstacle(): string | undefined {
+    if (!this.inSync.largeEnough) {
+      const { inSync, settings } = this.inSync.record
+      return `the in-sync set has ${inSync.length} of at least ${settings.inSyncMin} members: writes wait until a standby has caught up`
+    }
+    if (this.inSync.record.settings.durability === 'local') return undefined
+    const missing = this.inSync.missing.filter((member) => !sameMember(member, this.parts.self))
+    if (missing.length === 0) return undefined
+    return `writes in epoch ${formatEpoch(this.epoch)} wait for ${missing.map((member) => member.node).join(', ')}, which is not connected`
+  }
+}

@@ -1,0 +1,120 @@
+import { limits } from '../core/limits.js'
+import { epochZero, higherEpoch, nextEpoch, sameEpoch } from '../core/position.js'
+import { confirmPromotion, decidePromotion, type PeerState } from '../core/promotion.js'
+import type { ShardRecord } from '../core/record.js'
+import { errorFromFailure, UnderstudyError } from '../errors.js'
+import type { PromoteResult } from './handle.js'
+import { PrimaryRole } from './primary-role.js'
+import type { ShardContext } from './shard-context.js'
+
+/**
+ * Promotion by hand: ask, decide, have the epoch promised, decide once more, and only then lead. Every start as
+ * primary comes through here and takes a new epoch, fsynced before its first block (S3).
+ */
+export async function promote(
+  context: ShardContext,
+  force: boolean,
+  onFailed: (error: unknown) => void,
+): Promise<PromoteResult> {
+  const { data, self, record } = context
+  if (data === undefined || self === undefined || record === undefined) {
+    throw new UnderstudyError('PROMOTION_REFUSED', `${context.config.node} has no data yet (${context.state})`)
+  }
+  await data.journal.mark()
+  const ofThisHistory = (state: PeerState) => state.historyId === record.historyId
+  const answers = (await context.peers.ask()).filter(ofThisHistory)
+  const decision = decidePromotion({
+    self,
+    record,
+    promised: context.promised,
+    durable: data.journal.durable,
+    committed: data.committed,
+    answers,
+    force,
+  })
+  if (decision.type === 'refuse') throw errorFromFailure(decision.failure)
+  const superblock = await context.store.promise(decision.epoch)
+  if (!sameEpoch(superblock.promised, decision.epoch)) {
+    throw new UnderstudyError('PROMOTION_REFUSED', 'another promotion with a higher epoch is under way')
+  }
+  const promises = (await context.peers.ask({ fence: decision.epoch })).filter(ofThisHistory)
+  const failure = confirmPromotion(decision, promises)
+  if (failure !== undefined) throw errorFromFailure(failure)
+  await lead(context, decision.record, onFailed)
+  return {
+    epoch: decision.epoch,
+    position: data.journal.appended,
+    mayLose: decision.record.lossy
+      ? {
+          entries: decision.missingEntries,
+          seconds: undefined,
+          reason: 'forced promotion: entries committed elsewhere may be missing',
+        }
+      : undefined,
+  }
+}
+
+/** The first record of a new history, made by its first primary. */
+export function firstRecord(context: ShardContext, historyId: string, incarnation: string): ShardRecord {
+  const self = { node: context.config.node, incarnation }
+  return {
+    historyId,
+    coordinatorId: context.random.hex(16),
+    epoch: nextEpoch(epochZero, context.config.node),
+    primary: self,
+    inSync: [self],
+    version: 1,
+    settings: context.config.settings,
+    floor: 0,
+    lossy: false,
+    voters: [...context.configuredNames].sort(),
+  }
+}
+
+/** Record and epoch are durable before the first block of the epoch is appended. */
+export async function lead(
+  context: ShardContext,
+  record: ShardRecord,
+  onFailed: (error: unknown) => void,
+): Promise<void> {
+  const data = context.data!
+  await context.store.update((now) => ({ ...now, promised: higherEpoch(now.promised, record.epoch), record }))
+  if (!sameEpoch(context.promised, record.epoch)) {
+    throw new UnderstudyError('PROMOTION_REFUSED', 'a higher epoch was seen meanwhile')
+  }
+  const role = new PrimaryRole({
+    journal: data.journal,
+    engine: data.engine,
+    applier: data.applier,
+    clock: context.clock,
+    logger: context.logger,
+    self: record.primary,
+    origin: context.origin,
+    record,
+    committed: data.committed,
+    nextRequest: context.nextRequest,
+    saveRecord: async (next) => {
+      await context.store.update((now) => ({ ...now, record: next }))
+    },
+    onRecord: (next) => {
+      context.emit({ type: 'record', record: next })
+      context.waiters.check()
+    },
+    onReady: () => {
+      context.transition(
+        'promoted',
+        `the first block of the epoch is committed (in-sync set: ${record.inSync.map((one) => one.node).join(', ')})`,
+      )
+      context.waiters.check()
+    },
+    onCommitted: (sequence) => data.noteCommitted(sequence),
+    onFailed,
+    observe: context.observer,
+  })
+  context.primary = role
+  role.begin()
+  context.explain('waiting until the first block of the epoch is committed')
+  context.emit({ type: 'record', record })
+}
+
+export const promotionTimeoutMs = limits.writeTimeoutMs

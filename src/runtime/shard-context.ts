@@ -1,0 +1,221 @@
+import { chainZero } from '../codec/digest.js'
+import type { Message } from '../codec/messages.js'
+import type { Origin } from '../core/entry.js'
+import { invariant } from '../core/invariant.js'
+import { type LifecycleEvent, type LifecycleState, lifecycle, type Role, roleOf } from '../core/lifecycle.js'
+import { compareEpochs, type Epoch, epochZero, type Position } from '../core/position.js'
+import type { PeerState } from '../core/promotion.js'
+import { type Member, newerRecord, type ShardRecord, type ShardSettings } from '../core/record.js'
+import type { UnderstudyError } from '../errors.js'
+import type { Clock } from '../ports/clock.js'
+import type { Coordinator } from '../ports/coordinator.js'
+import type { EngineFactory } from '../ports/engine.js'
+import type { JournalFactory } from '../ports/journal.js'
+import type { Logger } from '../ports/logger.js'
+import type { Random } from '../ports/random.js'
+import type { Transport } from '../ports/transport.js'
+import type { ShardEvent } from './handle.js'
+import type { Peers } from './peers.js'
+import type { PrimaryRole } from './primary-role.js'
+import type { ShardData } from './shard-data.js'
+import { ShardObserver } from './shard-observer.js'
+import type { ShardStore } from './shard-store.js'
+import type { Slots } from './slots.js'
+import type { StandbySession } from './standby-session.js'
+import { Waiters } from './waiters.js'
+import { Wake } from './wake.js'
+
+export interface ShardConfig {
+  readonly name: string
+  readonly cluster: string
+  readonly node: string
+  readonly boot: string
+  /** Where others reach this node, known once its port is bound; empty if nobody does. */
+  readonly advertise: () => string
+  readonly settings: ShardSettings
+  readonly checkpointBytes: number
+  readonly checkpointIntervalMs: number
+  readonly slotRetainBytes: number
+  readonly writeTimeoutMs: number
+  readonly bootstrapMaxBytesPerSecond: number | undefined
+}
+
+export interface ShardParts {
+  readonly config: ShardConfig
+  readonly store: ShardStore
+  readonly journals: JournalFactory
+  readonly engines: EngineFactory
+  readonly clock: Clock
+  readonly random: Random
+  readonly logger: Logger
+  readonly coordinator: Coordinator
+  readonly transport: Transport
+}
+
+/** The state of one shard on one node, as all parts of the runtime see it. It decides nothing. */
+export class ShardContext {
+  readonly parts: ShardParts
+  readonly config: ShardConfig
+  readonly store: ShardStore
+  readonly clock: Clock
+  readonly random: Random
+  readonly logger: Logger
+  readonly observer = new ShardObserver()
+  readonly waiters: Waiters
+  /** Something changed that the shard's loop should look at. */
+  readonly wake: Wake
+  readonly origin: Origin
+  data: ShardData | undefined
+  slots: Slots | undefined
+  primary: PrimaryRole | undefined
+  standby: StandbySession | undefined
+  peers!: Peers
+  /** What ended the shard's life before its process. */
+  failure: UnderstudyError | undefined
+  stopping = false
+  private stateNow: LifecycleState = 'stopped'
+  private reasonNow = 'not started'
+  private sinceMs: number
+  private requests = 0
+  private readonly listeners = new Set<(event: ShardEvent) => void>()
+
+  constructor(parts: ShardParts) {
+    this.parts = parts
+    this.config = parts.config
+    this.store = parts.store
+    this.clock = parts.clock
+    this.random = parts.random
+    this.logger = parts.logger.child({ shard: parts.config.name })
+    this.waiters = new Waiters(parts.clock)
+    this.wake = new Wake(parts.clock)
+    this.origin = { node: parts.config.node, boot: parts.config.boot }
+    this.sinceMs = parts.clock.wallMs()
+  }
+
+  // Lifecycle
+
+  get state(): LifecycleState {
+    return this.stateNow
+  }
+
+  get role(): Role {
+    return roleOf[this.stateNow]
+  }
+
+  get reason(): string {
+    return this.reasonNow
+  }
+
+  get since(): string {
+    return new Date(this.sinceMs).toISOString()
+  }
+
+  /** The only way from one state to another. */
+  transition(event: LifecycleEvent, reason: string): void {
+    const from = this.stateNow
+    const next = lifecycle[from][event]
+    invariant(next !== 'invalid', `event ${event} does not happen in state ${from}`)
+    if (next === 'ignore') return
+    if (next === from) {
+      this.reasonNow = reason
+      return
+    }
+    this.stateNow = next
+    this.reasonNow = reason
+    this.sinceMs = this.clock.wallMs()
+    this.observer.transition(from, next)
+    if (next === 'reconnecting') this.observer.reconnects += 1
+    if (next === 'fenced') this.observer.fenced += 1
+    this.logger.info({ from, to: next, event, reason }, 'transition')
+    this.emit({ type: 'transition', from, to: next, reason })
+    this.waiters.check()
+  }
+
+  /** Says more about the present state without leaving it. */
+  explain(reason: string): void {
+    this.reasonNow = reason
+  }
+
+  listen(listener: (event: ShardEvent) => void): () => void {
+    this.listeners.add(listener)
+    return () => this.listeners.delete(listener)
+  }
+
+  emit(event: ShardEvent): void {
+    for (const listener of this.listeners) listener(event)
+  }
+
+  // Identity
+
+  /** Undefined while the directory is empty. */
+  get self(): Member | undefined {
+    const { superblock } = this.store
+    return superblock === undefined ? undefined : { node: this.config.node, incarnation: superblock.incarnation }
+  }
+
+  get record(): ShardRecord | undefined {
+    return this.primary?.inSync.record ?? this.store.superblock?.record
+  }
+
+  get historyId(): string | undefined {
+    return this.store.superblock?.record.historyId
+  }
+
+  get promised(): Epoch {
+    return this.store.superblock?.promised ?? epochZero
+  }
+
+  /** The newest record that this node or anybody who answers knows of. */
+  get newestRecord(): ShardRecord | undefined {
+    let newest = this.record
+    for (const answer of this.peers.answers) {
+      if (answer.historyId === this.historyId || this.historyId === undefined)
+        newest = newerRecord(newest, answer.record)
+    }
+    return newest
+  }
+
+  get configuredNames(): readonly string[] {
+    return [this.config.node, ...this.parts.coordinator.members.map((member) => member.node)]
+  }
+
+  addressOf(node: string): string | undefined {
+    if (node === this.config.node) return this.config.advertise() || undefined
+    return this.parts.coordinator.members.find((member) => member.node === node)?.address
+  }
+
+  nextRequest = (): number => {
+    this.requests += 1
+    return this.requests
+  }
+
+  emptyPosition(historyId: string): Position {
+    return { epoch: epochZero, sequence: 0, chain: chainZero(historyId, this.config.name) }
+  }
+
+  /** This node's answer to who it is and how far. */
+  stateMessage(): Message<'state'> {
+    const { data, record } = this
+    return {
+      member: { node: this.config.node, incarnation: this.self?.incarnation ?? '0'.repeat(32) },
+      state: this.stateNow,
+      promised: this.promised,
+      historyId: this.historyId,
+      record,
+      durable: data?.journal.durable,
+      committed: data?.committed ?? 0,
+      applied: data?.applier.applied.sequence ?? 0,
+      advertise: this.config.advertise(),
+      primaryAddress: (record === undefined ? undefined : this.addressOf(record.primary.node)) ?? '',
+    }
+  }
+
+  ownState(): PeerState {
+    return this.stateMessage()
+  }
+
+  /** True while this node speaks for an epoch that was not overtaken. */
+  leads(): boolean {
+    return this.primary !== undefined && compareEpochs(this.primary.epoch, this.promised) >= 0
+  }
+}

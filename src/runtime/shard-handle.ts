@@ -1,0 +1,266 @@
+import type { Family, Operation } from '../core/entry.js'
+import type { LifecycleState, Role } from '../core/lifecycle.js'
+import { limits } from '../core/limits.js'
+import { type Epoch, formatEpoch, formatPosition, type Position } from '../core/position.js'
+import type { ShardRecord } from '../core/record.js'
+import { UnderstudyError } from '../errors.js'
+import { awake } from './awake.js'
+import type {
+  ClearRequest,
+  EngineReader,
+  PromoteOptions,
+  PromoteResult,
+  ReadFreshness,
+  ShardEvent,
+  ShardHandle,
+  ShardStatus,
+  WaitOptions,
+  WriteOptions,
+} from './handle.js'
+import type { PrimaryRole } from './primary-role.js'
+import type { Shard } from './shard.js'
+import type { ShardContext } from './shard-context.js'
+
+/** The shard as its users see it: writes go where the primary is, reads say how fresh they must be. */
+export class ShardAccess implements ShardHandle {
+  private readonly shard: Shard
+  private readonly context: ShardContext
+
+  constructor(shard: Shard) {
+    this.shard = shard
+    this.context = shard.context
+  }
+
+  get name(): string {
+    return this.context.config.name
+  }
+
+  get role(): Role {
+    return this.context.role
+  }
+
+  get state(): LifecycleState {
+    return this.context.state
+  }
+
+  get applied(): Position | undefined {
+    return this.context.data?.applier.applied
+  }
+
+  write(operations: readonly Operation[], options: WriteOptions = {}): Promise<Position> {
+    const { primary } = this.context
+    // The hot path: no promise but the write's own.
+    if (primary?.isReady === true) {
+      return primary.write(operations, this.context.origin, this.context.nextRequest(), this.withTimeout(options))
+    }
+    return this.elsewhere(
+      this.withTimeout(options),
+      (role, left) => role.write(operations, this.context.origin, this.context.nextRequest(), left),
+      (left) => this.shard.forwarder.write(operations, left),
+    )
+  }
+
+  clear(request: ClearRequest, options: WriteOptions = {}): Promise<Position> {
+    return this.elsewhere(
+      this.withTimeout(options),
+      (role, left) => role.clear(request, this.context.origin, left),
+      (left) => this.shard.forwarder.clear(request, left),
+    )
+  }
+
+  async createFamily(name: string, options: WriteOptions = {}): Promise<Family> {
+    const bytes = Buffer.byteLength(name)
+    if (bytes === 0 || bytes > limits.familyNameBytesMax) {
+      throw new UnderstudyError(
+        'LIMIT_EXCEEDED',
+        `a family name has 1 to ${limits.familyNameBytesMax} bytes; this one has ${bytes}`,
+      )
+    }
+    await this.elsewhere(
+      this.withTimeout(options),
+      async (role, left) => {
+        await role.createFamily(name, this.context.origin, left)
+        return this.context.data!.applier.applied
+      },
+      (left) => this.shard.forwarder.write([{ type: 'createFamily', family: 0, name }], left),
+    )
+    return this.familyNamed(name)
+  }
+
+  async dropFamily(name: string, options: WriteOptions = {}): Promise<void> {
+    const { id } = this.familyNamed(name)
+    await this.elsewhere(
+      this.withTimeout(options),
+      async (role, left) => {
+        await role.dropFamily(id, this.context.origin, left)
+        return this.context.data!.applier.applied
+      },
+      (left) => this.shard.forwarder.write([{ type: 'dropFamily', family: id }], left),
+    )
+  }
+
+  reader(): EngineReader {
+    const { data, failure } = this.context
+    if (failure !== undefined) throw failure
+    if (data === undefined || this.context.state === 'bootstrapping') {
+      throw new UnderstudyError(
+        'NOT_READY',
+        `${this.context.config.node} has no readable data now: ${this.context.reason}`,
+      )
+    }
+    if (this.context.state === 'fenced') {
+      throw new UnderstudyError('FENCED', `${this.context.config.node} is fenced: ${this.context.reason}`)
+    }
+    return data.engine
+  }
+
+  async fresh(freshness: ReadFreshness): Promise<void> {
+    const { minPosition, maxLagMs } = freshness
+    if (minPosition !== undefined) {
+      await this.context.waiters.until(() => this.holdsPosition(minPosition), {
+        timeoutMs: freshness.timeoutMs ?? this.context.config.writeTimeoutMs,
+        signal: freshness.signal,
+        what: `position ${formatPosition(minPosition)} applied here`,
+      })
+    }
+    if (maxLagMs !== undefined && this.context.role !== 'primary') {
+      const lagMs = this.context.standby?.lagMs
+      if (lagMs === undefined || lagMs > maxLagMs) {
+        throw new UnderstudyError(
+          'LAG_EXCEEDED',
+          lagMs === undefined
+            ? 'how old the data here is, is not known: the primary is not connected'
+            : `the data here is ${lagMs} ms old; ${maxLagMs} are allowed`,
+          { hint: 'read from the primary, or allow more' },
+        )
+      }
+    }
+  }
+
+  ready(options: { readonly signal?: AbortSignal } = {}): Promise<void> {
+    return this.context.waiters.until(() => this.isReadable(), {
+      timeoutMs: 2 ** 31 - 1,
+      signal: options.signal,
+      what: `${this.context.config.node} to become readable`,
+    })
+  }
+
+  promote(options: PromoteOptions = {}): Promise<PromoteResult> {
+    return awake(this.context.clock, () => this.shard.promote(options))
+  }
+
+  async removeFromInSync(node: string, options: WaitOptions = {}): Promise<ShardRecord> {
+    const { primary } = this.context
+    if (primary === undefined) throw this.notPrimary()
+    return primary.removeFromInSync(node, options)
+  }
+
+  status(): ShardStatus {
+    return this.shard.status
+  }
+
+  subscribe(listener: (event: ShardEvent) => void): () => void {
+    return this.context.listen(listener)
+  }
+
+  /** Waits for a role in which the write can go somewhere, then sends it there; the time-out covers both. */
+  private async elsewhere(
+    options: WriteOptions & { readonly timeoutMs: number },
+    here: (role: PrimaryRole, left: WriteOptions) => Promise<Position>,
+    there: (left: WriteOptions) => Promise<Position>,
+  ): Promise<Position> {
+    const { context } = this
+    const startMs = context.clock.nowMs()
+    await context.waiters.until(() => this.canWrite(), {
+      timeoutMs: options.timeoutMs,
+      signal: options.signal,
+      what: `the write waits: ${context.reason}`,
+      code: context.state === 'promoting' ? 'ACK_TIMEOUT' : 'NOT_READY',
+      error: { outcome: 'none' },
+    })
+    const timeoutMs = Math.max(1, options.timeoutMs - (context.clock.nowMs() - startMs))
+    const left = { ...options, timeoutMs }
+    const { primary } = context
+    if (primary !== undefined) return here(primary, left)
+    if (options.forward === false) throw this.notPrimary()
+    const position = await there(left)
+    // Resolves when it can be read here, as on the primary.
+    await context.waiters.until(() => this.holdsPosition(position), {
+      timeoutMs,
+      signal: options.signal,
+      what: `position ${formatPosition(position)} applied here`,
+      code: 'ACK_TIMEOUT',
+      error: { outcome: 'done', hint: 'the write is committed, but this node has not applied it yet' },
+    })
+    return position
+  }
+
+  private canWrite(): boolean {
+    const { context } = this
+    if (context.failure !== undefined) throw context.failure
+    if (context.primary !== undefined) return context.primary.isReady
+    switch (context.state) {
+      case 'fenced':
+        throw new UnderstudyError('FENCED', `${context.config.node} is fenced: ${context.reason}`)
+      case 'stopped':
+        throw new UnderstudyError('CLOSED', `${context.config.node} is closed`)
+      case 'promoting':
+      case 'demoting':
+        return false
+      default:
+        return context.data !== undefined && context.record !== undefined
+    }
+  }
+
+  private isReadable(): boolean {
+    const { context } = this
+    if (context.failure !== undefined) throw context.failure
+    if (context.data === undefined) return false
+    if (context.primary !== undefined) return context.primary.isReady
+    return ['catching-up', 'streaming', 'reconnecting', 'primary'].includes(context.state)
+  }
+
+  /** Sequences of different epochs are not compared: a position that this history does not have is `DIVERGED` (L6). */
+  private holdsPosition(position: { readonly epoch: Epoch; readonly sequence: number }): boolean {
+    const { data } = this.context
+    if (data === undefined || data.applier.applied.sequence < position.sequence) return false
+    const { epochs } = data.journal
+    const index = epochs.findLastIndex((start) => start.firstSequence <= position.sequence)
+    const start = epochs[index]
+    if (
+      start !== undefined &&
+      (start.epoch.number !== position.epoch.number || start.epoch.node !== position.epoch.node)
+    ) {
+      throw new UnderstudyError(
+        'DIVERGED',
+        `position ${formatPosition(position)} is not in this history: sequence ${position.sequence} belongs to epoch ${formatEpoch(start.epoch)}`,
+      )
+    }
+    return true
+  }
+
+  private familyNamed(name: string): Family {
+    const family = this.reader().families.find((one) => one.name === name)
+    if (family === undefined) throw new UnderstudyError('UNKNOWN_FAMILY', `there is no column family ${name}`)
+    return family
+  }
+
+  private withTimeout(options: WriteOptions): WriteOptions & { readonly timeoutMs: number } {
+    return options.timeoutMs === undefined
+      ? { ...options, timeoutMs: this.context.config.writeTimeoutMs }
+      : (options as WriteOptions & { readonly timeoutMs: number })
+  }
+
+  private notPrimary(): UnderstudyError {
+    const record = this.context.newestRecord
+    const address = record === undefined ? undefined : this.context.addressOf(record.primary.node)
+    return new UnderstudyError(
+      'NOT_PRIMARY',
+      `${this.context.config.node} is not the primary${record === undefined ? '' : `; ${record.primary.node} is`}`,
+      {
+        ...(address === undefined ? {} : { primary: address }),
+        hint: 'send the write to the primary, or allow forwarding',
+      },
+    )
+  }
+}

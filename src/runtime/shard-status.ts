@@ -1,0 +1,100 @@
+import { formatPosition } from '../core/position.js'
+import type { FollowerSession } from './follower-session.js'
+import { lagBytesOf } from './follower-session.js'
+import type { BootstrapStatus, FollowerStatus, ShardStatus } from './handle.js'
+import type { ShardContext } from './shard-context.js'
+
+/** The whole picture of one shard on this node, as `GET /v1/status` shows it. */
+export function describeShard(
+  context: ShardContext,
+  followers: readonly FollowerSession[],
+  bootstrap: BootstrapStatus | undefined,
+): ShardStatus {
+  const { data, record, primary, config } = context
+  const journal = data?.journal
+  const applied = data?.applier.applied
+  const committed = data?.committed ?? 0
+  return {
+    shard: config.name,
+    role: context.role,
+    state: context.state,
+    reason: context.failure?.message ?? context.reason,
+    since: context.since,
+    historyId: context.historyId,
+    epoch: primary?.epoch ?? record?.epoch,
+    promised: context.promised,
+    position: applied === undefined ? undefined : formatPosition(applied),
+    settings: config.settings,
+    primary:
+      record === undefined ? undefined : { node: record.primary.node, address: context.addressOf(record.primary.node) },
+    inSync: record?.inSync.map((member) => member.node) ?? [],
+    recordVersion: record?.version,
+    sequence: {
+      appended: journal?.appended.sequence ?? 0,
+      durable: journal?.durable.sequence ?? 0,
+      committed,
+      applied: applied?.sequence ?? 0,
+      checkpoint: data?.checkpoint.sequence ?? 0,
+    },
+    lagMs: primary !== undefined ? 0 : context.standby?.lagMs,
+    followers: followerStates(context, followers),
+    slots: context.slots?.status ?? [],
+    journal: {
+      bytes: journal?.bytes ?? 0,
+      segments: journal?.segments.length ?? 0,
+      baseSequence: journal?.base.sequence ?? 0,
+    },
+    bootstrap,
+    warnings: warningsOf(context),
+  }
+}
+
+/** Connected followers, and members of the set that are not connected. */
+function followerStates(context: ShardContext, followers: readonly FollowerSession[]): FollowerStatus[] {
+  const { primary, data } = context
+  if (primary === undefined || data === undefined) return []
+  const states = followers.map((follower) => follower.status())
+  for (const member of primary.inSync.members) {
+    if (member.node === context.config.node || states.some((state) => state.node === member.node)) continue
+    const seen = context.slots?.status.find((slot) => slot.name === `standby:${member.node}`)?.sequence ?? 0
+    states.push({
+      node: member.node,
+      address: context.addressOf(member.node) ?? '',
+      connected: false,
+      inSync: true,
+      state: 'disconnected',
+      received: seen,
+      durable: seen,
+      applied: seen,
+      lagEntries: Math.max(0, data.journal.appended.sequence - seen),
+      lagBytes: lagBytesOf(data.journal, seen),
+      lagMs: 0,
+      since: context.since,
+    })
+  }
+  return states
+}
+
+function warningsOf(context: ShardContext): string[] {
+  const { primary, record, config, failure } = context
+  const warnings: string[] = []
+  if (failure !== undefined) warnings.push(`failed: ${failure.message}`)
+  const obstacle = primary?.obstacle
+  if (obstacle !== undefined) warnings.push(obstacle)
+  if (record?.lossy === true)
+    warnings.push(`epoch ${record.epoch.number} began by a forced promotion: committed entries may have been lost`)
+  if (record !== undefined && record.inSync.length === 1)
+    warnings.push(`writes rest on one node only (${record.inSync[0]!.node})`)
+  if (config.settings.durability === 'standby' && config.settings.inSyncMin < 2) {
+    warnings.push('inSyncMin is 1: a write is acknowledged when it is on one node')
+  }
+  if (record !== undefined) {
+    const strangers = context.configuredNames.filter((name) => !record.voters.includes(name))
+    if (strangers.length > 0) {
+      warnings.push(
+        `${strangers.join(', ')}: configured here, but not among the nodes this history was created with (${record.voters.join(', ')})`,
+      )
+    }
+  }
+  return warnings
+}

@@ -1,0 +1,189 @@
+import type { Epoch, Position } from '../core/position.js'
+import { formatEpoch, higherEpoch } from '../core/position.js'
+import type { ShardRecord } from '../core/record.js'
+import { UnderstudyError } from '../errors.js'
+import type { FileSystem } from '../ports/file-system.js'
+import { readDurableJson, writeDurableJson } from './durable-json.js'
+
+const superblockName = 'shard.json'
+const incompleteName = 'INCOMPLETE'
+const formatVersion = 1
+
+/** A record of a standby or of a bootstrap under way that holds back the journal's retention, up to a cap. */
+export interface Slot {
+  readonly name: string
+  readonly sequence: number
+  /** Wall clock, for the expiry of slots whose owner never came back. */
+  readonly touchedAtMs: number
+}
+
+/** What a node must not forget about a shard, apart from the data. */
+export interface Superblock {
+  readonly formatVersion: number
+  readonly cluster: string
+  readonly shard: string
+  readonly incarnation: string
+  /** Highest epoch seen: fsynced before any answer in it (S3). */
+  readonly promised: Epoch
+  readonly record: ShardRecord
+  readonly slots: readonly Slot[]
+}
+
+/** Progress of an unfinished bootstrap, beside what the incoming engine keeps. */
+export interface IncomingState {
+  readonly formatVersion: number
+  readonly cluster: string
+  readonly shard: string
+  readonly incarnation: string
+  readonly promised: Epoch
+  readonly record: ShardRecord
+  readonly first: Position
+  readonly highest: Position
+  readonly families: ReadonlyArray<{ readonly id: number; readonly name: string }>
+  readonly familyIdNext: number
+  readonly restarts: number
+}
+
+/**
+ * Directories of one shard: `current` is data, `incoming` a bootstrap under way (marked incomplete until it is
+ * whole), `old` what an installation replaced. Everything that decides which is which is a rename.
+ */
+export class ShardStore {
+  readonly files: FileSystem
+  readonly root: string
+  readonly current: string
+  readonly incoming: string
+  private readonly old: string
+  private superblockNow: Superblock | undefined
+  private writing: Promise<void> = Promise.resolve()
+
+  constructor(files: FileSystem, dataDirectory: string, shard: string) {
+    this.files = files
+    this.root = files.join(dataDirectory, 'shards', shard)
+    this.current = files.join(this.root, 'current')
+    this.incoming = files.join(this.root, 'incoming')
+    this.old = files.join(this.root, 'old')
+  }
+
+  get superblock(): Superblock | undefined {
+    return this.superblockNow
+  }
+
+  /** Finishes an installation that a crash cut short, then reads what is there. */
+  async open(): Promise<void> {
+    await this.files.makeDirectory(this.root)
+    if ((await this.exists(this.incoming)) && !(await this.isIncomplete())) {
+      if ((await readDurableJson(this.files, this.incoming, superblockName)) !== undefined) await this.install()
+    }
+    await this.files.removeTree(this.old)
+    const found = await readDurableJson(this.files, this.current, superblockName)
+    if (found === undefined) {
+      // A directory without a superblock is a creation that a crash cut short: nothing was ever acknowledged from it.
+      await this.files.removeTree(this.current)
+      this.superblockNow = undefined
+      return
+    }
+    this.superblockNow = checkVersion(found as Superblock, this.files.join(this.current, superblockName))
+  }
+
+  /** The first superblock is written last: with it the directory becomes data. */
+  async create(superblock: Omit<Superblock, 'formatVersion'>): Promise<void> {
+    await this.files.makeDirectory(this.current)
+    await this.files.syncDirectory(this.root)
+    await this.save({ ...superblock, formatVersion })
+  }
+
+  /** One change at a time, durable when it resolves. `change` sees what the one before left. */
+  update(change: (now: Superblock) => Superblock): Promise<Superblock> {
+    const result = this.writing.then(async () => {
+      const now = this.superblockNow
+      if (now === undefined) throw new UnderstudyError('NOT_READY', `${this.root}: no data yet`)
+      const next = change(now)
+      if (next !== now) await this.save(next)
+      return next
+    })
+    this.writing = result.then(
+      () => undefined,
+      () => undefined,
+    )
+    return result
+  }
+
+  /** Promises `epoch`; a lower one than promised changes nothing. */
+  promise(epoch: Epoch): Promise<Superblock> {
+    return this.update((now) => {
+      const promised = higherEpoch(now.promised, epoch)
+      return formatEpoch(promised) === formatEpoch(now.promised) ? now : { ...now, promised }
+    })
+  }
+
+  // Bootstrap
+
+  async incomingState(): Promise<IncomingState | undefined> {
+    if (!(await this.exists(this.incoming)) || !(await this.isIncomplete())) return undefined
+    const found = await readDurableJson(this.files, this.incoming, 'bootstrap.json')
+    return found === undefined ? undefined : checkVersion(found as IncomingState, this.incoming)
+  }
+
+  async beginIncoming(): Promise<void> {
+    await this.files.removeTree(this.incoming)
+    await this.files.makeDirectory(this.incoming)
+    const marker = await this.files.open(this.files.join(this.incoming, incompleteName), 'create')
+    await marker.sync()
+    await marker.close()
+    await this.files.syncDirectory(this.incoming)
+    await this.files.syncDirectory(this.root)
+  }
+
+  saveIncoming(state: Omit<IncomingState, 'formatVersion'>): Promise<void> {
+    return writeDurableJson(this.files, this.incoming, 'bootstrap.json', { ...state, formatVersion })
+  }
+
+  async discardIncoming(): Promise<void> {
+    await this.files.removeTree(this.incoming)
+    await this.files.syncDirectory(this.root)
+  }
+
+  /** The incoming directory becomes the data; its engine and journal must be closed. */
+  async finishIncoming(superblock: Omit<Superblock, 'formatVersion'>): Promise<void> {
+    await writeDurableJson(this.files, this.incoming, superblockName, { ...superblock, formatVersion })
+    await this.files.remove(this.files.join(this.incoming, incompleteName))
+    await this.files.syncDirectory(this.incoming)
+    await this.install()
+    this.superblockNow = { ...superblock, formatVersion }
+  }
+
+  private async install(): Promise<void> {
+    await this.files.removeTree(this.old)
+    if (await this.exists(this.current)) await this.files.rename(this.current, this.old)
+    await this.files.rename(this.incoming, this.current)
+    await this.files.syncDirectory(this.root)
+    await this.files.removeTree(this.old)
+  }
+
+  private async save(superblock: Superblock): Promise<void> {
+    await writeDurableJson(this.files, this.current, superblockName, superblock)
+    this.superblockNow = superblock
+  }
+
+  private async exists(path: string): Promise<boolean> {
+    return (await this.files.stat(path)) !== undefined
+  }
+
+  private isIncomplete(): Promise<boolean> {
+    return this.exists(this.files.join(this.incoming, incompleteName))
+  }
+}
+
+function checkVersion<T extends { readonly formatVersion: number }>(found: T, path: string): T {
+  if (found.formatVersion !== formatVersion) {
+    throw new UnderstudyError(
+      'FORMAT_VERSION',
+      `${path}: format version ${found.formatVersion}; this release reads ${formatVersion}`,
+      {
+        hint: 'open the directory with the release that wrote it, or a later one',
+      },
+    )
+  }
+  return found
+}

@@ -1,0 +1,579 @@
+import type { Message } from '../codec/messages.js'
+import type { SourceCandidate } from '../core/bootstrap.js'
+import { refuseSettings } from '../core/handshake.js'
+import { limits } from '../core/limits.js'
+import { compareEpochs, type Epoch, formatEpoch, type Position } from '../core/position.js'
+import { sameMember } from '../core/record.js'
+import { decideStart } from '../core/start.js'
+import { errorFromFailure, isFailure, toUnderstudyError, UnderstudyError } from '../errors.js'
+import { Bootstrap } from './bootstrap.js'
+import { serveControl } from './control-session.js'
+import { FollowerSession } from './follower-session.js'
+import { Forwarder } from './forwarder.js'
+import { Greeter } from './greeter.js'
+import type { PromoteOptions, PromoteResult, ShardMetrics, ShardStatus } from './handle.js'
+import { LagReporter } from './lag-reporter.js'
+import type { Link } from './link.js'
+import { Peers } from './peers.js'
+import { firstRecord, lead, promote } from './promoter.js'
+import { ShardContext, type ShardParts } from './shard-context.js'
+import { BootstrapNeeded, ShardData } from './shard-data.js'
+import { describeShard } from './shard-status.js'
+import { Slots } from './slots.js'
+import { SourceSession } from './source-session.js'
+import { StandbyRole } from './standby-role.js'
+
+interface PromotionRequest {
+  readonly force: boolean
+  readonly resolve: (result: PromoteResult) => void
+  readonly reject: (error: Error) => void
+}
+
+/**
+ * One shard on one node: a loop that asks what this node may be now, and is that until something changes. The
+ * decisions are the core's; what is here carries them out, one at a time.
+ */
+export class Shard {
+  readonly context: ShardContext
+  readonly forwarder: Forwarder
+  private readonly greeter: Greeter
+  private readonly standbyRole: StandbyRole
+  private readonly followers = new Map<string, FollowerSession>()
+  private readonly sources = new Set<SourceSession>()
+  private readonly lagReporter: LagReporter
+  private bootstrap: Bootstrap | undefined
+  private promotion: PromotionRequest | undefined
+  /** Ends what the loop is waiting in: a session, a bootstrap. */
+  private interrupt = new AbortController()
+  private running: Promise<void> | undefined
+  /** Why data that exists cannot be continued from. */
+  private bootstrapReason = 'the data here was given up for a bootstrap that did not end'
+  /** Told a higher epoch while primary: this process does not make itself primary again. */
+  private deposed = false
+  private closing: Promise<void> | undefined
+
+  constructor(parts: ShardParts) {
+    this.context = new ShardContext(parts)
+    const { context } = this
+    this.lagReporter = new LagReporter(context)
+    this.greeter = new Greeter(context, (epoch) => this.observeEpoch(epoch))
+    this.forwarder = new Forwarder({
+      clock: context.clock,
+      boot: context.config.boot,
+      nextRequest: context.nextRequest,
+    })
+    this.standbyRole = new StandbyRole(context, this.greeter, this.forwarder)
+    context.peers = new Peers({
+      members: parts.coordinator.members,
+      dial: async (member, signal) => (await this.greeter.dial(member, 'control', signal)).link,
+      clock: context.clock,
+      random: context.random,
+      logger: context.logger,
+      onState: (state) =>
+        state.historyId === context.historyId ? this.observeEpoch(state.promised) : Promise.resolve(),
+      onChange: () => {
+        context.wake.signal()
+        this.bootstrap?.onPeersChanged()
+      },
+    })
+  }
+
+  /** Opens what is there. Rejects with a coded error where starting makes no sense; later failures are states. */
+  async start(): Promise<void> {
+    const { context } = this
+    await context.store.open()
+    const { superblock } = context.store
+    if (superblock !== undefined) {
+      if (superblock.cluster !== context.config.cluster || superblock.shard !== context.config.name) {
+        throw new UnderstudyError(
+          'FOREIGN_DIRECTORY',
+          `${context.store.root} belongs to shard ${superblock.shard} of cluster ${superblock.cluster}`,
+        )
+      }
+      const failure = refuseSettings(superblock.record, context.config.settings)
+      if (failure !== undefined) throw errorFromFailure(failure)
+    }
+    context.transition('start', 'starting')
+    if (superblock !== undefined) await this.openData()
+    context.peers.start()
+    this.lagReporter.start()
+    this.running = this.run()
+  }
+
+  close(): Promise<void> {
+    this.closing ??= this.doClose()
+    return this.closing
+  }
+
+  /** Serves a connection whose first frame named this shard; resolves when it ends. */
+  async accept(link: Link, hello: Message<'hello'>): Promise<void> {
+    const { context } = this
+    if (context.stopping) return link.fail({ code: 'CLOSED', message: `${context.config.node} is stopping` })
+    if (hello.purpose === 'source' && this.sources.size >= limits.snapshotsMax) {
+      return link.fail({ code: 'BACKPRESSURE', message: `${this.sources.size} bootstraps are served already` })
+    }
+    if (!(await this.greeter.receive(link, hello))) return
+    switch (hello.purpose) {
+      case 'control':
+        return serveControl(link, {
+          state: () => context.stateMessage(),
+          promise: (epoch) => this.observeEpoch(epoch),
+          pin: async (slot, sequence) => {
+            if (sequence === 0) await context.slots?.release(slot)
+            else await context.slots?.hold(slot, sequence)
+          },
+        })
+      case 'follow':
+        return this.serveFollower(link, hello)
+      case 'source':
+        return this.serveSource(link)
+    }
+  }
+
+  promote(options: PromoteOptions): Promise<PromoteResult> {
+    const { context } = this
+    if (context.primary !== undefined) {
+      const { epoch } = context.primary
+      return Promise.resolve({ epoch, position: context.data!.journal.appended, mayLose: undefined })
+    }
+    if (context.failure !== undefined) return Promise.reject(context.failure)
+    if (this.promotion !== undefined)
+      return Promise.reject(new UnderstudyError('PROMOTION_REFUSED', 'a promotion is under way'))
+    if (context.state === 'bootstrapping') {
+      return Promise.reject(
+        new UnderstudyError(
+          'PROMOTION_REFUSED',
+          `${context.config.node} is still being built and has no complete data`,
+          {
+            hint: 'promote another node, or wait until the bootstrap is done',
+          },
+        ),
+      )
+    }
+    return new Promise((resolve, reject) => {
+      this.promotion = { force: options.force === true, resolve, reject }
+      this.interruptLoop()
+    })
+  }
+
+  get status(): ShardStatus {
+    return describeShard(this.context, [...this.followers.values()], this.bootstrap?.progress.status)
+  }
+
+  get metrics(): ShardMetrics {
+    return { shard: this.context.config.name, status: this.status, ...this.context.observer.take() }
+  }
+
+  // The loop
+
+  private async run(): Promise<void> {
+    const { context } = this
+    while (!context.stopping) {
+      try {
+        await this.step()
+      } catch (error) {
+        if (context.stopping) break
+        this.fail(error)
+      }
+    }
+  }
+
+  private async step(): Promise<void> {
+    const { context } = this
+    if (this.interrupt.signal.aborted) this.interrupt = new AbortController()
+    if (context.failure !== undefined || (context.primary !== undefined && this.promotion === undefined)) {
+      await context.wake.wait(limits.reconnectMaxMs)
+      return
+    }
+    if (context.data === undefined) {
+      const { historyId } = context
+      return historyId === undefined ? this.stepWithoutData() : this.runBootstrap(historyId, this.bootstrapReason)
+    }
+    if (this.promotion !== undefined) return this.carryOutPromotion()
+    const record = context.newestRecord!
+    if (!sameMember(record.primary, context.self!)) return this.stepStandby()
+    return this.stepFormerPrimary()
+  }
+
+  private async stepWithoutData(): Promise<void> {
+    const { context } = this
+    const decision = decideStart({
+      node: context.config.node,
+      own: undefined,
+      configured: context.configuredNames,
+      initialPrimary: context.parts.coordinator.initialPrimary,
+      answers: context.peers.answers,
+      byHand: this.promotion !== undefined,
+    })
+    if (decision.type === 'create') return this.createHistory()
+    if (decision.type === 'bootstrap') {
+      this.refusePromotion('this node has no data, another one has')
+      return this.runBootstrap(decision.historyId, 'this directory is empty')
+    }
+    if (decision.type === 'wait') {
+      this.refusePromotion(decision.reason)
+      context.explain(decision.reason)
+    }
+    await context.wake.wait(limits.pollMs)
+  }
+
+  private async stepStandby(): Promise<void> {
+    const { context } = this
+    const reason = await this.standbyRole.step(context.newestRecord!, this.interrupt.signal)
+    if (reason === undefined) return
+    const { historyId } = context
+    await this.closeData()
+    await this.runBootstrap(historyId!, reason)
+  }
+
+  private async stepFormerPrimary(): Promise<void> {
+    const { context } = this
+    const decision = decideStart({
+      node: context.config.node,
+      own: { member: context.self!, record: context.record! },
+      configured: context.configuredNames,
+      initialPrimary: undefined,
+      answers: context.peers.answers,
+      byHand: false,
+    })
+    if (decision.type === 'promote' && !this.deposed) {
+      try {
+        await this.becomePrimary(false, 'all other nodes confirmed that there is no higher epoch')
+      } catch (error) {
+        if (!isFailure(error, 'PROMOTION_REFUSED')) throw error
+        context.logger.warn({ error: error.message }, 'not primary again')
+        await context.wake.wait(limits.pollMs)
+      }
+      return
+    }
+    if (decision.type === 'wait') {
+      if (decision.fenced) context.transition('fence', decision.reason)
+      context.explain(decision.reason)
+    } else if (this.deposed) {
+      context.transition('fence', 'deposed')
+      context.explain(
+        `epoch ${formatEpoch(context.promised)} was promised, but nobody leads in it: promote a node by hand`,
+      )
+    }
+    await context.wake.wait(limits.pollMs)
+  }
+
+  private async carryOutPromotion(): Promise<void> {
+    const request = this.promotion!
+    try {
+      request.resolve(await this.becomePrimary(request.force, 'promotion by hand'))
+    } catch (error) {
+      request.reject(toUnderstudyError(error, 'promotion'))
+      if (!(error instanceof UnderstudyError)) throw error
+    } finally {
+      this.promotion = undefined
+    }
+  }
+
+  private async becomePrimary(force: boolean, reason: string): Promise<PromoteResult> {
+    const { context } = this
+    context.transition('promote', reason)
+    try {
+      const result = await promote(context, force, (error) => this.fail(error))
+      this.deposed = false
+      return result
+    } catch (error) {
+      context.transition('promotion-failed', error instanceof Error ? error.message : String(error))
+      throw error
+    }
+  }
+
+  private async createHistory(): Promise<void> {
+    const { context } = this
+    const request = this.promotion
+    this.promotion = undefined
+    const historyId = context.random.hex(16)
+    const incarnation = context.random.hex(16)
+    const record = firstRecord(context, historyId, incarnation)
+    const data = await ShardData.create(this.dataParts(historyId))
+    await context.store.create({
+      cluster: context.config.cluster,
+      shard: context.config.name,
+      incarnation,
+      promised: record.epoch,
+      record,
+      slots: [],
+    })
+    this.useData(data)
+    context.transition('promote', 'a new history begins: all nodes were empty')
+    await lead(context, record, (error) => this.fail(error))
+    request?.resolve({ epoch: record.epoch, position: data.journal.appended, mayLose: undefined })
+  }
+
+  private async runBootstrap(historyId: string, reason: string): Promise<void> {
+    const { context } = this
+    context.transition('bootstrap-needed', reason)
+    const { parts, config } = context
+    this.bootstrap = new Bootstrap({
+      store: context.store,
+      journals: parts.journals,
+      engines: parts.engines,
+      clock: context.clock,
+      random: context.random,
+      logger: context.logger,
+      cluster: config.cluster,
+      shard: config.name,
+      node: config.node,
+      historyId,
+      maxBytesPerSecond: config.bootstrapMaxBytesPerSecond,
+      promised: () => context.promised,
+      empty: () => context.emptyPosition(historyId),
+      candidates: () => this.sourceCandidates(historyId),
+      dial: async (candidate, signal) => (await this.greeter.dial(candidate, 'source', signal)).link,
+      confirm: (position, signal) => this.confirmPosition(position, signal),
+      pinElsewhere: (slot, sequence) => context.peers.pin(slot, sequence),
+      onProgress: (progress) => context.emit({ type: 'bootstrap', progress: progress.status }),
+      onRetry: () => context.transition('bootstrap-retry', 'a source failed'),
+      onBytes: (bytes) => {
+        context.observer.bootstrapBytes += bytes
+      },
+    })
+    try {
+      await this.bootstrap.run(this.interrupt.signal)
+    } catch (error) {
+      if (context.stopping || this.interrupt.signal.aborted) return
+      throw error
+    } finally {
+      context.observer.bootstrapRestarts += this.bootstrap.progress.status.restarts
+    }
+    await this.openData()
+    context.transition('bootstrapped', 'the new data is in place')
+    this.bootstrap = undefined
+  }
+
+  /** Asks the present primary whether it would continue from here, without letting it. */
+  private async confirmPosition(position: Position, signal: AbortSignal): Promise<'fits' | 'start-over'> {
+    const primary = this.context.peers.answers.find(
+      (answer) => answer.state === 'primary' || answer.state === 'promoting',
+    )
+    const address = primary === undefined ? undefined : this.context.addressOf(primary.member.node)
+    if (primary === undefined || address === undefined) {
+      throw new UnderstudyError('UNAVAILABLE', 'there is no primary now that could confirm the position')
+    }
+    const { link } = await this.greeter.dial({ node: primary.member.node, address }, 'source', signal)
+    try {
+      link.send('subscribe', { position, epochs: this.bootstrap!.epochs, creditBytes: 0 })
+      const [answer] = await link.expectOneOf(['stream', 'tooOld', 'diverged'], limits.requestTimeoutMs, signal)
+      return answer === 'stream' ? 'fits' : 'start-over'
+    } finally {
+      link.close()
+    }
+  }
+
+  private sourceCandidates(historyId: string): SourceCandidate[] {
+    const { context } = this
+    const candidates: SourceCandidate[] = []
+    for (const answer of context.peers.answers) {
+      if (answer.historyId !== historyId || answer.durable === undefined) continue
+      if (answer.state === 'bootstrapping' || answer.state === 'failed') continue
+      const address = context.addressOf(answer.member.node)
+      if (address === undefined) continue
+      candidates.push({
+        node: answer.member.node,
+        address,
+        primary: answer.state === 'primary' || answer.state === 'promoting',
+        durable: answer.durable.sequence,
+      })
+    }
+    return candidates
+  }
+
+  // Sessions of others
+
+  private async serveFollower(link: Link, hello: Message<'hello'>): Promise<void> {
+    const { context } = this
+    const { primary, data, slots } = context
+    if (primary === undefined || data === undefined || slots === undefined) return link.close()
+    const session = new FollowerSession({
+      link,
+      hello,
+      role: primary,
+      journal: data.journal,
+      clock: context.clock,
+      holdSlot: (sequence) => slots.note(`standby:${hello.node}`, sequence),
+      onEnd: () => {
+        if (this.followers.get(hello.node) === session) this.followers.delete(hello.node)
+      },
+    })
+    this.followers.set(hello.node, session)
+    await session.run()
+  }
+
+  private async serveSource(link: Link): Promise<void> {
+    const { context } = this
+    const { data, slots } = context
+    if (data === undefined || slots === undefined) return link.close()
+    const session = new SourceSession({
+      link,
+      journal: data.journal,
+      engine: data.engine,
+      clock: context.clock,
+      record: () => context.record!,
+      committed: () => data.committed,
+      holdSlot: (slot, sequence) => slots.hold(slot, sequence),
+    })
+    this.sources.add(session)
+    this.sourceLinks.add(link)
+    try {
+      await session.run()
+    } finally {
+      this.sources.delete(session)
+      this.sourceLinks.delete(link)
+    }
+  }
+  private readonly sourceLinks = new Set<Link>()
+
+  /** The highest epoch seen is durable before any answer in it; a primary of a lower one stops at once (S3, I2). */
+  private async observeEpoch(epoch: Epoch): Promise<void> {
+    const { context } = this
+    if (context.store.superblock === undefined || compareEpochs(epoch, context.promised) <= 0) return
+    await context.store.promise(epoch)
+    const { primary } = context
+    if (primary !== undefined && compareEpochs(primary.epoch, context.promised) < 0) {
+      this.demote(`epoch ${formatEpoch(epoch)} is higher than ${formatEpoch(primary.epoch)}`)
+    } else if (context.standby !== undefined) context.standby.onPromise()
+  }
+
+  private demote(reason: string): void {
+    const { context } = this
+    const role = context.primary
+    if (role === undefined) return
+    this.deposed = true
+    context.transition('higher-epoch', reason)
+    context.primary = undefined
+    role.end('FENCED', `${context.config.node} is no longer the primary: ${reason}`)
+    context.transition('demoted', reason)
+    context.wake.signal()
+  }
+
+  // Data
+
+  private async openData(): Promise<void> {
+    const { context } = this
+    try {
+      this.useData(await ShardData.open(this.dataParts(context.historyId!)))
+    } catch (error) {
+      if (!(error instanceof BootstrapNeeded)) throw error
+      // Only another node can help, if there is one.
+      if (context.parts.coordinator.members.length === 0) {
+        throw new UnderstudyError('CORRUPTION', `${context.store.root}: ${error.message}`, {
+          hint: 'there is no other node to rebuild this one from; restore a backup',
+        })
+      }
+      this.bootstrapReason = error.message
+    }
+  }
+
+  private useData(data: ShardData): void {
+    const { context } = this
+    context.data = data
+    context.slots = new Slots({
+      store: context.store,
+      clock: context.clock,
+      logger: context.logger,
+      retainBytesMax: context.config.slotRetainBytes,
+    })
+    context.waiters.check()
+  }
+
+  private dataParts(historyId: string): Parameters<typeof ShardData.create>[0] {
+    const { context } = this
+    return {
+      store: context.store,
+      journals: context.parts.journals,
+      engines: context.parts.engines,
+      clock: context.clock,
+      logger: context.logger,
+      identity: { cluster: context.config.cluster, shard: context.config.name, historyId },
+      empty: context.emptyPosition(historyId),
+      checkpointBytes: context.config.checkpointBytes,
+      checkpointIntervalMs: context.config.checkpointIntervalMs,
+      onDurable: () => {
+        context.primary?.onOwnProgress()
+        context.primary?.onFlushed()
+        context.standby?.onDurable()
+        const { data } = context
+        if (data !== undefined) data.noteCommitted(data.committed)
+      },
+      onApplied: () => {
+        context.primary?.onOwnProgress()
+        context.standby?.onApplied()
+        for (const source of this.sources) source.pump()
+        context.waiters.check()
+      },
+      onFailed: (error) => this.fail(error),
+      onCheckpoint: async (checkpoint) => {
+        const { data, slots } = context
+        if (data !== undefined) await slots?.retain(data.journal, checkpoint.sequence)
+      },
+      observe: context.observer,
+    }
+  }
+
+  private async closeData(): Promise<void> {
+    const { context } = this
+    const { data } = context
+    context.data = undefined
+    context.slots = undefined
+    for (const link of this.sourceLinks) link.close(new UnderstudyError('NOT_READY', 'the data is being rebuilt'))
+    await data?.close()
+  }
+
+  // Ends
+
+  /** Disk, journal, engine or an invariant failed: nothing is acknowledged any more, and everybody is told. */
+  private fail(error: unknown): void {
+    const { context } = this
+    if (context.failure !== undefined || context.stopping) return
+    const failure = toUnderstudyError(error, `shard ${context.config.name}`)
+    context.failure = failure
+    context.logger.error({ error: failure.message, code: failure.code, stack: failure.stack }, 'shard failed')
+    context.transition('failure', failure.message)
+    context.primary?.end('FENCED', `${context.config.node} failed: ${failure.message}`)
+    context.primary = undefined
+    this.forwarder.close(failure)
+    context.emit({ type: 'failure', error: failure })
+    this.promotion?.reject(failure)
+    this.promotion = undefined
+    this.interruptLoop()
+    context.waiters.check()
+  }
+
+  private refusePromotion(reason: string): void {
+    this.promotion?.reject(new UnderstudyError('PROMOTION_REFUSED', reason))
+    this.promotion = undefined
+  }
+
+  private interruptLoop(): void {
+    this.interrupt.abort()
+    this.context.wake.signal()
+  }
+
+  private async doClose(): Promise<void> {
+    const { context } = this
+    const { standby } = context
+    // A clean stop does not hold up the writers of the others: this member gives up its place first.
+    if (standby !== undefined && context.record?.inSync.some((member) => member.node === context.config.node)) {
+      await standby.leave(context.config.node, limits.peerSilenceMs)
+    }
+    context.stopping = true
+    this.lagReporter.stop()
+    const closed = new UnderstudyError('CLOSED', `${context.config.node} is closed`)
+    context.primary?.end('CLOSED', `${context.config.node} is closing`)
+    context.primary = undefined
+    this.forwarder.close(closed)
+    this.promotion?.reject(closed)
+    this.promotion = undefined
+    this.interruptLoop()
+    await context.peers.close()
+    await this.running
+    await this.closeData()
+    context.transition('stop', 'closed')
+    context.waiters.close(closed)
+  }
+}

@@ -1,0 +1,137 @@
+import { backoffMs } from '../core/backoff.js'
+import { limits } from '../core/limits.js'
+import { formatEpoch, formatPosition, higherEpoch, sameEpoch } from '../core/position.js'
+import { compareRecords, type ShardRecord, sameMember } from '../core/record.js'
+import { toUnderstudyError, type UnderstudyError } from '../errors.js'
+import type { Forwarder } from './forwarder.js'
+import type { Greeter } from './greeter.js'
+import type { ShardContext } from './shard-context.js'
+import { type SessionEnd, StandbySession } from './standby-session.js'
+
+/** What a node does while it is not primary and has data: find the primary, follow it, again and again. */
+export class StandbyRole {
+  private readonly context: ShardContext
+  private readonly greeter: Greeter
+  private readonly forwarder: Forwarder
+  private attempt = 0
+  /** The record under which this node was fenced for good: only a newer one is worth another attempt. */
+  private fencedUnder: ShardRecord | undefined
+
+  constructor(context: ShardContext, greeter: Greeter, forwarder: Forwarder) {
+    this.context = context
+    this.greeter = greeter
+    this.forwarder = forwarder
+  }
+
+  /** One attempt: returns why the journal needs a bootstrap, if it does. */
+  async step(record: ShardRecord, signal: AbortSignal): Promise<string | undefined> {
+    const { context } = this
+    if (this.fencedUnder !== undefined && compareRecords(record, this.fencedUnder) <= 0) {
+      await context.wake.wait(limits.reconnectMaxMs)
+      return undefined
+    }
+    const { primary } = record
+    const address = context.addressOf(primary.node)
+    if (address === undefined) {
+      context.explain(`${primary.node} is the primary, but the configuration has no address for it`)
+      await context.wake.wait(limits.pollMs)
+      return undefined
+    }
+    const end = await this.follow(primary.node, address, signal)
+    switch (end.type) {
+      case 'lost':
+        await this.onLost(primary.node, end.error, signal)
+        return undefined
+      case 'fence':
+        this.fencedUnder = record
+        context.transition('fence', end.error.message)
+        context.emit({ type: 'failure', error: end.error })
+        return undefined
+      case 'bootstrap':
+        return end.reason
+    }
+  }
+
+  private async follow(node: string, address: string, signal: AbortSignal): Promise<SessionEnd> {
+    const { context } = this
+    const data = context.data!
+    try {
+      const { link } = await this.greeter.dial({ node, address }, 'follow', signal)
+      const session = new StandbySession({
+        link,
+        journal: data.journal,
+        clock: context.clock,
+        forwarder: this.forwarder,
+        committed: () => data.committed,
+        applied: () => data.applier.applied.sequence,
+        promised: () => context.promised,
+        adopt: async (epoch, record) => {
+          await context.store.update((now) => ({
+            ...now,
+            promised: higherEpoch(now.promised, epoch),
+            record: record !== undefined && compareRecords(record, now.record) > 0 ? record : now.record,
+          }))
+          if (record !== undefined) context.emit({ type: 'record', record })
+        },
+        onSubscribed: (epoch) => {
+          this.attempt = 0
+          context.transition('subscribed', `following ${node} in epoch ${formatEpoch(epoch)}`)
+        },
+        onCaughtUp: () => context.transition('caught-up', `streaming from ${node}`),
+        onCommitted: (sequence) => data.noteCommitted(sequence),
+        onTruncated: (to, cutEntries) => {
+          context.logger.warn(
+            { to: formatPosition(to), cutEntries },
+            'uncommitted tail cut: the new history does not have it',
+          )
+          context.emit({ type: 'diverged', cutEntries, at: to })
+        },
+        count: {
+          checksumFailure: () => {
+            context.observer.checksumFailures += 1
+          },
+          gap: () => {
+            context.observer.gaps += 1
+          },
+        },
+      })
+      context.standby = session
+      return await session.run(signal)
+    } catch (error) {
+      return { type: 'lost', error: toUnderstudyError(error, `following ${node}`) }
+    } finally {
+      context.standby = undefined
+    }
+  }
+
+  private async onLost(node: string, error: UnderstudyError | undefined, signal: AbortSignal): Promise<void> {
+    const { context } = this
+    if (signal.aborted) return
+    const why = error === undefined ? 'it closed the connection' : error.message
+    context.transition('connection-lost', `${node}: ${why}`)
+    context.explain(`${node}: ${why}`)
+    const waitMs = backoffMs(this.attempt, limits.reconnectMinMs, limits.reconnectMaxMs, context.random.next())
+    this.attempt += 1
+    context.logger.debug({ primary: node, why, waitMs }, 'not following')
+    const untilMs = context.clock.nowMs() + waitMs
+    const before = context.newestRecord
+    while (context.clock.nowMs() < untilMs && !signal.aborted) {
+      await context.wake.wait(Math.max(1, untilMs - context.clock.nowMs()))
+      // Another primary need not wait for the back-off of the old one; nor does one that is back (F12).
+      const now = context.newestRecord
+      if (
+        before !== undefined &&
+        now !== undefined &&
+        (!sameMember(now.primary, before.primary) || !sameEpoch(now.epoch, before.epoch))
+      ) {
+        this.attempt = 0
+        return
+      }
+      const view = context.peers.view(node)
+      if (view?.reachable === true && view.state?.state === 'primary' && this.attempt > 2) {
+        this.attempt = 1
+        return
+      }
+    }
+  }
+}

@@ -1,0 +1,310 @@
+import { encodeBlock, entryBytes } from '../codec/block.js'
+import type { Entry, Operation, Origin } from '../core/entry.js'
+import type { FailureCode } from '../core/failure.js'
+import type { InSyncState } from '../core/in-sync.js'
+import { invariant } from '../core/invariant.js'
+import { limits } from '../core/limits.js'
+import type { Position } from '../core/position.js'
+import { UnderstudyError } from '../errors.js'
+import type { Clock, Timer } from '../ports/clock.js'
+import type { Journal } from '../ports/journal.js'
+import type { WriteOptions } from './handle.js'
+
+interface PendingWrite extends Entry {
+  readonly bytes: number
+  readonly deadlineMs: number
+  readonly waitFor: WriteOptions['waitFor']
+  readonly submittedMs: number
+  readonly resolve: (position: Position) => void
+  readonly reject: (error: Error) => void
+  settled: boolean
+  /** Stops listening to the caller's signal, which may live much longer than the write. */
+  unwatch: (() => void) | undefined
+}
+
+interface BlockInFlight {
+  readonly end: Position
+  readonly writes: readonly PendingWrite[]
+}
+
+export interface WriteQueueParts {
+  readonly journal: Journal
+  readonly inSync: InSyncState
+  readonly clock: Clock
+  readonly onBlock: () => void
+  readonly observe: { commitSeconds(seconds: number): void; blockEntries(entries: number): void }
+  readonly applied: () => number
+}
+
+/**
+ * The primary's write path. Writes gather while the journal flushes the block before; a block is closed as soon as
+ * the journal is free, so that one fsync carries everybody who came meanwhile. A write is answered when its block
+ * is committed and applied here, or with a coded error that says what may have become of it.
+ */
+export class WriteQueue {
+  private readonly parts: WriteQueueParts
+  private gathered: PendingWrite[] = []
+  private gatheredBytes = 0
+  private readonly inFlight: BlockInFlight[] = []
+  private writesWaiting = 0
+  private cutScheduled = false
+  private sweepTimer: Timer | undefined
+  private ended: UnderstudyError | undefined
+  /** A write in flight has timed out and nothing was committed since: further writes are refused at once (C9). */
+  private stalledAt: number | undefined
+
+  constructor(parts: WriteQueueParts) {
+    this.parts = parts
+  }
+
+  submit(operations: readonly Operation[], origin: Origin, request: number, options: WriteOptions): Promise<Position> {
+    if (this.ended !== undefined) return Promise.reject(this.endedFor('none'))
+    const bytes = entryBytes(operations)
+    const refusal = this.refuse(bytes)
+    if (refusal !== undefined) return Promise.reject(refusal)
+    const { signal } = options
+    if (signal?.aborted)
+      return Promise.reject(new UnderstudyError('ABORTED', 'the write was aborted before it was sent'))
+    return new Promise((resolve, reject) => {
+      const nowMs = this.parts.clock.nowMs()
+      const write: PendingWrite = {
+        operations,
+        origin,
+        request,
+        bytes,
+        deadlineMs: nowMs + (options.timeoutMs ?? limits.writeTimeoutMs),
+        waitFor: options.waitFor,
+        submittedMs: nowMs,
+        resolve,
+        reject,
+        settled: false,
+        unwatch: undefined,
+      }
+      if (signal !== undefined) this.watchAbort(write, signal)
+      this.gathered.push(write)
+      this.gatheredBytes += bytes
+      this.writesWaiting += 1
+      this.scheduleCut()
+      this.scheduleSweep()
+    })
+  }
+
+  /** The first block of an epoch: an entry without operations, alone in its block. */
+  appendEpochStart(origin: Origin, request: number): void {
+    this.append([{ operations: [], origin, request }], true)
+  }
+
+  /** The journal has flushed: the next block can be closed. */
+  onFlushed(): void {
+    this.cut()
+  }
+
+  /** Something was committed or applied, here or elsewhere. */
+  onProgress(): void {
+    const { inSync } = this.parts
+    if (this.stalledAt !== undefined && inSync.committed > this.stalledAt) this.stalledAt = undefined
+    const applied = this.parts.applied()
+    let answered = 0
+    for (const [index, block] of this.inFlight.entries()) {
+      if (block.end.sequence > applied) break
+      if (this.answer(block) && answered === index) answered += 1
+    }
+    if (answered > 0) this.inFlight.splice(0, answered)
+    if (this.gathered.length > 0) this.scheduleCut()
+  }
+
+  /** Answers the writes of an applied block; true if none of them waits for more. */
+  private answer(block: BlockInFlight): boolean {
+    const { inSync } = this.parts
+    let waiting = 0
+    for (const write of block.writes) {
+      if (write.settled) continue
+      if (write.waitFor === 'applied' && inSync.appliedEverywhere < block.end.sequence) waiting += 1
+      else if (write.waitFor === 'standby' && inSync.durableEverywhere < block.end.sequence) waiting += 1
+      else this.settle(write, block.end)
+    }
+    return waiting === 0
+  }
+
+  /** Blocks on their way to being committed; those that only wait to be applied elsewhere do not hold up others. */
+  private get uncommittedBlocks(): number {
+    const { committed } = this.parts.inSync
+    let count = 0
+    for (let index = this.inFlight.length - 1; index >= 0 && this.inFlight[index]!.end.sequence > committed; index--)
+      count += 1
+    return count
+  }
+
+  /** Ends the role: what was never appended has not happened, what was may still be in the new history. */
+  end(code: FailureCode, message: string): void {
+    if (this.ended !== undefined) return
+    this.ended = new UnderstudyError(code, message)
+    this.sweepTimer?.cancel()
+    for (const write of this.gathered) this.settle(write, this.endedFor('none'))
+    this.gathered = []
+    const applied = this.parts.applied()
+    for (const block of this.inFlight) {
+      const done = block.end.sequence <= Math.max(applied, this.parts.inSync.committed)
+      for (const write of block.writes) this.settle(write, this.endedFor(done ? 'done' : 'unknown'))
+    }
+    this.inFlight.length = 0
+  }
+
+  private endedFor(outcome: 'none' | 'unknown' | 'done'): UnderstudyError {
+    const ended = this.ended!
+    return new UnderstudyError(ended.failure, ended.message, {
+      outcome,
+      hint: outcome === 'none' ? 'send the write to the new primary' : 'read the key back before you repeat the write',
+    })
+  }
+
+  private refuse(bytes: number): UnderstudyError | undefined {
+    if (this.stalledAt !== undefined) {
+      const missing = this.parts.inSync.missing.map((member) => member.node).join(', ')
+      return new UnderstudyError(
+        'BACKPRESSURE',
+        `writes wait for ${missing || 'more in-sync members'}; this one was not taken`,
+        {
+          hint: 'start the missing node, or remove it from the in-sync set with `understudy in-sync --remove`',
+        },
+      )
+    }
+    if (this.gathered.length >= limits.writesQueuedMax || this.gatheredBytes + bytes > limits.writeBytesQueuedMax) {
+      return new UnderstudyError(
+        'BACKPRESSURE',
+        `${this.gathered.length} writes (${this.gatheredBytes} bytes) are queued already; this one was not taken`,
+        { hint: 'wait for writes to be answered before sending more' },
+      )
+    }
+    return undefined
+  }
+
+  private watchAbort(write: PendingWrite, signal: AbortSignal): void {
+    const onAbort = () => {
+      if (write.settled) return
+      const queued = this.gathered.indexOf(write)
+      if (queued >= 0) {
+        this.gathered.splice(queued, 1)
+        this.gatheredBytes -= write.bytes
+      }
+      this.settle(
+        write,
+        new UnderstudyError('ABORTED', 'the write was aborted', { outcome: queued >= 0 ? 'none' : 'unknown' }),
+      )
+    }
+    signal.addEventListener('abort', onAbort, { once: true })
+    write.unwatch = () => signal.removeEventListener('abort', onAbort)
+  }
+
+  private scheduleCut(): void {
+    if (this.cutScheduled) return
+    this.cutScheduled = true
+    this.parts.clock.defer(() => {
+      this.cutScheduled = false
+      this.cut()
+    })
+  }
+
+  private cut(): void {
+    while (this.gathered.length > 0 && this.ended === undefined) {
+      const { journal } = this.parts
+      const full = this.gatheredBytes >= limits.blockBytesTarget
+      if (this.uncommittedBlocks >= limits.blocksInFlightMax) return
+      if (journal.pendingBytes > (full ? 2 * limits.blockBytesTarget : 0)) return
+      let count = 0
+      let bytes = 0
+      while (count < this.gathered.length && count < limits.blockEntriesMax) {
+        const next = this.gathered[count]!
+        if (count > 0 && bytes + next.bytes > limits.blockBytesTarget) break
+        bytes += next.bytes
+        count += 1
+      }
+      const writes = this.gathered.splice(0, count)
+      this.gatheredBytes -= bytes
+      const end = this.append(writes, false)
+      this.inFlight.push({ end, writes })
+    }
+  }
+
+  private append(entries: readonly Entry[], epochStart: boolean): Position {
+    const { journal, inSync, clock } = this.parts
+    const appended = journal.appended
+    invariant(epochStart || appended.sequence >= inSync.epochStart, 'an epoch begins with its epoch-start block')
+    const block = encodeBlock({
+      epoch: inSync.epoch,
+      firstSequence: appended.sequence + 1,
+      timestampMs: clock.wallMs(),
+      committed: Math.min(inSync.committed, appended.sequence),
+      flushedBefore: journal.durable.sequence,
+      chainBefore: appended.chain,
+      epochStart,
+      entries,
+    })
+    journal.append([block])
+    this.parts.observe.blockEntries(entries.length)
+    this.parts.onBlock()
+    return block.end
+  }
+
+  private settle(write: PendingWrite, outcome: Position | Error): void {
+    if (write.settled) return
+    write.settled = true
+    write.unwatch?.()
+    this.writesWaiting -= 1
+    if (outcome instanceof Error) write.reject(outcome)
+    else {
+      this.parts.observe.commitSeconds((this.parts.clock.nowMs() - write.submittedMs) / 1000)
+      write.resolve(outcome)
+    }
+  }
+
+  private scheduleSweep(): void {
+    if (this.sweepTimer !== undefined || this.ended !== undefined) return
+    const onSweep = () => {
+      this.sweepTimer = undefined
+      this.sweep()
+      if (this.writesWaiting > 0) this.scheduleSweep()
+    }
+    this.sweepTimer = this.parts.clock.setTimer(limits.sweepMs, onSweep, { keepsAlive: true })
+  }
+
+  /** Ends waits whose time is up: `none` for writes that were never appended, `unknown` or `done` for the others. */
+  private sweep(): void {
+    const nowMs = this.parts.clock.nowMs()
+    const { inSync } = this.parts
+    const missing = inSync.missing.map((member) => member.node).join(', ')
+    const waitsFor = missing === '' ? 'the in-sync set' : missing
+    for (const block of this.inFlight) {
+      for (const write of block.writes) {
+        if (write.settled || write.deadlineMs > nowMs) continue
+        const committed = block.end.sequence <= inSync.committed
+        if (!committed) this.stalledAt = inSync.committed
+        this.settle(
+          write,
+          new UnderstudyError('ACK_TIMEOUT', `not acknowledged in time: waiting for ${waitsFor}`, {
+            outcome: committed ? 'done' : 'unknown',
+            hint: 'the write may still be committed: read the key back before you repeat it',
+          }),
+        )
+      }
+    }
+    while (
+      this.inFlight[0]?.writes.every((write) => write.settled) &&
+      this.inFlight[0].end.sequence <= inSync.committed
+    ) {
+      this.inFlight.shift()
+    }
+    const late = this.gathered.filter((write) => write.deadlineMs <= nowMs)
+    if (late.length === 0) return
+    this.gathered = this.gathered.filter((write) => write.deadlineMs > nowMs)
+    for (const write of late) {
+      this.gatheredBytes -= write.bytes
+      this.settle(
+        write,
+        new UnderstudyError('ACK_TIMEOUT', `not taken in time: blocks before it wait for ${waitsFor}`, {
+          outcome: 'none',
+        }),
+      )
+    }
+  }
+}

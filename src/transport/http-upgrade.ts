@@ -1,0 +1,246 @@
+import { randomBytes } from 'node:crypto'
+import type { IncomingMessage, Server } from 'node:http'
+import type { Socket } from 'node:net'
+import { nonceBytes } from '../codec/authentication.js'
+import { formatAddress } from '../core/address.js'
+import { toUnderstudyError, UnderstudyError } from '../errors.js'
+import type { Clock } from '../ports/clock.js'
+import type { Logger } from '../ports/logger.js'
+import type { Connection, Transport } from '../ports/transport.js'
+import { Authentication, type Side, secretBytes } from './authentication.js'
+import { SocketConnection } from './socket-connection.js'
+import { type TransportLimits, transportLimits } from './transport-limits.js'
+import { requestUpgrade, upgradeProtocol } from './upgrade-request.js'
+
+export interface HttpUpgradeOptions {
+  readonly clock: Clock
+  readonly logger: Logger
+  /** Shared by all nodes of the cluster. Absent: no node may have one. */
+  readonly secret?: string | Uint8Array
+  readonly limits?: Partial<TransportLimits>
+}
+
+/** Connections by HTTP Upgrade, on the port that the node's HTTP interface listens on. */
+export interface HttpUpgradeTransport extends Transport {
+  /** Answers the upgrade requests of a server. The server stays its owner's; close it after the transport. */
+  attach(server: Server): void
+}
+
+interface Refusal {
+  readonly status: string
+  readonly reason: string
+}
+
+class HttpUpgrade implements HttpUpgradeTransport {
+  private readonly clock: Clock
+  private readonly logger: Logger
+  private readonly secret: Uint8Array | undefined
+  private readonly limits: TransportLimits
+  private readonly connections = new Set<SocketConnection>()
+  private readonly connecting = new Set<(error: Error) => void>()
+  /** Connections from others that have not proven themselves, and those that have. */
+  private handshakes = 0
+  private accepted = 0
+  private acceptor: ((connection: Connection) => void) | undefined
+  private closed: Promise<void> | undefined
+  private onAllGone: (() => void) | undefined
+
+  constructor(options: HttpUpgradeOptions) {
+    this.clock = options.clock
+    this.logger = options.logger
+    this.secret = secretBytes(options.secret)
+    this.limits = transportLimits(options.limits)
+  }
+
+  accept(acceptor: (connection: Connection) => void): void {
+    this.acceptor = acceptor
+  }
+
+  attach(server: Server): void {
+    server.on('upgrade', (request: IncomingMessage, socket: Socket, head: Buffer) => {
+      // A refused socket may still fail, and an error without a listener would end the process.
+      socket.on('error', (error) => this.logger.debug({ error: error.message }, 'replication socket failed'))
+      this.takeUpgrade(request, socket, head)
+    })
+  }
+
+  async connect(
+    address: string,
+    options: { readonly timeoutMs: number; readonly signal?: AbortSignal },
+  ): Promise<Connection> {
+    const { timeoutMs, signal } = options
+    if (this.closed !== undefined) throw closedError()
+    if (signal?.aborted === true) throw abortedError(address, signal)
+    const request = requestUpgrade(address)
+    let abort = request.abort
+    const end = (error: Error) => abort(error)
+    const onAbort = () => end(abortedError(address, signal))
+    const timer = this.clock.setTimer(timeoutMs, () =>
+      end(new UnderstudyError('TIMEOUT', `${address} has not answered within ${timeoutMs} ms`)),
+    )
+    signal?.addEventListener('abort', onAbort, { once: true })
+    this.connecting.add(end)
+    try {
+      const socket = await request.socket
+      const connection = this.take(socket, address, () => {})
+      abort = (error) => connection.destroy(error)
+      await this.authenticate(connection, 'initiator')
+      return connection
+    } finally {
+      timer.cancel()
+      signal?.removeEventListener('abort', onAbort)
+      this.connecting.delete(end)
+    }
+  }
+
+  close(): Promise<void> {
+    this.closed ??= new Promise((resolve) => {
+      for (const end of this.connecting) end(closedError())
+      for (const connection of this.connections) connection.close()
+      if (this.connections.size === 0) resolve()
+      else this.onAllGone = resolve
+    })
+    return this.closed
+  }
+
+  private takeUpgrade(request: IncomingMessage, socket: Socket, head: Buffer): void {
+    const remote = remoteOf(socket)
+    const acceptor = this.acceptor
+    const refusal = this.refusalOf(request)
+    if (refusal !== undefined || acceptor === undefined) {
+      const { status, reason } = refusal ?? noAcceptor
+      this.logger.warn({ remote, status, reason }, 'replication connection refused')
+      refuse(socket, status, reason)
+      return
+    }
+    socket.write(`HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: ${upgradeProtocol}\r\n\r\n`)
+    if (head.length > 0) socket.unshift(head)
+
+    // Counted in one place at a time, whatever order proof and loss come in.
+    let counted: 'handshakes' | 'accepted' | undefined
+    const countAs = (next: typeof counted) => {
+      if (counted !== undefined) this[counted] -= 1
+      counted = next
+      if (next !== undefined) this[next] += 1
+    }
+    countAs('handshakes')
+    let gone = false
+    const connection = this.take(socket, remote, () => {
+      gone = true
+      countAs(undefined)
+    })
+    const { handshakeTimeoutMs, connectionsMax } = this.limits
+    const timer = this.clock.setTimer(handshakeTimeoutMs, () =>
+      connection.destroy(new UnderstudyError('TIMEOUT', `no authentication within ${handshakeTimeoutMs} ms`)),
+    )
+    this.authenticate(connection, 'acceptor').then(
+      () => {
+        timer.cancel()
+        if (!gone) countAs('accepted')
+        if (this.accepted > connectionsMax) connection.close(tooManyError(connectionsMax))
+        else acceptor(connection)
+      },
+      (error: unknown) => {
+        timer.cancel()
+        const { code, message } = toUnderstudyError(error, 'authentication')
+        this.logger.warn({ remote, code, reason: message }, 'replication connection refused')
+      },
+    )
+  }
+
+  private refusalOf(request: IncomingMessage): Refusal | undefined {
+    const offered = (request.headers.upgrade ?? '').split(',').map((token) => token.trim().toLowerCase())
+    if (!offered.includes(upgradeProtocol)) {
+      const otherVersion = offered.some((token) => token.startsWith('understudy/'))
+      return {
+        status: otherVersion ? '426 Upgrade Required' : '400 Bad Request',
+        reason: `this port upgrades to ${upgradeProtocol} only`,
+      }
+    }
+    if (request.method !== 'GET') return { status: '400 Bad Request', reason: 'an upgrade is asked for by GET' }
+    if (this.closed !== undefined) return { status: unavailable, reason: 'the node is stopping' }
+    if (this.accepted >= this.limits.connectionsMax) {
+      return { status: unavailable, reason: tooManyError(this.limits.connectionsMax).message }
+    }
+    if (this.handshakes >= this.limits.handshakesMax) {
+      return { status: unavailable, reason: 'too many connections that are not authenticated' }
+    }
+    return undefined
+  }
+
+  private take(socket: Socket, remote: string, onGone: () => void): SocketConnection {
+    const connection = new SocketConnection(socket, {
+      remote,
+      clock: this.clock,
+      limits: this.limits,
+      onGone: () => {
+        this.connections.delete(connection)
+        onGone()
+        if (this.connections.size === 0) this.onAllGone?.()
+      },
+    })
+    this.connections.add(connection)
+    return connection
+  }
+
+  private authenticate(connection: SocketConnection, side: Side): Promise<void> {
+    const { remote } = connection
+    const authentication = new Authentication(side, this.secret, randomBytes(nonceBytes), remote)
+    return new Promise((resolve, reject) => {
+      connection.start({
+        onFrame(frame) {
+          try {
+            const step = authentication.receive(frame)
+            if (step.reply !== undefined) connection.sendOpening(step.reply)
+            if (!step.done) return
+            connection.authenticated()
+            resolve()
+          } catch (error) {
+            // The caller hears of it now; the connection tells the other side and ends.
+            reject(error)
+            throw error
+          }
+        },
+        onClose(error) {
+          reject(error ?? new UnderstudyError('UNAVAILABLE', `${remote} ended the connection before authentication`))
+        },
+      })
+      connection.sendOpening(authentication.opening())
+    })
+  }
+}
+
+/** Throws `CONFIG` for an empty secret. */
+export function createHttpUpgradeTransport(options: HttpUpgradeOptions): HttpUpgradeTransport {
+  return new HttpUpgrade(options)
+}
+
+const unavailable = '503 Service Unavailable'
+const noAcceptor: Refusal = { status: unavailable, reason: 'the node does not take connections yet' }
+
+function refuse(socket: Socket, status: string, reason: string): void {
+  const body = `${reason}\n`
+  socket.end(
+    `HTTP/1.1 ${status}\r\nConnection: close\r\nUpgrade: ${upgradeProtocol}\r\n` +
+      `Content-Type: text/plain; charset=utf-8\r\nContent-Length: ${Buffer.byteLength(body)}\r\n\r\n${body}`,
+    () => socket.destroy(),
+  )
+}
+
+function remoteOf(socket: Socket): string {
+  const { remoteAddress, remotePort } = socket
+  if (remoteAddress === undefined || remotePort === undefined) return 'unknown address'
+  return formatAddress({ host: remoteAddress, port: remotePort })
+}
+
+function closedError(): UnderstudyError {
+  return new UnderstudyError('CLOSED', 'the transport of this node is closed')
+}
+
+function abortedError(address: string, signal: AbortSignal | undefined): UnderstudyError {
+  return new UnderstudyError('ABORTED', `connecting to ${address} was aborted`, { cause: signal?.reason })
+}
+
+function tooManyError(connectionsMax: number): UnderstudyError {
+  return new UnderstudyError('UNAVAILABLE', `${connectionsMax} connections are open; no more are taken`)
+}

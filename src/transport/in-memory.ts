@@ -1,0 +1,336 @@
+import { parseAddress } from '../core/address.js'
+import { UnderstudyError } from '../errors.js'
+import { type Logger, silentLogger } from '../ports/logger.js'
+import type { Connection, Transport } from '../ports/transport.js'
+import { differentSecrets, oneSidedSecret, secretBytes } from './authentication.js'
+import { type Carrier, InMemoryConnection, type NetworkClock, type Parcel } from './in-memory-connection.js'
+import { type TransportLimits, transportLimits } from './transport-limits.js'
+
+export interface InMemoryTransportOptions {
+  readonly secret?: string | Uint8Array
+  readonly logger?: Logger
+  readonly limits?: Partial<TransportLimits>
+}
+
+/**
+ * A network within this process, for tests and simulations. Nothing happens at random: what is sent arrives in the
+ * order in which it was sent, when the clock's `defer` comes round, as far as the faults set here let it.
+ */
+export interface InMemoryNetwork {
+  /** The transport of the node at an address; the address is free again when it is closed or crashed. */
+  transport(address: string, options?: InMemoryTransportOptions): Transport
+  /**
+   * Nothing passes from now on; connections stay and what is sent waits. `oneWay`: only from `a` to `b` is cut.
+   * `*` is everybody.
+   */
+  partition(a: string, b: string, options?: { readonly oneWay?: boolean }): void
+  /** Ends the partitions between two addresses, or all of them; what waited arrives. */
+  heal(a?: string, b?: string): void
+  /** Holds everything everywhere until `resumeDelivery`. */
+  pauseDelivery(): void
+  resumeDelivery(): void
+  /** Breaks the connections between two addresses; what was under way is lost. New ones may be opened. */
+  dropConnections(a: string, b: string): void
+  /** Ends the node's transport without a word: its connections break at the other side. */
+  crash(address: string): void
+}
+
+const systemClock: NetworkClock = {
+  setTimer(delayMs, fn) {
+    const timer = setTimeout(fn, delayMs)
+    timer.unref()
+    return { cancel: () => clearTimeout(timer) }
+  },
+  defer(fn) {
+    setImmediate(fn)
+  },
+}
+
+class Network implements InMemoryNetwork, Carrier {
+  readonly clock: NetworkClock
+  private readonly transports = new Map<string, InMemoryTransport>()
+  private readonly cuts = new Set<string>()
+  private parcels: Parcel[] = []
+  private paused = false
+  private scheduled = false
+
+  constructor(clock: NetworkClock) {
+    this.clock = clock
+  }
+
+  transport(address: string, options: InMemoryTransportOptions = {}): Transport {
+    if (this.transports.has(address)) throw new UnderstudyError('ADDRESS_IN_USE', `${address} has a transport already`)
+    const transport = new InMemoryTransport(this, address, options)
+    this.transports.set(address, transport)
+    return transport
+  }
+
+  at(address: string): InMemoryTransport | undefined {
+    return this.transports.get(address)
+  }
+
+  leave(transport: InMemoryTransport): void {
+    if (this.transports.get(transport.address) === transport) this.transports.delete(transport.address)
+  }
+
+  partition(a: string, b: string, options: { readonly oneWay?: boolean } = {}): void {
+    this.cuts.add(route(a, b))
+    if (options.oneWay !== true) this.cuts.add(route(b, a))
+  }
+
+  heal(a?: string, b?: string): void {
+    if (a === undefined || b === undefined) this.cuts.clear()
+    else {
+      this.cuts.delete(route(a, b))
+      this.cuts.delete(route(b, a))
+    }
+    this.nudge()
+  }
+
+  pauseDelivery(): void {
+    this.paused = true
+  }
+
+  resumeDelivery(): void {
+    this.paused = false
+    this.nudge()
+  }
+
+  dropConnections(a: string, b: string): void {
+    this.transports.get(a)?.lose(b)
+    this.transports.get(b)?.lose(a)
+  }
+
+  crash(address: string): void {
+    this.transports.get(address)?.crash()
+  }
+
+  post(parcel: Parcel): void {
+    this.parcels.push(parcel)
+    this.nudge()
+  }
+
+  discard(lane: object): void {
+    this.parcels = this.parcels.filter((parcel) => parcel.lane !== lane)
+  }
+
+  nudge(): void {
+    if (this.scheduled || this.paused || this.parcels.length === 0) return
+    this.scheduled = true
+    this.clock.defer(() => this.deliver())
+  }
+
+  private cutOff({ from, to }: Parcel): boolean {
+    if (this.cuts.size === 0) return false
+    return [route(from, to), route('*', to), route(from, '*'), route('*', '*')].some((one) => this.cuts.has(one))
+  }
+
+  /** One pass over what was sent before it; what is held back holds back what follows in its lane. */
+  private deliver(): void {
+    this.scheduled = false
+    const held = new Set<object>()
+    const waiting = this.parcels
+    let delivered = 0
+    this.parcels = []
+    const kept: Parcel[] = []
+    try {
+      for (const parcel of waiting) {
+        delivered += 1
+        if (this.paused || held.has(parcel.lane) || this.cutOff(parcel) || !parcel.ready()) {
+          held.add(parcel.lane)
+          kept.push(parcel)
+        } else {
+          parcel.deliver()
+        }
+      }
+    } finally {
+      const fresh = this.parcels
+      this.parcels = [...kept, ...waiting.slice(delivered), ...fresh]
+      if (fresh.length > 0 || delivered < waiting.length) this.nudge()
+    }
+  }
+}
+
+class InMemoryTransport implements Transport {
+  readonly address: string
+  private readonly network: Network
+  private readonly secret: Uint8Array | undefined
+  private readonly logger: Logger
+  private readonly limits: TransportLimits
+  private readonly connections = new Set<InMemoryConnection>()
+  private readonly connecting = new Set<(error: Error) => void>()
+  private acceptor: ((connection: Connection) => void) | undefined
+  private acceptedCount = 0
+  private closed: Promise<void> | undefined
+  private onAllGone: (() => void) | undefined
+
+  constructor(network: Network, address: string, options: InMemoryTransportOptions) {
+    this.network = network
+    this.address = address
+    this.secret = secretBytes(options.secret)
+    this.logger = options.logger ?? silentLogger
+    this.limits = transportLimits(options.limits)
+  }
+
+  accept(acceptor: (connection: Connection) => void): void {
+    this.acceptor = acceptor
+  }
+
+  connect(
+    address: string,
+    options: { readonly timeoutMs: number; readonly signal?: AbortSignal },
+  ): Promise<Connection> {
+    const { timeoutMs, signal } = options
+    return new Promise((resolve, reject) => {
+      const aborted = () =>
+        new UnderstudyError('ABORTED', `connecting to ${address} was aborted`, { cause: signal?.reason })
+      if (this.closed !== undefined) return reject(closedError())
+      if (signal?.aborted === true) return reject(aborted())
+      if (parseAddress(address) === undefined) {
+        return reject(
+          new UnderstudyError('CONFIG', `"${address}" is not an address of a node`, {
+            hint: 'write host:port or [ipv6]:port',
+          }),
+        )
+      }
+      let pending = true
+      const settle = (settled: () => void) => {
+        if (!pending) return
+        pending = false
+        timer.cancel()
+        signal?.removeEventListener('abort', onAbort)
+        this.connecting.delete(fail)
+        settled()
+      }
+      const near = this.end(address, () => {})
+      const fail = (error: Error) =>
+        settle(() => {
+          this.network.discard(fail)
+          near.reset(error)
+          reject(error)
+        })
+      const onAbort = () => fail(aborted())
+      const timer = this.network.clock.setTimer(timeoutMs, () =>
+        fail(new UnderstudyError('TIMEOUT', `${address} has not answered within ${timeoutMs} ms`)),
+      )
+      signal?.addEventListener('abort', onAbort, { once: true })
+      this.connecting.add(fail)
+      this.network.post({
+        lane: fail,
+        from: this.address,
+        to: address,
+        ready: () => true,
+        deliver: () => {
+          const there = this.network.at(address)
+          const refusal = there === undefined ? nobodyAt(address) : there.take(near, this.secret)
+          this.network.post({
+            lane: fail,
+            from: address,
+            to: this.address,
+            ready: () => true,
+            deliver: () => {
+              if (refusal !== undefined) fail(refusal)
+              else
+                settle(() => {
+                  if (!near.gone) this.connections.add(near)
+                  resolve(near)
+                })
+            },
+          })
+        },
+      })
+    })
+  }
+
+  close(): Promise<void> {
+    this.closed ??= new Promise((resolve) => {
+      for (const fail of this.connecting) fail(closedError())
+      for (const connection of this.connections) connection.close()
+      const finish = () => {
+        this.network.leave(this)
+        resolve()
+      }
+      if (this.connections.size === 0) finish()
+      else this.onAllGone = finish
+    })
+    return this.closed
+  }
+
+  crash(): void {
+    this.closed ??= Promise.resolve()
+    for (const fail of this.connecting) fail(closedError())
+    for (const connection of this.connections) connection.reset(closedError())
+    this.network.leave(this)
+  }
+
+  lose(remote: string): void {
+    for (const connection of this.connections) if (connection.remote === remote) connection.lose()
+  }
+
+  /** Accepts the other end of a connection, or says why not as the other side shall see it. */
+  take(far: InMemoryConnection, secret: Uint8Array | undefined): UnderstudyError | undefined {
+    const from = far.local
+    const refusal = this.secretRefusal(from, secret)
+    if (refusal !== undefined) {
+      const { code, message } = refusal.here
+      this.logger.warn({ remote: from, code, reason: message }, 'replication connection refused')
+      return refusal.there
+    }
+    const acceptor = this.acceptor
+    if (acceptor === undefined || this.closed !== undefined) {
+      return new UnderstudyError('UNAVAILABLE', `${this.address} refused the replication connection`)
+    }
+    if (this.acceptedCount >= this.limits.connectionsMax) {
+      return new UnderstudyError('UNAVAILABLE', `${this.address} has ${this.limits.connectionsMax} connections open`)
+    }
+    this.acceptedCount += 1
+    const connection = this.end(from, () => {
+      this.acceptedCount -= 1
+    })
+    this.connections.add(connection)
+    connection.join(far)
+    far.join(connection)
+    acceptor(connection)
+    return undefined
+  }
+
+  private end(remote: string, onGone: () => void): InMemoryConnection {
+    return new InMemoryConnection(this.address, remote, this.network, this.limits, (connection) => {
+      this.connections.delete(connection)
+      onGone()
+      if (this.connections.size === 0) this.onAllGone?.()
+    })
+  }
+
+  private secretRefusal(
+    from: string,
+    secret: Uint8Array | undefined,
+  ): { readonly here: UnderstudyError; readonly there: UnderstudyError } | undefined {
+    if (secret === undefined && this.secret === undefined) return undefined
+    if (secret === undefined) {
+      return { here: oneSidedSecret('the other side', from), there: oneSidedSecret('this node', this.address) }
+    }
+    if (this.secret === undefined) {
+      return { here: oneSidedSecret('this node', from), there: oneSidedSecret('the other side', this.address) }
+    }
+    if (Buffer.compare(secret, this.secret) === 0) return undefined
+    return { here: differentSecrets(from), there: differentSecrets(this.address) }
+  }
+}
+
+/** Without a clock: the system's timers. */
+export function createInMemoryNetwork(clock: NetworkClock = systemClock): InMemoryNetwork {
+  return new Network(clock)
+}
+
+function route(from: string, to: string): string {
+  return `${from} ${to}`
+}
+
+function closedError(): UnderstudyError {
+  return new UnderstudyError('CLOSED', 'the transport of this node is closed')
+}
+
+function nobodyAt(address: string): UnderstudyError {
+  return new UnderstudyError('UNAVAILABLE', `cannot reach ${address}: nobody listens there`)
+}

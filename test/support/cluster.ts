@@ -1,0 +1,199 @@
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { createStaticCoordinator } from '#src/coordinator/static.js'
+import type { Operation } from '#src/core/entry.js'
+import { limits } from '#src/core/limits.js'
+import type { Position } from '#src/core/position.js'
+import type { ShardSettings } from '#src/core/record.js'
+import { levelEngine } from '#src/engine/level.js'
+import { memoryEngine } from '#src/engine/memory.js'
+import { createJournalFactory } from '#src/journal/journal-factory.js'
+import { nodeClock } from '#src/platform/node-clock.js'
+import { nodeFileSystem } from '#src/platform/node-file-system.js'
+import { nodeRandom } from '#src/platform/node-random.js'
+import { createPinoLogger } from '#src/platform/pino-logger.js'
+import type { EngineFactory } from '#src/ports/engine.js'
+import type { FileSystem } from '#src/ports/file-system.js'
+import { silentLogger } from '#src/ports/logger.js'
+import { Node } from '#src/runtime/node.js'
+import { SimulatedDisk } from '#src/sim/disk.js'
+import { createInMemoryNetwork, type InMemoryNetwork } from '#src/transport/in-memory.js'
+
+export interface ClusterOptions {
+  readonly nodes?: readonly string[]
+  readonly initialPrimary?: string | undefined
+  readonly settings?: ShardSettings
+  /** `disk`: real files and the level engine. `simulated`: simulated disks and the memory engine, which can be killed. */
+  readonly storage?: 'disk' | 'simulated'
+  readonly segmentBytes?: number
+  readonly checkpointBytes?: number
+  readonly slotRetainBytes?: number
+  readonly writeTimeoutMs?: number
+  readonly bootstrapMaxBytesPerSecond?: number
+}
+
+/** Whole nodes in this process: the shipped runtime over an in-memory network. */
+export class TestCluster {
+  readonly network: InMemoryNetwork = createInMemoryNetwork()
+  readonly disks = new Map<string, SimulatedDisk>()
+  private readonly processes = new Map<string, FileSystem & { kill(): void }>()
+  private readonly running = new Map<string, Node>()
+  private readonly options: ClusterOptions
+  private readonly root: string
+  readonly names: readonly string[]
+
+  constructor(options: ClusterOptions = {}) {
+    this.options = options
+    this.names = options.nodes ?? ['a', 'b', 'c']
+    this.root = mkdtempSync(join(tmpdir(), 'understudy-cluster-'))
+  }
+
+  address(name: string): string {
+    return `${name}.test:7400`
+  }
+
+  directory(name: string): string {
+    return this.options.storage === 'simulated' ? `/${name}` : join(this.root, name)
+  }
+
+  files(name: string): FileSystem {
+    if (this.options.storage !== 'simulated') return nodeFileSystem
+    const disk = this.disks.get(name) ?? new SimulatedDisk()
+    this.disks.set(name, disk)
+    const process = disk.process()
+    this.processes.set(name, process)
+    return process
+  }
+
+  async start(name: string, changes: Partial<ClusterOptions> & { readonly cluster?: string } = {}): Promise<Node> {
+    const options = { ...this.options, ...changes }
+    const files = this.files(name)
+    const engines: EngineFactory = this.options.storage === 'simulated' ? memoryEngine : levelEngine
+    const logger =
+      process.env.TEST_LOG === undefined ? silentLogger : createPinoLogger({ level: 'debug' }).child({ node: name })
+    const node = Node.create({
+      files,
+      directory: this.directory(name),
+      version: '0.0.0-test',
+      cluster: changes.cluster ?? 'test',
+      node: name,
+      createIfMissing: true,
+      errorIfExists: false,
+      journals: createJournalFactory(files, {
+        clock: nodeClock,
+        random: nodeRandom,
+        segmentBytes: options.segmentBytes ?? limits.segmentBytesMin,
+      }),
+      engines,
+      clock: nodeClock,
+      random: nodeRandom,
+      logger,
+      coordinator: createStaticCoordinator({
+        node: name,
+        members: (options.nodes ?? this.names).map((node) => ({ node, address: this.address(node) })),
+        initialPrimary: 'initialPrimary' in options ? options.initialPrimary : this.names[0],
+      }),
+      transport: this.network.transport(this.address(name)),
+      shards: [
+        {
+          name: 'main',
+          advertise: () => this.address(name),
+          settings: options.settings ?? { durability: 'standby', inSyncMin: Math.min(2, this.names.length) },
+          checkpointBytes: options.checkpointBytes ?? limits.checkpointBytes,
+          checkpointIntervalMs: limits.checkpointIntervalMs,
+          slotRetainBytes: options.slotRetainBytes ?? limits.slotRetainBytesMax,
+          writeTimeoutMs: options.writeTimeoutMs ?? limits.writeTimeoutMs,
+          bootstrapMaxBytesPerSecond: options.bootstrapMaxBytesPerSecond,
+        },
+      ],
+    })
+    await node.start()
+    this.running.set(name, node)
+    return node
+  }
+
+  async startAll(): Promise<void> {
+    for (const name of this.names) await this.start(name)
+  }
+
+  node(name: string): Node {
+    const node = this.running.get(name)
+    if (node === undefined) throw new Error(`${name} is not running`)
+    return node
+  }
+
+  shard(name: string) {
+    return this.node(name).shard()
+  }
+
+  async stop(name: string): Promise<void> {
+    const node = this.running.get(name)
+    this.running.delete(name)
+    await node?.close()
+  }
+
+  /** As a kill -9: nothing that the node still does has an effect. Simulated storage only. */
+  kill(name: string): void {
+    this.processes.get(name)!.kill()
+    this.network.crash(this.address(name))
+    this.running.delete(name)
+  }
+
+  async close(): Promise<void> {
+    await Promise.all([...this.running.keys()].map((name) => this.stop(name)))
+    rmSync(this.root, { recursive: true, force: true })
+  }
+}
+
+export function put(key: string, value: string, family = 0): Operation {
+  return { type: 'put', family, key: Buffer.from(key), value: Buffer.from(value) }
+}
+
+export async function read(cluster: TestCluster, name: string, key: string): Promise<string | undefined> {
+  const value = await cluster.shard(name).reader().get(0, Buffer.from(key))
+  return value === undefined ? undefined : Buffer.from(value).toString()
+}
+
+/** Waits for a state, looking again whenever the event loop comes round; fails with what it saw last. */
+export async function until(
+  holds: () => boolean | Promise<boolean>,
+  what: string | (() => string),
+  timeoutMs = 15_000,
+): Promise<void> {
+  const endMs = performance.now() + timeoutMs
+  for (;;) {
+    if (await holds()) return
+    if (performance.now() > endMs)
+      throw new Error(`not within ${timeoutMs} ms: ${typeof what === 'string' ? what : what()}`)
+    await new Promise((resolve) => setTimeout(resolve, 5))
+  }
+}
+
+export async function untilInSync(cluster: TestCluster, primary: string, names: readonly string[]): Promise<void> {
+  await until(
+    () => {
+      const status = cluster.shard(primary).status()
+      return (
+        status.state === 'primary' &&
+        names.every((name) => status.inSync.includes(name)) &&
+        status.inSync.length === names.length
+      )
+    },
+    () =>
+      `${primary} primary with ${names.join(', ')} in sync; statuses ${JSON.stringify(cluster.names.map((name) => safeStatus(cluster, name)))}`,
+  )
+}
+
+function safeStatus(cluster: TestCluster, name: string): unknown {
+  try {
+    const { state, reason, inSync, sequence, warnings } = cluster.shard(name).status()
+    return { name, state, reason, inSync, sequence, warnings }
+  } catch {
+    return { name, state: 'down' }
+  }
+}
+
+export async function untilApplied(cluster: TestCluster, names: readonly string[], position: Position): Promise<void> {
+  for (const name of names) await cluster.shard(name).fresh({ minPosition: position, timeoutMs: 15_000 })
+}
