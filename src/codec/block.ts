@@ -23,26 +23,33 @@
  * chain after = first 16 bytes of SHA-256(bytes 16..end): chain before, header without the checksums, payload.
  *
  * Payload: u16 origin count, then per origin { u8 name bytes, name, u64 boot }; then per entry
- * { u32 bytes that follow, u16 origin index, u16 reserved, u64 request, u32 operation count } and per operation
- * { u8 kind, u32 family, u32 key bytes, u32 value bytes, key, value }. delRange: key = start, value = end.
- * createFamily: key = name.
+ * { u32 bytes that follow, u16 origin index, u16 reserved, u64 request, u32 operation count } and its operations
+ * (see operations.ts).
  */
 import type { Block, BlockHeader, Entry, Operation, Origin } from '../core/entry.js'
 import { invariant } from '../core/invariant.js'
 import { limits } from '../core/limits.js'
 import type { Chain, Epoch } from '../core/position.js'
 import { UnderstudyError } from '../errors.js'
+import { asBuffer, decodeUtf8 } from './bytes.js'
 import { chainHash, crc32 } from './digest.js'
+import {
+  decodeOperation,
+  encodeOperation,
+  operationBytes,
+  operationHeaderBytes,
+  type Reader,
+  take,
+} from './operations.js'
+
+export { asBuffer } from './bytes.js'
+export { decodeOperations, encodeOperations } from './operations.js'
 
 export const blockMagic = 0x4b425355
 export const blockFormatVersion = 1
 export const blockHeaderBytes = 128
 const flagEpochStart = 1
 const entryHeaderBytes = 20
-const operationHeaderBytes = 13
-
-const kinds = { put: 1, del: 2, delRange: 3, createFamily: 4, dropFamily: 5 } as const
-const noBytes = new Uint8Array(0)
 
 export interface BlockDraft {
   readonly epoch: Epoch
@@ -53,21 +60,6 @@ export interface BlockDraft {
   readonly chainBefore: Chain
   readonly epochStart: boolean
   readonly entries: readonly Entry[]
-}
-
-function operationBytes(operation: Operation): number {
-  switch (operation.type) {
-    case 'put':
-      return operationHeaderBytes + operation.key.length + operation.value.length
-    case 'del':
-      return operationHeaderBytes + operation.key.length
-    case 'delRange':
-      return operationHeaderBytes + operation.start.length + operation.end.length
-    case 'createFamily':
-      return operationHeaderBytes + Buffer.byteLength(operation.name)
-    case 'dropFamily':
-      return operationHeaderBytes
-  }
 }
 
 /** Bytes that an entry takes in a payload, its framing included. */
@@ -97,6 +89,7 @@ export function encodeBlock(draft: BlockDraft): Block {
     payloadBytes += 9 + Buffer.byteLength(entry.origin.node)
   }
   invariant(draft.entries.length > 0, 'a block has at least one entry')
+  invariant(draft.entries.length <= limits.blockEntriesMax, 'entries of a block are bounded')
   invariant(origins.length <= limits.blockOriginsMax, 'origins of a block are bounded')
   invariant(payloadBytes <= limits.blockPayloadBytesMax, 'a block is bounded')
 
@@ -107,7 +100,9 @@ export function encodeBlock(draft: BlockDraft): Block {
     const length = bytes.write(origin.node, at + 1)
     bytes.writeUInt8(length, at)
     at += 1 + length
-    at += bytes.write(origin.boot, at, 'hex')
+    const bootBytes = bytes.write(origin.boot, at, 'hex')
+    invariant(length <= limits.nodeNameBytesMax && bootBytes === 8, 'an origin is a node name and 16 digits')
+    at += bootBytes
   }
   lastOrigin = undefined
   let originIndex = 0
@@ -131,7 +126,7 @@ export function encodeBlock(draft: BlockDraft): Block {
 function sealBlock(bytes: Buffer, draft: BlockDraft, payloadBytes: number): Block {
   bytes.fill(0, 0, blockHeaderBytes)
   bytes.writeUInt32LE(blockMagic, 0)
-  bytes.write(draft.chainBefore, 16, 'hex')
+  invariant(bytes.write(draft.chainBefore, 16, 16, 'hex') === 16, 'a chain has 32 digits')
   bytes.writeUInt16LE(blockFormatVersion, 32)
   bytes.writeUInt16LE(draft.epochStart ? flagEpochStart : 0, 34)
   bytes.writeUInt32LE(payloadBytes, 36)
@@ -164,54 +159,6 @@ function blockOf(header: BlockHeader, bytes: Uint8Array): Block {
   return { header, bytes, end: { epoch: header.epoch, sequence, chain: chainHash(bytes.subarray(16)) } }
 }
 
-function encodeOperation(bytes: Buffer, operation: Operation, at: number): number {
-  let first: Uint8Array = noBytes
-  let second: Uint8Array = noBytes
-  switch (operation.type) {
-    case 'put':
-      first = operation.key
-      second = operation.value
-      break
-    case 'del':
-      first = operation.key
-      break
-    case 'delRange':
-      first = operation.start
-      second = operation.end
-      break
-    case 'createFamily':
-      first = Buffer.from(operation.name)
-      break
-    case 'dropFamily':
-      break
-  }
-  bytes[at] = kinds[operation.type]
-  bytes.writeUInt32LE(operation.family, at + 1)
-  bytes.writeUInt32LE(first.length, at + 5)
-  bytes.writeUInt32LE(second.length, at + 9)
-  bytes.set(first, at + operationHeaderBytes)
-  bytes.set(second, at + operationHeaderBytes + first.length)
-  return at + operationHeaderBytes + first.length + second.length
-}
-
-/** Operations alone, in the encoding that entries use: what a forwarded write carries. */
-export function encodeOperations(operations: readonly Operation[]): Uint8Array {
-  let total = 0
-  for (const operation of operations) total += operationBytes(operation)
-  const bytes = Buffer.allocUnsafeSlow(total)
-  let at = 0
-  for (const operation of operations) at = encodeOperation(bytes, operation, at)
-  return bytes
-}
-
-/** The inverse of `encodeOperations`; throws `CORRUPTION` where lengths do not add up. */
-export function decodeOperations(bytes: Uint8Array): Operation[] {
-  const reader = { view: asBuffer(bytes), at: 0 }
-  const operations: Operation[] = []
-  while (reader.at < reader.view.length) operations.push(decodeOperation(reader))
-  return operations
-}
-
 function corrupt(expected: string, found: string | number): never {
   throw new UnderstudyError('CORRUPTION', `block: expected ${expected}, found ${found}`)
 }
@@ -238,6 +185,9 @@ export function decodeBlockHeader(bytes: Uint8Array): BlockHeader {
       `block format version ${version}; this release reads ${blockFormatVersion}`,
     )
   }
+  const flags = view.readUInt16LE(34)
+  if ((flags & ~flagEpochStart) !== 0)
+    throw new UnderstudyError('FORMAT_VERSION', `block flags 0x${flags.toString(16)}`)
   const payloadBytes = view.readUInt32LE(36)
   if (payloadBytes > limits.blockPayloadBytesMax)
     corrupt(`payload up to ${limits.blockPayloadBytesMax} bytes`, payloadBytes)
@@ -246,6 +196,7 @@ export function decodeBlockHeader(bytes: Uint8Array): BlockHeader {
     corrupt(`1 to ${limits.blockEntriesMax} entries`, entryCount)
   const firstSequence = readU64(view, 48)
   if (firstSequence < 1) corrupt('first sequence from 1', firstSequence)
+  if (!Number.isSafeInteger(firstSequence + entryCount)) corrupt('sequences that are safe integers', firstSequence)
   const committed = readU64(view, 72)
   const flushedBefore = readU64(view, 80)
   if (committed >= firstSequence) corrupt('committed below the block', committed)
@@ -259,7 +210,7 @@ export function decodeBlockHeader(bytes: Uint8Array): BlockHeader {
     committed,
     flushedBefore,
     chainBefore: view.toString('hex', 16, 32),
-    epochStart: (view.readUInt16LE(34) & flagEpochStart) !== 0,
+    epochStart: (flags & flagEpochStart) !== 0,
   }
 }
 
@@ -284,12 +235,13 @@ export function decodeBlock(bytes: Uint8Array): Block {
  */
 export function decodeEntries(block: Block): Entry[] {
   const view = asBuffer(block.bytes)
-  const reader = { view, at: blockHeaderBytes }
+  const reader: Reader = { view, at: blockHeaderBytes, failure: 'CORRUPTION', what: 'block' }
   const originCount = take(reader, 2).readUInt16LE(0)
   if (originCount > limits.blockOriginsMax) corrupt(`up to ${limits.blockOriginsMax} origins`, originCount)
   const origins: Origin[] = []
   for (let index = 0; index < originCount; index++) {
-    const node = take(reader, take(reader, 1).readUInt8(0)).toString()
+    const node =
+      decodeUtf8(take(reader, take(reader, 1).readUInt8(0))) ?? corrupt('a node name in UTF-8', 'other bytes')
     origins.push({ node, boot: take(reader, 8).toString('hex') })
   }
   const entries: Entry[] = []
@@ -300,7 +252,9 @@ export function decodeEntries(block: Block): Entry[] {
     const origin = origins[head.readUInt16LE(0)]
     if (origin === undefined) corrupt('a known origin', head.readUInt16LE(0))
     const operationCount = head.readUInt32LE(12)
-    if (operationCount * operationHeaderBytes > length) corrupt('operations that fit', operationCount)
+    if (operationCount * operationHeaderBytes > length || operationCount > limits.batchOperationsMax) {
+      corrupt('operations that fit', operationCount)
+    }
     const operations: Operation[] = []
     for (let count = 0; count < operationCount; count++) operations.push(decodeOperation(reader))
     if (reader.at !== entryEnd) corrupt(`entry end at ${entryEnd}`, reader.at)
@@ -310,50 +264,8 @@ export function decodeEntries(block: Block): Entry[] {
   return entries
 }
 
-interface Reader {
-  readonly view: Buffer
-  at: number
-}
-
-function take(reader: Reader, count: number): Buffer {
-  const end = reader.at + count
-  if (end > reader.view.length) corrupt(`${count} bytes at ${reader.at}`, reader.view.length - reader.at)
-  const part = reader.view.subarray(reader.at, end)
-  reader.at = end
-  return part
-}
-
-function decodeOperation(reader: Reader): Operation {
-  const { view, at } = reader
-  if (at + operationHeaderBytes > view.length) corrupt('an operation header', view.length - at)
-  const kind = view[at]
-  const family = view.readUInt32LE(at + 1)
-  const firstBytes = view.readUInt32LE(at + 5)
-  const secondBytes = view.readUInt32LE(at + 9)
-  reader.at = at + operationHeaderBytes
-  const first = take(reader, firstBytes)
-  const second = take(reader, secondBytes)
-  switch (kind) {
-    case kinds.put:
-      return { type: 'put', family, key: first, value: second }
-    case kinds.del:
-      return { type: 'del', family, key: first }
-    case kinds.delRange:
-      return { type: 'delRange', family, start: first, end: second }
-    case kinds.createFamily:
-      return { type: 'createFamily', family, name: first.toString() }
-    case kinds.dropFamily:
-      return { type: 'dropFamily', family }
-    default:
-      return corrupt('operation kind 1 to 5', String(kind))
-  }
-}
-
-export function asBuffer(bytes: Uint8Array): Buffer {
-  return Buffer.isBuffer(bytes) ? bytes : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
-}
-
 function writeU64(bytes: Buffer, value: number, at: number): number {
+  invariant(Number.isSafeInteger(value) && value >= 0, 'numbers of 64 bits are safe integers from 0')
   bytes.writeUInt32LE(value % 0x1_0000_0000, at)
   return bytes.writeUInt32LE(Math.floor(value / 0x1_0000_0000), at + 4)
 }
@@ -368,5 +280,5 @@ function readU64(view: Buffer, at: number): number {
 function readPaddedName(view: Buffer, at: number): string {
   const field = view.subarray(at, at + limits.nodeNameBytesMax)
   const end = field.indexOf(0)
-  return field.toString('utf8', 0, end < 0 ? field.length : end)
+  return decodeUtf8(field.subarray(0, end < 0 ? field.length : end)) ?? corrupt('a node name in UTF-8', 'other bytes')
 }

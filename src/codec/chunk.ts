@@ -4,7 +4,7 @@
  */
 import { limits } from '../core/limits.js'
 import { UnderstudyError } from '../errors.js'
-import { asBuffer } from './block.js'
+import { asBuffer } from './bytes.js'
 
 const frameBytes = 8
 

@@ -2,8 +2,10 @@
  * Small combinators for control payloads: one definition gives the encoder, the decoder and its bounds. Little-endian.
  * Decoders throw `PROTOCOL` and allocate nothing that a bound or the bytes at hand do not cover.
  */
+
+import { invariant } from '../core/invariant.js'
 import { UnderstudyError } from '../errors.js'
-import { asBuffer } from './block.js'
+import { asBuffer, decodeUtf8 } from './bytes.js'
 
 export class FieldWriter {
   private bytes = Buffer.allocUnsafe(256)
@@ -98,6 +100,7 @@ export const u32: Field<number> = {
 /** u64 that must be a safe integer. */
 export const u64: Field<number> = {
   write(writer, value) {
+    invariant(Number.isSafeInteger(value) && value >= 0, 'numbers of 64 bits are safe integers from 0')
     writer.u32(value % 0x1_0000_0000)
     writer.u32(Math.floor(value / 0x1_0000_0000))
   },
@@ -131,7 +134,7 @@ export function text(bytesMax: number): Field<string> {
     read(reader) {
       const length = reader.u32()
       if (length > bytesMax) reader.fail(`text of at most ${bytesMax} bytes`)
-      return reader.raw(length).toString()
+      return decodeUtf8(reader.raw(length)) ?? reader.fail('UTF-8')
     },
   }
 }
@@ -196,7 +199,11 @@ export function optional<T>(item: Field<T>): Field<T | undefined> {
 
 export function oneOf<const T extends string>(...values: readonly T[]): Field<T> {
   return {
-    write: (writer, value) => writer.u8(values.indexOf(value)),
+    write(writer, value) {
+      const index = values.indexOf(value)
+      invariant(index >= 0, `one of ${values.join(', ')} is written`)
+      writer.u8(index)
+    },
     read: (reader) => values[reader.u8()] ?? reader.fail(`one of ${values.join(', ')}`),
   }
 }

@@ -41,6 +41,10 @@ export const failureCodes = [
   'ADDRESS_IN_USE',
   'PROMOTION_REFUSED',
   'BAD_REQUEST',
+  /** The key, path or thing asked for does not exist. */
+  'NOT_FOUND',
+  /** A bug of ours reached the surface; its details are in the log. */
+  'INTERNAL',
 ] as const
 
 export type FailureCode = (typeof failureCodes)[number]

@@ -42,7 +42,7 @@ export const lifecycleEvents = [
   'promotion-failed',
   /** A higher epoch exists. */
   'higher-epoch',
-  /** Writers were answered and the journal was brought to the new history. */
+  /** Writers were answered and nothing is appended any more. The journal is matched at the next subscription. */
   'demoted',
   /** An operator or a rule must decide before this node may do anything (coded reason in status). */
   'fence',
@@ -223,8 +223,8 @@ export const lifecycle: Table = {
     'caught-up': 'ignore',
     'connection-lost': 'ignore',
     'bootstrap-needed': 'bootstrapping',
-    bootstrapped: 'invalid',
-    'bootstrap-retry': 'invalid',
+    bootstrapped: 'ignore',
+    'bootstrap-retry': 'ignore',
     promote: 'promoting',
     promoted: 'ignore',
     'promotion-failed': 'ignore',
@@ -237,7 +237,7 @@ export const lifecycle: Table = {
     subscribed: 'ignore',
     'caught-up': 'ignore',
     'connection-lost': 'ignore',
-    'bootstrap-needed': 'bootstrapping',
+    'bootstrap-needed': 'ignore',
     bootstrapped: 'ignore',
     'bootstrap-retry': 'ignore',
     promote: 'ignore',

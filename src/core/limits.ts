@@ -81,6 +81,7 @@ export const limits = Object.freeze({
   connectionsMax: 128,
   /** Connections that have not proven who they are; they never take the place of one that has. */
   handshakesMax: 32,
+  lagReportMs: 500,
   reconnectMinMs: 50,
   reconnectMaxMs: 5_000,
   forwardsInFlightMax: 16_384,
@@ -111,8 +112,26 @@ export const limits = Object.freeze({
 
   // Server
   httpBodyBytesMax: 96 * MiB,
+  httpControlBodyBytesMax: 64 * KiB,
+  /** Receiving a whole request, and its headers; a kept-alive connection without a request. */
+  httpRequestTimeoutMs: 300_000,
+  httpHeadersTimeoutMs: 30_000,
+  httpKeepAliveMs: 75_000,
+  /** A range that its reader does not take for this long is ended, so that its snapshot is freed. */
+  httpStallTimeoutMs: 60_000,
+  /** Bytes of one piece of a streamed range, about. */
+  rangePieceBytes: 64 * KiB,
+  rangePieceEntriesMax: 512,
   rangeLimitMax: 1_000_000,
   closeTimeoutMs: 10_000,
+  /** How long a database that is closed while it opens may go on opening. */
+  closeDuringOpenMs: 500,
+
+  // Configuration
+  configFileBytesMax: 1 * MiB,
+  secretBytesMax: 512,
+  segmentBytesMax: 1024 * MiB,
+  writeTimeoutMsMax: 600_000,
 })
 
 export type Limits = typeof limits

@@ -73,8 +73,8 @@ export class MemoryIterator implements EngineIterator {
     // The range is the caller's memory, and read again at every step.
     this.options = {
       ...options,
-      ...(options.start === undefined ? {} : { start: Uint8Array.from(options.start) }),
-      ...(options.end === undefined ? {} : { end: Uint8Array.from(options.end) }),
+      ...(options.start === undefined ? {} : { start: new Uint8Array(options.start) }),
+      ...(options.end === undefined ? {} : { end: new Uint8Array(options.end) }),
     }
     this.released = released
     this.left = options.limit === undefined || options.limit < 0 ? Number.POSITIVE_INFINITY : options.limit

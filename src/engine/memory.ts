@@ -81,7 +81,7 @@ class MemoryEngine implements Engine {
     if (tree === undefined) return
     if (operation.type === 'put') {
       // Copies: what a block holds are views, and each would keep the whole block alive.
-      tree.set(Uint8Array.from(operation.key), Uint8Array.from(operation.value))
+      tree.set(new Uint8Array(operation.key), new Uint8Array(operation.value))
     } else if (operation.type === 'del') {
       tree.delete(operation.key)
     } else if (Buffer.compare(operation.start, operation.end) < 0) {
@@ -153,8 +153,8 @@ class MemoryEngine implements Engine {
     this.table = this.table.including(family)
     const tree = this.trees.get(family.id) ?? newBytesTree<Uint8Array>()
     this.trees.set(family.id, tree)
-    for (const [key, value] of entries) tree.set(Uint8Array.from(key), Uint8Array.from(value))
-    this.progress = Uint8Array.from(progress)
+    for (const [key, value] of entries) tree.set(new Uint8Array(key), new Uint8Array(value))
+    this.progress = new Uint8Array(progress)
   }
 
   async ingestProgress(): Promise<Uint8Array | undefined> {

@@ -147,7 +147,8 @@ export class FileJournal implements Journal {
       throw diverged(to, `here it is ${place?.position.chain ?? 'inside a block'}`)
     if (to.sequence === this.durable.sequence) return
     try {
-      await writeTruncation(parts.fs, parts.directory, place.position)
+      const committed = Math.min(this.writer.committedMark, to.sequence)
+      await writeTruncation(parts.fs, parts.directory, { to: place.position, committed })
       const index = history.segments.indexOf(segment)
       const removed = history.segments.splice(index + 1)
       segment.cut(place.position, place.offset)

@@ -97,7 +97,7 @@ export async function* inspectJournal(
     })
   }
   if (names.includes(truncationName)) {
-    yield { type: 'unfinished-cut', file: truncationName, to: await readTruncation(fs, path) }
+    yield { type: 'unfinished-cut', file: truncationName, to: (await readTruncation(fs, path)).to }
   }
   const from = options.from ?? 0
   const wanted = segments.filter((_, index) => {

@@ -9,9 +9,16 @@ import type { Logger } from '../ports/logger.js'
 import { History } from './history.js'
 import { lastNonZero } from './record-reader.js'
 import { corruptionAt, Segment, writeZeros } from './segment.js'
-import { encodeNote, parseSegmentName, type SegmentHeader, segmentName } from './segment-format.js'
+import {
+  encodeNote,
+  type NoteKind,
+  noteBytes,
+  parseSegmentName,
+  type SegmentHeader,
+  segmentName,
+} from './segment-format.js'
 import { copyBytes, readSegmentHeader, type SegmentScan, scanSegment } from './segment-scan.js'
-import { finishTruncation, readTruncation, removeSegmentsAfter, truncationName } from './truncation.js'
+import { finishTruncation, readTruncation, removeSegmentsAfter, type Truncation, truncationName } from './truncation.js'
 
 /** Left behind by a journal whose write or fsync failed: what survived is copied before it is trusted (J3). */
 export const damagedName = 'damaged'
@@ -62,14 +69,14 @@ class Recovery {
 
   async run(): Promise<RecoveredJournal> {
     const names = await this.list()
-    const target = names.includes(truncationName) ? await readTruncation(this.fs, this.directory) : undefined
-    if (target !== undefined) await removeSegmentsAfter(this.fs, this.directory, target)
-    const scans = await this.scanAll(target)
+    const cut = names.includes(truncationName) ? await readTruncation(this.fs, this.directory) : undefined
+    if (cut !== undefined) await removeSegmentsAfter(this.fs, this.directory, cut.to)
+    const scans = await this.scanAll(cut?.to)
     const newest = scans.at(-1)
     if (newest === undefined) throw this.missing(1)
-    const cutBytes = await this.settle(scans, names.includes(damagedName))
+    const cutBytes = await this.settle(scans, names.includes(damagedName), cut)
     await this.fs.syncDirectory(this.directory)
-    if (target !== undefined) await finishTruncation(this.fs, this.directory)
+    if (cut !== undefined) await finishTruncation(this.fs, this.directory)
     if (names.includes(damagedName)) {
       await this.fs.remove(this.fs.join(this.directory, damagedName))
       await this.fs.syncDirectory(this.directory)
@@ -78,7 +85,7 @@ class Recovery {
       scans.map((scan) => scan.segment),
       newest.epochs,
     )
-    const committed = Math.max(...scans.map((scan) => scan.committed))
+    const committed = Math.max(cut?.committed ?? 0, ...scans.map((scan) => scan.committed))
     return {
       history,
       committed: Math.min(committed, history.durable.sequence),
@@ -180,7 +187,7 @@ class Recovery {
   }
 
   /** Cuts tails, copies what a failed disk may have lost, seals, and syncs. Returns the bytes cut. */
-  private async settle(scans: readonly SegmentScan[], rescue: boolean): Promise<number> {
+  private async settle(scans: readonly SegmentScan[], rescue: boolean, cut: Truncation | undefined): Promise<number> {
     let cutBytes = 0
     for (const [index, scan] of scans.entries()) {
       const { segment } = scan
@@ -194,17 +201,18 @@ class Recovery {
       }
       if (rescue && index >= scans.length - 2) await this.rescue(scan)
       else if (scan.tailBytes > 0) await segment.zero(segment.nextOffset)
-      if (!isNewest && !scan.sealed) await this.seal(scan)
+      if (!isNewest && !scan.sealed) await this.writeNote(scan, 'seal', 0)
+      if (isNewest && cut !== undefined) await this.writeNote(scan, 'mark', cut.committed)
       if (isNewest || !scan.sealed || scan.tailBytes > 0) await this.syncAgain(scan)
     }
     return cutBytes
   }
 
-  private async seal(scan: SegmentScan): Promise<void> {
-    const { segment } = scan
-    const note = { kind: 'seal', flushedBefore: segment.end.sequence, committed: 0 } as const
+  private async writeNote({ segment }: SegmentScan, kind: NoteKind, committed: number): Promise<void> {
     const offset = segment.nextOffset
+    const note = { kind, flushedBefore: segment.end.sequence, committed }
     await segment.file.write([encodeNote(note, segment.salt, offset)], offset)
+    segment.nextOffset += noteBytes
   }
 
   /**

@@ -17,7 +17,7 @@ export interface SegmentScan {
   readonly committed: number
   /** Highest sequence that a note of this file says was fsynced. */
   readonly flushedBefore: number
-  /** Where the blocks begin that no note of this file covers. */
+  /** Where that begins of which no later note of this file says that it was fsynced: the last note itself. */
   readonly uncoveredOffset: number
   /** Bytes after `segment.nextOffset` that are to be zeroed; 0 if there is nothing but zeros. */
   readonly tailBytes: number
@@ -88,7 +88,7 @@ export async function scanSegment(
         committed = Math.max(committed, record.note.committed)
         flushedBefore = record.note.flushedBefore
         segment.nextOffset = record.nextOffset
-        uncoveredOffset = record.nextOffset
+        uncoveredOffset = record.offset
         if (record.note.kind === 'seal') return scan({ sealed: true, tailBytes: 0, tailFault: undefined })
         break
       }

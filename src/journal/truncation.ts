@@ -4,7 +4,7 @@
  */
 import { asBuffer } from '../codec/block.js'
 import { crc32 } from '../codec/digest.js'
-import { FieldReader, FieldWriter } from '../codec/fields.js'
+import { type Field, FieldReader, FieldWriter, record, u64 } from '../codec/fields.js'
 import type { Position } from '../core/position.js'
 import type { FileSystem } from '../ports/file-system.js'
 import { corruptionAt } from './segment.js'
@@ -14,9 +14,17 @@ export const truncationName = 'truncation'
 const temporaryName = 'truncation.tmp'
 const truncationBytesMax = 1024
 
-export async function writeTruncation(fs: FileSystem, directory: string, to: Position): Promise<void> {
+export interface Truncation {
+  readonly to: Position
+  /** Committed sequence that the flush mark after the cut says: those that said it may be cut. */
+  readonly committed: number
+}
+
+const truncationField: Field<Truncation> = record({ to: positionField, committed: u64 })
+
+export async function writeTruncation(fs: FileSystem, directory: string, truncation: Truncation): Promise<void> {
   const writer = new FieldWriter()
-  positionField.write(writer, to)
+  truncationField.write(writer, truncation)
   const fields = writer.finish()
   const checksum = Buffer.alloc(4)
   checksum.writeUInt32LE(crc32(fields))
@@ -33,14 +41,14 @@ export async function writeTruncation(fs: FileSystem, directory: string, to: Pos
 }
 
 /** Where a cut that was begun is to end. */
-export async function readTruncation(fs: FileSystem, directory: string): Promise<Position> {
+export async function readTruncation(fs: FileSystem, directory: string): Promise<Truncation> {
   const path = fs.join(directory, truncationName)
   const bytes = asBuffer(await fs.readFile(path, truncationBytesMax))
   const fields = bytes.subarray(4)
   if (bytes.length < 4 || bytes.readUInt32LE(0) !== crc32(fields)) {
     throw corruptionAt(path, 0, { expected: 'a checksum that fits', found: `${bytes.length} other bytes` })
   }
-  return positionField.read(new FieldReader(fields, truncationName))
+  return truncationField.read(new FieldReader(fields, truncationName))
 }
 
 /** Only when everything cut is gone for good, and before anything is appended. */

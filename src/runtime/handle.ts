@@ -86,8 +86,15 @@ export type ShardEvent =
   | { readonly type: 'transition'; readonly from: LifecycleState; readonly to: LifecycleState; readonly reason: string }
   | { readonly type: 'record'; readonly record: ShardRecord }
   | { readonly type: 'bootstrap'; readonly progress: BootstrapStatus }
+  /** How far this node is behind the primary, whenever that changed, at most a few times per second. */
+  | { readonly type: 'lag'; readonly lag: LagStatus }
   | { readonly type: 'diverged'; readonly cutEntries: number; readonly at: Position }
   | { readonly type: 'failure'; readonly error: Error }
+
+export interface LagStatus {
+  readonly entries: number
+  readonly lagMs: number | undefined
+}
 
 export interface BootstrapStatus {
   readonly phase: 'waiting' | 'snapshot' | 'transferring' | 'catching-up' | 'installing' | 'done'

@@ -12,6 +12,7 @@ import { FollowerSession } from './follower-session.js'
 import { Forwarder } from './forwarder.js'
 import { Greeter } from './greeter.js'
 import type { PromoteOptions, PromoteResult, ShardMetrics, ShardStatus } from './handle.js'
+import { LagReporter } from './lag-reporter.js'
 import type { Link } from './link.js'
 import { Peers } from './peers.js'
 import { firstRecord, lead, promote } from './promoter.js'
@@ -39,6 +40,7 @@ export class Shard {
   private readonly standbyRole: StandbyRole
   private readonly followers = new Map<string, FollowerSession>()
   private readonly sources = new Set<SourceSession>()
+  private readonly lagReporter: LagReporter
   private bootstrap: Bootstrap | undefined
   private promotion: PromotionRequest | undefined
   /** Ends what the loop is waiting in: a session, a bootstrap. */
@@ -53,6 +55,7 @@ export class Shard {
   constructor(parts: ShardParts) {
     this.context = new ShardContext(parts)
     const { context } = this
+    this.lagReporter = new LagReporter(context)
     this.greeter = new Greeter(context, (epoch) => this.observeEpoch(epoch))
     this.forwarder = new Forwarder({
       clock: context.clock,
@@ -93,6 +96,7 @@ export class Shard {
     context.transition('start', 'starting')
     if (superblock !== undefined) await this.openData()
     context.peers.start()
+    this.lagReporter.start()
     this.running = this.run()
   }
 
@@ -558,6 +562,7 @@ export class Shard {
       await standby.leave(context.config.node, limits.peerSilenceMs)
     }
     context.stopping = true
+    this.lagReporter.stop()
     const closed = new UnderstudyError('CLOSED', `${context.config.node} is closed`)
     context.primary?.end('CLOSED', `${context.config.node} is closing`)
     context.primary = undefined

@@ -60,6 +60,11 @@ export class StandbySession {
     this.journal = parts.journal
   }
 
+  /** Entries that the primary has announced as committed and that are not applied here. */
+  get lagEntries(): number {
+    return Math.max(0, this.announced - this.parts.applied())
+  }
+
   /** How long ago everything that the primary had announced was applied here; undefined before the first time. */
   get lagMs(): number | undefined {
     return this.freshAtMs === undefined ? undefined : Math.max(0, Math.round(this.parts.clock.nowMs() - this.freshAtMs))

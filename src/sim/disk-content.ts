@@ -19,6 +19,8 @@ export function diskError(code: string, doing: string): Error {
 const noBytes = new Uint8Array(0)
 
 export class DiskContent {
+  /** The name it has now, or had last. */
+  path = ''
   private cached = new Image()
   private stored = new Image()
   private changes: ContentChange[] = []
@@ -87,6 +89,7 @@ export class DiskContent {
     const copy = new DiskContent()
     copy.cached = this.cached.clone()
     copy.stored = this.stored.clone()
+    copy.path = this.path
     copy.changes = this.changes.map((change) => ({ ...change }))
     return copy
   }

@@ -61,6 +61,7 @@ export class DiskNames {
   private record(change: DirectoryChange): void {
     this.changes.push(change)
     apply('cached', change)
+    if (change.kind !== 'remove') rename(change.node, change.path)
   }
 
   create(path: string, index: number): DiskContent {
@@ -197,4 +198,9 @@ function apply(version: 'cached' | 'stored', change: DirectoryChange): void {
   const old = change.from?.directory[version]
   if (change.from !== undefined && old?.get(change.from.name) === change.node) old.delete(change.from.name)
   entries.set(change.at.name, change.node)
+}
+
+function rename(node: DiskNode, path: string): void {
+  if (node instanceof Directory) for (const [name, child] of node.cached) rename(child, posix.join(path, name))
+  else node.path = path
 }

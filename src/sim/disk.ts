@@ -197,6 +197,8 @@ class DiskProcess implements FileSystem {
     await this.disk.latency?.(operation, path, bytes)
     await this.alive()
     const fault = this.disk.fault?.(operation, path)
+    // The question may have been the moment to pull the plug.
+    await this.alive()
     const result = effect(fault)
     invariant(fault !== 'short' || operation === 'write', 'only writes are short')
     if (fault instanceof Error) throw fault
@@ -224,7 +226,7 @@ class DiskProcess implements FileSystem {
       return mode === 'create' ? tree.create(path, this.disk.nextIndex()) : tree.file(path)
     })
     invariant(content !== undefined, 'a file without a fault is there')
-    return new DiskFile(this.disk, this, path, content, mode !== 'read')
+    return new DiskFile(this.disk, this, content, mode !== 'read')
   }
 
   async readFile(path: string, bytesMax: number): Promise<Uint8Array> {
@@ -282,37 +284,38 @@ class DiskProcess implements FileSystem {
 class DiskFile implements File {
   private readonly disk: SimulatedDisk
   private readonly process: DiskProcess
-  private readonly path: string
   private readonly content: DiskContent
   private readonly writable: boolean
   private closed = false
 
-  constructor(disk: SimulatedDisk, process: DiskProcess, path: string, content: DiskContent, writable: boolean) {
+  constructor(disk: SimulatedDisk, process: DiskProcess, content: DiskContent, writable: boolean) {
     this.disk = disk
     this.process = process
-    this.path = path
     this.content = content
     this.writable = writable
   }
 
   private check(operation: DiskOperation): void {
     const writes = operation === 'write' || operation === 'truncate'
-    if (this.closed || (writes && !this.writable)) throw diskError('EBADF', `${operation} ${this.path}`)
+    if (this.closed || (writes && !this.writable)) throw diskError('EBADF', `${operation} ${this.content.path}`)
   }
 
   async read(into: Uint8Array, offset: number): Promise<number> {
     this.check('read')
-    return this.process.run('read', this.path, into.length, (fault) => (fault ? 0 : this.content.read(into, offset)))
+    return this.process.run('read', this.content.path, into.length, (fault) =>
+      fault ? 0 : this.content.read(into, offset),
+    )
   }
 
   async write(parts: readonly Uint8Array[], offset: number): Promise<void> {
     this.check('write')
     const whole = Buffer.concat(parts)
-    return this.process.run('write', this.path, whole.length, (fault) => {
+    return this.process.run('write', this.content.path, whole.length, (fault) => {
       if (fault instanceof Error) return
       const bytes = fault === 'short' ? whole.subarray(0, Math.floor(whole.length / 2)) : whole
       this.content.write(bytes, offset, this.disk.nextIndex())
-      if (fault === 'short') throw diskError('EIO', `write ${this.path}: ${bytes.length} of ${whole.length} bytes`)
+      if (fault === 'short')
+        throw diskError('EIO', `write ${this.content.path}: ${bytes.length} of ${whole.length} bytes`)
     })
   }
 
@@ -326,7 +329,7 @@ class DiskFile implements File {
 
   private async flush(operation: 'datasync' | 'sync'): Promise<void> {
     this.check(operation)
-    return this.process.run(operation, this.path, 0, (fault) => {
+    return this.process.run(operation, this.content.path, 0, (fault) => {
       if (fault === undefined) this.content.sync()
       else this.content.failSync()
     })
@@ -334,14 +337,14 @@ class DiskFile implements File {
 
   async truncate(bytes: number): Promise<void> {
     this.check('truncate')
-    return this.process.run('truncate', this.path, 0, (fault) => {
+    return this.process.run('truncate', this.content.path, 0, (fault) => {
       if (fault === undefined) this.content.truncate(bytes, this.disk.nextIndex())
     })
   }
 
   async size(): Promise<number> {
     this.check('stat')
-    return this.process.run('stat', this.path, 0, () => this.content.size)
+    return this.process.run('stat', this.content.path, 0, () => this.content.size)
   }
 
   async close(): Promise<void> {

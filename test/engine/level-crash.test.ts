@@ -145,6 +145,30 @@ test('J4: a crash in the middle of a replay does not make the engine look younge
   }
 })
 
+test('J4: without a replay, what was applied after the checkpoint is never proven', async () => {
+  const first = await makeDirectory()
+  const second = await makeDirectory()
+  const workload = new Workload()
+  const { empty } = workload.journal
+  const engine = await levelEngine.open(first, empty)
+  try {
+    await engine.apply([workload.nextBlock()])
+    const proven = await engine.checkpoint()
+    await engine.apply([workload.nextBlock(), workload.nextBlock()])
+    await cp(first, second, { recursive: true })
+    for (let round = 0; round < 2; round++) {
+      const crashed = await levelEngine.open(second, empty)
+      assert.deepEqual(crashed.opened, { checkpoint: proven, applied: workload.journal.end })
+      assert.deepEqual(await crashed.checkpoint(), proven)
+      await crashed.close()
+    }
+  } finally {
+    await engine.close()
+    await removeDirectory(first)
+    await removeDirectory(second)
+  }
+})
+
 test('S8: the purge of a dropped family goes on after a restart', async () => {
   const directory = await makeDirectory()
   const copy = await makeDirectory()

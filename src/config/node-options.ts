@@ -1,0 +1,43 @@
+import type { Durability } from '../core/record.js'
+import type { EngineKind } from '../ports/engine.js'
+import { type Address, formatAddress } from './address.js'
+import type { StaticCoordinator } from './coordinator.js'
+import type { LogLevel } from './schema.js'
+
+/** Everything a node is started with: checked, and with every default filled in. */
+export interface NodeOptions {
+  readonly data: string
+  readonly cluster: string
+  readonly node: string
+  /** Undefined: the node is not reachable, still durable. */
+  readonly listen: Address | undefined
+  /** `host:port` for others. Undefined: the address that was bound, or none without `listen`. */
+  readonly advertise: string | undefined
+  /** Undefined: a single node, primary of itself. */
+  readonly coordinator: StaticCoordinator | undefined
+  readonly durability: Durability
+  readonly inSyncMin: number
+  readonly engine: EngineKind
+  readonly secret: string | undefined
+  readonly insecure: boolean
+  readonly logLevel: LogLevel
+  readonly writeTimeoutMs: number
+  readonly segmentBytes: number
+  readonly slotRetainBytes: number
+  readonly checkpointBytes: number
+  /** Bytes per second; undefined: no limit. */
+  readonly bootstrapMaxRate: number | undefined
+}
+
+/** For people and logs: the secret is not in it. */
+export function describeOptions(options: NodeOptions): Record<string, string | number | boolean> {
+  const { listen, coordinator, secret, advertise, bootstrapMaxRate, ...rest } = options
+  return {
+    ...rest,
+    ...(listen === undefined ? {} : { listen: formatAddress(listen) }),
+    ...(advertise === undefined ? {} : { advertise }),
+    ...(bootstrapMaxRate === undefined ? {} : { bootstrapMaxRate }),
+    ...(coordinator === undefined ? {} : { coordinator: coordinator.url }),
+    secret: secret === undefined ? 'none' : 'set',
+  }
+}

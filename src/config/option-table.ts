@@ -1,0 +1,105 @@
+/**
+ * Every option of a node, once: its key in understudy.toml and in the library, its environment variable, its flag.
+ * What is listed here is known everywhere; the schema gives each its type and bounds.
+ */
+export interface OptionEntry {
+  readonly key: string
+  /** How text from the environment or from a flag is read. */
+  readonly kind: 'text' | 'integer' | 'bytes' | 'flag'
+  /** Placeholder in `--help`. */
+  readonly value?: string
+  readonly description: string
+  /** False for what must not stand on a command line, where every process of the machine can read it. */
+  readonly flag: boolean
+}
+
+const entries = [
+  { key: 'data', kind: 'text', value: 'DIR', description: 'data directory', flag: true },
+  { key: 'cluster', kind: 'text', value: 'NAME', description: 'name of the cluster', flag: true },
+  { key: 'node', kind: 'text', value: 'NAME', description: 'name of this node, unique in the cluster', flag: true },
+  { key: 'listen', kind: 'text', value: 'HOST:PORT', description: 'address for HTTP and replication', flag: true },
+  {
+    key: 'advertise',
+    kind: 'text',
+    value: 'HOST:PORT',
+    description: 'address under which other nodes reach this one (default: that in the coordinator, or listen)',
+    flag: true,
+  },
+  {
+    key: 'coordinator',
+    kind: 'text',
+    value: 'URL',
+    description: 'the nodes: static://a=HOST:PORT,b=HOST:PORT?primary=a',
+    flag: true,
+  },
+  {
+    key: 'durability',
+    kind: 'text',
+    value: 'RULE',
+    description: 'local | standby: what an acknowledged write rests on',
+    flag: true,
+  },
+  {
+    key: 'inSyncMin',
+    kind: 'integer',
+    value: 'N',
+    description: 'nodes, this one included, that hold a write before it is acknowledged',
+    flag: true,
+  },
+  { key: 'engine', kind: 'text', value: 'KIND', description: 'level | memory; fixed for a directory', flag: true },
+  { key: 'secret', kind: 'text', description: 'secret shared by nodes, operators and clients', flag: false },
+  { key: 'secretFile', kind: 'text', value: 'FILE', description: 'file that holds the secret', flag: true },
+  {
+    key: 'insecure',
+    kind: 'flag',
+    description: 'listen beyond this machine without a secret: anybody may read and write',
+    flag: true,
+  },
+  { key: 'logLevel', kind: 'text', value: 'LEVEL', description: 'debug | info | warn | error | silent', flag: true },
+  {
+    key: 'writeTimeoutMs',
+    kind: 'integer',
+    value: 'MS',
+    description: 'a write that is not committed by then fails with outcome unknown',
+    flag: true,
+  },
+  { key: 'segmentBytes', kind: 'bytes', value: 'SIZE', description: 'size of a journal file', flag: true },
+  {
+    key: 'slotRetainBytes',
+    kind: 'bytes',
+    value: 'SIZE',
+    description: 'journal kept at most for a standby that is behind or away',
+    flag: true,
+  },
+  {
+    key: 'checkpointBytes',
+    kind: 'bytes',
+    value: 'SIZE',
+    description: 'journal between two checkpoints: the bound of what a restart replays',
+    flag: true,
+  },
+  {
+    key: 'bootstrapMaxRate',
+    kind: 'bytes',
+    value: 'SIZE',
+    description: 'bytes per second that a bootstrap of this node takes at most (default: no limit)',
+    flag: true,
+  },
+] as const satisfies readonly OptionEntry[]
+
+export type OptionKey = (typeof entries)[number]['key']
+
+export const optionTable: ReadonlyArray<OptionEntry & { readonly key: OptionKey }> = entries
+
+/** Not options of a node, but read from the environment by commands. */
+export const commandVariables = ['UNDERSTUDY_CONFIG', 'UNDERSTUDY_URL'] as const
+
+/** inSyncMin -> UNDERSTUDY_IN_SYNC_MIN */
+export function variableOf(key: string): string {
+  return `UNDERSTUDY_${key.replaceAll(/[A-Z]/g, (letter) => `_${letter}`).toUpperCase()}`
+}
+
+/** inSyncMin -> --in-sync-min */
+export function flagOf(key: string): string {
+  return `--${key.replaceAll(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`
+}

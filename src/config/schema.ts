@@ -1,0 +1,65 @@
+import { z } from 'zod'
+import { limits } from '../core/limits.js'
+import { namePattern, nameRule } from './name.js'
+import type { OptionKey } from './option-table.js'
+
+export const logLevels = ['debug', 'info', 'warn', 'error', 'silent'] as const
+export type LogLevel = (typeof logLevels)[number]
+
+const name = z.string('must be text').regex(namePattern, `must be ${nameRule}`)
+const text = z.string('must be text').min(1, 'must not be empty')
+
+function integer(min: number, max: number) {
+  const rule = `must be an integer from ${min} to ${max}`
+  return z.int(rule).min(min, rule).max(max, rule)
+}
+
+const units: Readonly<Record<string, number>> = { '': 1, KiB: 1024, MiB: 1024 ** 2, GiB: 1024 ** 3 }
+
+function bytes(min: number, max: number) {
+  const rule = `must be a size from ${min} to ${max} bytes, as a number or like 64MiB`
+  return z.union([z.number(), z.string()], rule).transform((value, context) => {
+    let size: number
+    if (typeof value === 'number') size = value
+    else {
+      const match = /^(\d{1,15})\s?([KMG]iB)?$/.exec(value)
+      size = match === null ? Number.NaN : Number(match[1]) * units[match[2] ?? '']!
+    }
+    if (Number.isSafeInteger(size) && size >= min && size <= max) return size
+    context.addIssue({ code: 'custom', message: rule })
+    return z.NEVER
+  })
+}
+
+/** Each option by itself; what they must be to each other is checked afterwards (`check-options.ts`). */
+export const fields = {
+  data: text,
+  cluster: name,
+  node: name,
+  listen: text,
+  advertise: text,
+  coordinator: text,
+  durability: z.enum(['local', 'standby'], 'must be "local" or "standby"'),
+  inSyncMin: integer(1, limits.membersMax),
+  engine: z.enum(['level', 'memory'], 'must be "level" or "memory"'),
+  // "Empty" must never mean "off": a variable that was not expanded would open the node to everybody.
+  secret: z
+    .string('must be text')
+    .min(1, 'must not be empty: a node without a secret says so with insecure')
+    .max(limits.secretBytesMax, `must be at most ${limits.secretBytesMax} characters`)
+    .regex(/^[\x21-\x7e]*$/, 'must be visible ASCII characters without spaces, as it stands in a header'),
+  secretFile: text,
+  insecure: z.boolean('must be true or false'),
+  logLevel: z.enum(logLevels, `must be one of ${logLevels.join(', ')}`),
+  writeTimeoutMs: integer(1, limits.writeTimeoutMsMax),
+  segmentBytes: bytes(limits.segmentBytesMin, limits.segmentBytesMax),
+  slotRetainBytes: bytes(limits.segmentBytesMin, 2 ** 40),
+  checkpointBytes: bytes(limits.segmentBytesMin, 2 ** 40),
+  bootstrapMaxRate: bytes(1024, 2 ** 40),
+} as const satisfies Record<OptionKey, z.ZodType>
+
+export const optionsSchema = z.strictObject(fields).partial()
+
+/** What the library takes and what a file may hold: every option may be left out. */
+export type OptionsInput = z.input<typeof optionsSchema>
+export type ParsedOptions = z.output<typeof optionsSchema>

@@ -1,0 +1,44 @@
+import type { FastifyInstance } from 'fastify'
+import { UnderstudyError } from '../errors.js'
+import type { NodeHandle, ShardStatus } from '../runtime/handle.js'
+import { badRequest } from './http-error.js'
+import { integerParameter, parseQuery, shardParameter } from './request.js'
+
+/** For load balancers and supervisors: no secret is asked for, and nothing but role, state and reason is told. */
+export function addHealthRoutes(app: FastifyInstance, node: () => NodeHandle): void {
+  app.get('/livez', async (request) => {
+    parseQuery(request, [])
+    return { status: 'live' }
+  })
+
+  app.get('/readyz', async (request) => {
+    const query = parseQuery(request, ['role', 'lag_ms', 'shard'])
+    const role = query.get('role')?.toString()
+    if (role !== undefined && role !== 'primary' && role !== 'standby') {
+      throw badRequest(`query parameter "role" must be primary or standby, not "${role.slice(0, 40)}"`)
+    }
+    const lagMax = integerParameter(query, 'lag_ms', 0, Number.MAX_SAFE_INTEGER)
+    const status = node().shard(shardParameter(query)).status()
+    const reason = unreadyReason(status, role, lagMax)
+    if (reason !== undefined) {
+      throw new UnderstudyError('NOT_READY', `shard ${status.shard}: ${reason}`, { hint: status.reason })
+    }
+    return { status: 'ready', shard: status.shard, role: status.role, state: status.state, lagMs: status.lagMs ?? null }
+  })
+}
+
+/** Ready is who serves what was asked for: a primary, or a standby to which entries flow. Undefined: ready. */
+function unreadyReason(
+  status: ShardStatus,
+  role: 'primary' | 'standby' | undefined,
+  lagMax: number | undefined,
+): string | undefined {
+  const { state, lagMs } = status
+  if (role !== undefined && status.role !== role) return `its role is ${status.role}, not ${role}`
+  if (state === 'primary') return undefined
+  // A standby without a stream may look fresh while it is not: never ready, however small its last known lag.
+  if (state !== 'streaming') return `it is ${state}`
+  if (lagMax === undefined) return undefined
+  if (lagMs === undefined) return 'its lag is not known'
+  return lagMs > lagMax ? `it is ${lagMs} ms behind, more than ${lagMax}` : undefined
+}

@@ -1,0 +1,98 @@
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
+import type { Operation } from '../core/entry.js'
+import { limits } from '../core/limits.js'
+import { formatPosition, type Position } from '../core/position.js'
+import { UnderstudyError } from '../errors.js'
+import type { NodeHandle, ShardHandle } from '../runtime/handle.js'
+import { parseBatch } from './batch.js'
+import { parseRange, RangeStream, rangeParameters } from './range.js'
+import { bodyOf, familyParameter, freshnessOf, keyOf, parseQuery, shardParameter, writeOptionsOf } from './request.js'
+
+/** Path to which requests for single keys are rewritten: the router decodes paths as UTF-8, and keys are bytes. */
+export const keyRoute = '/v1/kv-key'
+
+export const positionHeader = 'Understudy-Position'
+
+export function addKeyValueRoutes(app: FastifyInstance, node: () => NodeHandle): void {
+  app.get(keyRoute, { exposeHeadRoute: true }, async (request, reply) => {
+    const query = parseQuery(request, ['family', 'shard'])
+    const key = keyOf(request)
+    const shard = node().shard(shardParameter(query))
+    await awaitFreshness(shard, request)
+    const reader = shard.reader()
+    // Read before the value: the answer is at least as new as it says.
+    const { applied } = reader
+    const value = await reader.get(familyParameter(query, reader.families), key)
+    reply.header(positionHeader, formatPosition(applied))
+    if (value === undefined) throw new UnderstudyError('NOT_FOUND', 'there is no value under this key')
+    return reply.type('application/octet-stream').send(Buffer.from(value.buffer, value.byteOffset, value.byteLength))
+  })
+
+  app.put(keyRoute, { bodyLimit: limits.valueBytesMax }, async (request, reply) => {
+    const key = keyOf(request)
+    await write(request, reply, node(), (family) => [{ type: 'put', family, key, value: bodyOf(request) }])
+    return reply.status(204).send()
+  })
+
+  app.delete(keyRoute, { bodyLimit: limits.httpControlBodyBytesMax }, async (request, reply) => {
+    const key = keyOf(request)
+    await write(request, reply, node(), (family) => [{ type: 'del', family, key }])
+    return reply.status(204).send()
+  })
+
+  app.post('/v1/batch', { bodyLimit: limits.httpBodyBytesMax }, async (request, reply) => {
+    const query = parseQuery(request, ['shard', 'forward'])
+    const shard = node().shard(shardParameter(query))
+    const operations = parseBatch(bodyOf(request), shard.reader().families)
+    const position = await shard.write(operations, writeOptionsOf(request, query))
+    markPosition(reply, position)
+    return { position: formatPosition(position), operations: operations.length }
+  })
+
+  app.get('/v1/kv', async (request, reply) => {
+    const query = parseQuery(request, [...rangeParameters, 'family', 'shard'])
+    const options = parseRange(query)
+    const shard = node().shard(shardParameter(query))
+    await awaitFreshness(shard, request)
+    const reader = shard.reader()
+    const family = familyParameter(query, reader.families)
+    const snapshot = reader.snapshot()
+    reply.header(positionHeader, formatPosition(snapshot.position))
+    const range = new RangeStream(reader, snapshot, family, options)
+    reply.raw.once('close', () => range.destroy())
+    // A reader that stands still would hold the snapshot, and the space of everything overwritten since.
+    reply.raw.setTimeout(limits.httpStallTimeoutMs, () => reply.raw.destroy())
+    return reply.type('application/x-ndjson').send(range)
+  })
+}
+
+async function write(
+  request: FastifyRequest,
+  reply: FastifyReply,
+  node: NodeHandle,
+  operationsOf: (family: number) => Operation[],
+): Promise<void> {
+  const query = parseQuery(request, ['family', 'shard', 'forward'])
+  const options = writeOptionsOf(request, query)
+  const shard = node.shard(shardParameter(query))
+  // Only a named family asks the engine: a write to the default one is taken while this node rebuilds its own data.
+  const family = query.has('family') ? familyParameter(query, shard.reader().families) : 0
+  markPosition(reply, await shard.write(operationsOf(family), options))
+}
+
+function markPosition(reply: FastifyReply, position: Position): void {
+  reply.header(positionHeader, formatPosition(position))
+}
+
+async function awaitFreshness(shard: ShardHandle, request: FastifyRequest): Promise<void> {
+  const freshness = freshnessOf(request)
+  if (freshness === undefined) return
+  const gone = new AbortController()
+  const onClose = (): void => gone.abort()
+  request.raw.socket.once('close', onClose)
+  try {
+    await shard.fresh({ ...freshness, signal: gone.signal })
+  } finally {
+    request.raw.socket.off('close', onClose)
+  }
+}

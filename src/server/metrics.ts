@@ -1,0 +1,100 @@
+import { Counter, Gauge, Histogram, Registry } from 'prom-client'
+import type { NodeHandle, ShardMetrics } from '../runtime/handle.js'
+
+const roles = ['primary', 'standby', 'joining', 'fenced', 'failed'] as const
+const sequenceStates = ['appended', 'durable', 'committed', 'applied'] as const
+
+const fastSeconds = [0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10]
+const entryCounts = [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 4096, 16_384, 65_536]
+
+export interface Metrics {
+  readonly contentType: string
+  /** What is true now, in the exposition format of Prometheus. */
+  collect(node: NodeHandle): Promise<string>
+}
+
+/** A registry of its own for each server: two nodes in one process never share a number. */
+export function createMetrics(): Metrics {
+  const registry = new Registry()
+  const registers = [registry]
+  const gauge = (name: string, help: string, ...labels: string[]): Gauge =>
+    new Gauge({ name: `understudy_${name}`, help, labelNames: ['shard', ...labels], registers })
+  const counter = (name: string, help: string, ...labels: string[]): Counter =>
+    new Counter({ name: `understudy_${name}`, help, labelNames: ['shard', ...labels], registers })
+  const histogram = (name: string, help: string, buckets: number[]): Histogram =>
+    new Histogram({ name: `understudy_${name}`, help, labelNames: ['shard'], buckets, registers })
+
+  const gauges = {
+    role: gauge('role', '1 for the role that this node has for the shard, 0 for the others', 'role'),
+    epoch: gauge('epoch', 'Number of the epoch'),
+    sequence: gauge('sequence', 'Sequence up to which entries are in this state here', 'state'),
+    lag: gauge('lag_seconds', 'How old the data of this node may be; absent while that is not known'),
+    lagEntries: gauge('standby_lag_entries', 'Entries that a standby is behind its primary', 'standby'),
+    lagBytes: gauge('standby_lag_bytes', 'Journal bytes that a standby is behind its primary', 'standby'),
+    lagSeconds: gauge('standby_lag_seconds', 'Time that a standby is behind its primary', 'standby'),
+    inSync: gauge('in_sync', '1 for each node of the in-sync set, 0 for known standbys outside of it', 'standby'),
+    journalBytes: gauge('journal_bytes', 'Bytes of the journal on disk'),
+    expected: gauge('bootstrap_bytes_expected', 'Estimated bytes of the bootstrap that is under way'),
+    slots: gauge('slots_bytes', 'Journal bytes that a slot holds back', 'slot'),
+    warnings: gauge('warnings', 'Things that an operator should know now; see status'),
+  }
+  const counters = {
+    reconnects: counter('reconnects_total', 'Sessions that had to be opened again'),
+    checksumFailures: counter('checksum_failures_total', 'Blocks or chunks whose checksum did not match'),
+    gaps: counter('gaps_total', 'Blocks that did not follow the one before'),
+    fenced: counter('fenced_total', 'Times that this node was fenced'),
+    bootstrapBytes: counter('bootstrap_bytes_total', 'Bytes received by bootstraps'),
+    bootstrapRestarts: counter('bootstrap_restarts_total', 'Bootstraps that began again on a wiped directory'),
+  }
+  const transitions = counter('state_transitions_total', 'Transitions of the lifecycle', 'from', 'to')
+  const histograms = {
+    commitSeconds: histogram('commit_seconds', 'From a write to its commit', fastSeconds),
+    journalFlushSeconds: histogram('journal_flush_seconds', 'One write and fsync of the journal', fastSeconds),
+    applySeconds: histogram('apply_seconds', 'One application of blocks to the engine', fastSeconds),
+    blockEntries: histogram('blocks_entries', 'Entries in a block', entryCounts),
+  }
+
+  const setShard = (metrics: ShardMetrics): void => {
+    const { shard, status } = metrics
+    for (const role of roles) gauges.role.set({ shard, role }, status.role === role ? 1 : 0)
+    gauges.epoch.set({ shard }, status.epoch?.number ?? 0)
+    for (const state of sequenceStates) gauges.sequence.set({ shard, state }, status.sequence[state])
+    if (status.lagMs !== undefined) gauges.lag.set({ shard }, status.lagMs / 1000)
+    for (const follower of status.followers) {
+      const labels = { shard, standby: follower.node }
+      gauges.lagEntries.set(labels, follower.lagEntries)
+      gauges.lagBytes.set(labels, follower.lagBytes)
+      gauges.lagSeconds.set(labels, follower.lagMs / 1000)
+      gauges.inSync.set(labels, 0)
+    }
+    for (const standby of status.inSync) gauges.inSync.set({ shard, standby }, 1)
+    gauges.journalBytes.set({ shard }, status.journal.bytes)
+    if (status.bootstrap?.bytesExpected !== undefined) {
+      gauges.expected.set({ shard }, status.bootstrap.bytesExpected)
+    }
+    for (const slot of status.slots) gauges.slots.set({ shard, slot: slot.name }, slot.retainedBytes)
+    gauges.warnings.set({ shard }, status.warnings.length)
+
+    for (const name of Object.keys(counters) as Array<keyof typeof counters>) {
+      counters[name].inc({ shard }, metrics.counters[name])
+    }
+    for (const [key, count] of metrics.counters.transitions) {
+      const [from = key, to = ''] = key.split('->')
+      transitions.inc({ shard, from, to }, count)
+    }
+    for (const name of Object.keys(histograms) as Array<keyof typeof histograms>) {
+      for (const value of metrics.observations[name]) histograms[name].observe({ shard }, value)
+    }
+  }
+
+  return {
+    contentType: registry.contentType,
+    collect(node) {
+      // The node keeps the totals: they are set anew each time, so that nothing of a standby that left remains.
+      for (const one of Object.values(gauges)) one.reset()
+      for (const one of [...Object.values(counters), transitions]) one.reset()
+      for (const shard of node.metrics().shards) setShard(shard)
+      return registry.metrics()
+    },
+  }
+}
