@@ -113,6 +113,8 @@ export const limits = Object.freeze({
   // Server
   httpBodyBytesMax: 96 * MiB,
   httpControlBodyBytesMax: 64 * KiB,
+  /** A path may hold the longest key with every byte escaped. */
+  httpHeaderBytesMax: 256 * KiB,
   /** Receiving a whole request, and its headers; a kept-alive connection without a request. */
   httpRequestTimeoutMs: 300_000,
   httpHeadersTimeoutMs: 30_000,

@@ -1,11 +1,12 @@
 import { createServer, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
-import fastify, { type FastifyInstance } from 'fastify'
+import fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify'
 import { type Address, formatAddress, isLoopback } from '../config/address.js'
 import { limits } from '../core/limits.js'
 import { toUnderstudyError, UnderstudyError } from '../errors.js'
 import type { Logger } from '../ports/logger.js'
 import type { NodeHandle } from '../runtime/handle.js'
+import { answerClientError } from './client-error.js'
 import { createGuard } from './guard.js'
 import { addHealthRoutes } from './health-routes.js'
 import { toHttpError } from './http-error.js'
@@ -43,6 +44,7 @@ export function createHttpServer(options: HttpServerOptions): HttpServer {
     requestTimeout: limits.httpRequestTimeoutMs,
     headersTimeout: limits.httpHeadersTimeoutMs,
     keepAliveTimeout: limits.httpKeepAliveMs,
+    maxHeaderSize: limits.httpHeaderBytesMax,
   })
   const underWay = new UnderWay()
   const app = createApp(options, server, underWay)
@@ -88,6 +90,14 @@ export function createHttpServer(options: HttpServerOptions): HttpServer {
 
 function createApp(options: HttpServerOptions, server: Server, underWay: UnderWay): FastifyInstance {
   const { logger } = options
+  const sendError = (thrown: unknown, request: FastifyRequest, reply: FastifyReply): FastifyReply => {
+    const { status, error } = toHttpError(thrown)
+    if (status === 500) logger.error({ err: error.cause ?? error, code: error.code }, 'a request failed')
+    if (status === 401) reply.header('WWW-Authenticate', 'Bearer')
+    if (status === 503) reply.header('Retry-After', '1')
+    if (error.primary !== undefined) reply.header('Location', `http://${error.primary}${request.originalUrl}`)
+    return reply.code(status).type('application/json; charset=utf-8').send(JSON.stringify(error))
+  }
   const app = fastify({
     serverFactory: (handler) => {
       server.on('request', handler)
@@ -102,10 +112,8 @@ function createApp(options: HttpServerOptions, server: Server, underWay: UnderWa
       return url.startsWith(keyPathPrefix) ? keyRoute : url
     },
     routerOptions: { querystringParser: () => ({}) },
-    frameworkErrors: (error, _request, reply) => {
-      const { status, error: coded } = toHttpError(error)
-      void reply.code(status).send(coded.toJSON())
-    },
+    frameworkErrors: (thrown, request, reply) => sendError(thrown, request as FastifyRequest, reply as FastifyReply),
+    clientErrorHandler: answerClientError,
   })
   const node = (): NodeHandle => {
     const current = typeof options.node === 'function' ? options.node() : options.node
@@ -138,17 +146,7 @@ function createApp(options: HttpServerOptions, server: Server, underWay: UnderWa
   app.setNotFoundHandler((request) => {
     throw unknownPath(request.method, request.originalUrl)
   })
-  app.setErrorHandler((thrown, request, reply) => {
-    const { status, error } = toHttpError(thrown)
-    if (status >= 500 && status !== 503) {
-      const { code } = error
-      logger.error({ err: error.cause ?? error, code, method: request.method }, 'a request failed')
-    }
-    if (status === 401) reply.header('WWW-Authenticate', 'Bearer')
-    if (status === 503) reply.header('Retry-After', '1')
-    if (error.primary !== undefined) reply.header('Location', `http://${error.primary}${request.originalUrl}`)
-    return reply.code(status).type('application/json; charset=utf-8').send(JSON.stringify(error))
-  })
+  app.setErrorHandler(sendError)
 
   addHealthRoutes(app, node)
   addKeyValueRoutes(app, node)
