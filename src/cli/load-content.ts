@@ -39,7 +39,7 @@ function makeFiller(): string {
   return text
 }
 
-export function valueOf(number: number, version: number, bytes: number): string {
+export function valueText(number: number, version: number, bytes: number): string {
   const head = `${number}:${version}:`
   const length = Math.max(0, bytes - head.length)
   const start = (number * 131 + version * 17) % 32_749
