@@ -47,7 +47,7 @@ export class ClusterProcesses {
     this.options = options
     this.names = options.names
     this.ports = new Map(options.names.map((name, index) => [name, ports[index]!]))
-    this.directory = mkdtempSync(join(tmpdir(), 'understudy-cluster-'))
+    this.directory = mkdtempSync(join(tmpdir(), 'understudy-local-'))
     process.on('SIGINT', this.onSignal)
     process.on('SIGTERM', this.onSignal)
   }
