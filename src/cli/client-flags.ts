@@ -1,5 +1,5 @@
 import { type Command, InvalidArgumentError, Option } from 'commander'
-import { parseAddress } from '../config/address.js'
+import { readAddress } from '../config/address.js'
 import { fields } from '../config/schema.js'
 import { readSecretFile } from '../config/secret-file.js'
 import { limits } from '../core/limits.js'
@@ -46,7 +46,7 @@ export function nodeAddress(flags: ClientFlags): NodeAddress {
 /** `http://host:port`, `https://…` (a proxy in front of the node), or `host:port` alone. */
 export function parseUrl(text: string): string {
   if (!text.includes('://')) {
-    const parsed = parseAddress(text)
+    const parsed = readAddress(text)
     if ('address' in parsed) return `http://${text}`
     throw new InvalidArgumentError(
       `${parsed.reason}${parsed.suggestion === undefined ? '' : ` (${parsed.suggestion})`}`,

@@ -157,7 +157,9 @@ function collectWarnings(nodes: readonly NodePicture[], shards: readonly ShardPi
         `shard ${shard} has ${primaries.length} primaries (${list}): only the one of the highest epoch commits`,
       )
     }
-    if (!rows.some((row) => row.role === 'primary')) {
+    const leads = (row: NodeRow): boolean =>
+      row.role === 'primary' && (row.answers || nodes.find(({ node }) => node === row.node)?.member?.reachable === true)
+    if (!rows.some(leads)) {
       warnings.push(`shard ${shard} has no primary: writes wait`)
     }
     for (const row of rows) {

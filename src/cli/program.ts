@@ -1,6 +1,7 @@
 import { Command } from 'commander'
 import { version } from '../version.js'
 import { registerConfig } from './config.js'
+import { registerDemo } from './demo.js'
 import { registerInSync } from './in-sync.js'
 import { registerJournal } from './journal.js'
 import { registerPromote } from './promote.js'
@@ -21,6 +22,7 @@ export function createProgram(): Command {
 Exit codes: 0 done, 1 failed, 2 misuse or configuration, 3 not primary,
 4 unavailable, 5 corruption. Every command has --help and --json.`,
     )
+  registerDemo(program)
   registerServe(program)
   registerStatus(program)
   registerPromote(program)

@@ -141,6 +141,11 @@ export const limits = Object.freeze({
   secretBytesMax: 512,
   segmentBytesMax: 1024 * MiB,
   writeTimeoutMsMax: 600_000,
+
+  // Load generator and processes of the demo
+  loadWritersMax: 1024,
+  childLogTailBytes: 4 * KiB,
+  childStopTimeoutMs: 15_000,
 })
 
 export type Limits = typeof limits

@@ -30,6 +30,7 @@ export class FollowerSession implements FollowerLink {
   private readonly sinceMs: number
   private lastAheadMs: number
   private forwardsInFlight = 0
+  private leaving = false
 
   constructor(parts: {
     readonly link: Link
@@ -64,6 +65,10 @@ export class FollowerSession implements FollowerLink {
       this.role.removeFollower(this)
       this.onEnd()
     }
+  }
+
+  get isLeaving(): boolean {
+    return this.leaving
   }
 
   pump(): void {
@@ -255,6 +260,7 @@ export class FollowerSession implements FollowerLink {
 
   /** A standby that stops cleanly asks to leave the set first; if it cannot, it goes all the same. */
   private leave(): void {
+    this.leaving = true
     this.role.removeFromInSync(this.member.node, { timeoutMs: limits.requestTimeoutMs }).then(
       (record) => this.link.send('record', { record }),
       (error) => this.link.fail(toUnderstudyError(error, 'leaving the in-sync set')),

@@ -19,6 +19,8 @@ import { WriteQueue } from './write-queue.js'
 export interface FollowerLink {
   readonly member: Member
   readonly epoch: Epoch
+  /** It has asked to leave the set: this session never joins it again. */
+  readonly isLeaving: boolean
   /** More of the journal is there to be sent. */
   pump(): void
   tellCommitted(): void
@@ -230,8 +232,8 @@ export class PrimaryRole {
     this.parts.onCommitted(committed)
     this.queue.onProgress()
     this.waiters.check()
-    if (!this.inSync.changing && this.followers.size >= this.inSync.members.length) {
-      for (const follower of this.followers.values()) this.tryJoin(follower.member)
+    if (!this.inSync.changing) {
+      for (const follower of this.followers.values()) if (!follower.isLeaving) this.tryJoin(follower.member)
     }
     if (!this.ready && applier.applied.sequence >= this.inSync.epochStart) {
       this.ready = true

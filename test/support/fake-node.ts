@@ -178,6 +178,7 @@ export class FakeShard implements ShardHandle {
         return {
           position: this.applied,
           families: this.families,
+          familyIdNext: 2,
           close: async () => {
             if (open) this.openSnapshots -= 1
             open = false
@@ -243,6 +244,7 @@ export class FakeShard implements ShardHandle {
       settings: { durability: 'standby' as const, inSyncMin: 2 },
       floor: 0,
       lossy: false,
+      voters: [],
     }
   }
 

@@ -1,0 +1,215 @@
+/** Writes to a node over HTTP as many clients would, and keeps the books on what became of every write. */
+import type { Outcome } from '../core/failure.js'
+import { invariant } from '../core/invariant.js'
+import { limits } from '../core/limits.js'
+import { type HttpAnswer, HttpClient, type HttpRequest, NoAnswer, refusalOf } from './http-client.js'
+import { counterName, keyName, valueText } from './load-content.js'
+import { LoadLedger, type LoadWrite, type WriteOutcome } from './load-ledger.js'
+
+export interface LoadOptions {
+  /** Requests in flight. */
+  readonly writers: number
+  readonly valueBytes: number
+  /** Operations per second at most; absent: as fast as the node answers. */
+  readonly operationsPerSecond?: number
+  /** Of 100 requests, how many are batches, and of how many keys. */
+  readonly batchPercent: number
+  readonly batchKeys: number
+  /** Keys that are overwritten again and again. */
+  readonly counters: number
+  readonly requestTimeoutMs?: number
+  /** 0 to 1, for the choice between single writes, batches and counters. */
+  readonly random: () => number
+}
+
+/** The first write that was acknowledged by a target. */
+export interface FirstAcknowledged {
+  readonly atMs: number
+}
+
+interface Target {
+  readonly url: string
+  readonly first: Promise<FirstAcknowledged>
+  readonly onAcknowledged: (atMs: number) => void
+}
+
+type Turn = { readonly write: LoadWrite; readonly request: HttpRequest }
+
+const retryMs = 20
+
+export class Load {
+  readonly ledger: LoadLedger
+  /** Codes of answers that were no success, by how often they came (retries included). */
+  readonly failures = new Map<string, number>()
+  lastAcknowledgedMs: number | undefined
+  private readonly options: LoadOptions
+  private readonly client: HttpClient
+  private target: Target
+  private running: Promise<unknown> | undefined
+  private stopping = false
+  private nextSlotMs = 0
+
+  constructor(url: string, options: LoadOptions) {
+    invariant(options.writers <= limits.loadWritersMax, 'more writers than the load may have')
+    this.options = options
+    this.ledger = new LoadLedger(options.counters)
+    this.client = new HttpClient({
+      connectionsMax: options.writers,
+      timeoutMs: options.requestTimeoutMs ?? limits.writeTimeoutMs + limits.requestTimeoutMs,
+    })
+    this.target = createTarget(url)
+  }
+
+  get url(): string {
+    return this.target.url
+  }
+
+  /** Resolves with the first write that the present target acknowledges. */
+  get firstAcknowledged(): Promise<FirstAcknowledged> {
+    return this.target.first
+  }
+
+  /** Writes go to another node from now on; what was refused before is sent there. */
+  switchTo(url: string): Promise<FirstAcknowledged> {
+    this.target = createTarget(url)
+    return this.target.first
+  }
+
+  /** Writes `keys` new keys in batches and resolves when all of them are acknowledged. */
+  async fill(keys: number): Promise<void> {
+    invariant(this.running === undefined, 'the load is running')
+    const end = this.ledger.keys + keys
+    this.stopping = false
+    await this.runWriters(() => {
+      const left = end - this.ledger.keys
+      return left <= 0 ? undefined : this.batch(this.ledger.begin(Math.min(left, this.options.batchKeys)))
+    })
+  }
+
+  /** Begins the mix of writes that goes on until `stop`. */
+  start(): void {
+    invariant(this.running === undefined, 'the load is running')
+    this.stopping = false
+    this.nextSlotMs = performance.now()
+    this.running = this.runWriters(() => this.nextTurn())
+    // Seen by `stop`; a writer fails only by a bug.
+    this.running.catch(() => undefined)
+  }
+
+  /** Resolves when the last request is answered. */
+  async stop(): Promise<void> {
+    this.stopping = true
+    const { running } = this
+    this.running = undefined
+    await running
+  }
+
+  close(): void {
+    this.client.close()
+  }
+
+  private async runWriters(next: () => Turn | undefined): Promise<void> {
+    const writer = async () => {
+      while (!this.stopping) {
+        const turn = next()
+        if (turn === undefined) return
+        await this.pace(turn.write)
+        this.ledger.end(turn.write, await this.carryOut(turn.request))
+      }
+    }
+    await Promise.all(Array.from({ length: this.options.writers }, writer))
+  }
+
+  private nextTurn(): Turn {
+    const { batchPercent, batchKeys, counters, random } = this.options
+    const counter = Math.floor(random() * counters)
+    const choice = random() * 100
+    if (choice < batchPercent) return this.batch(this.ledger.begin(batchKeys, counter))
+    // Single writes: half of them to new keys, half to counters that nobody else is writing now.
+    if (choice >= (100 + batchPercent) / 2) {
+      const write = this.ledger.begin(0, counter)
+      if (write.counter !== undefined) {
+        return this.single(counterName(write.counter), write, write.counter, write.version)
+      }
+    }
+    const write = this.ledger.begin(1)
+    return this.single(keyName(write.from), write, write.from, 0)
+  }
+
+  private single(name: string, write: LoadWrite, number: number, version: number): Turn {
+    const body = valueText(number, version, this.options.valueBytes)
+    return { write, request: { method: 'PUT', path: `/v1/kv/${encodeURIComponent(name)}`, body } }
+  }
+
+  private batch(write: LoadWrite): Turn {
+    const { valueBytes } = this.options
+    const operations: Array<{ readonly type: 'put'; readonly key: string; readonly value: string }> = []
+    for (let key = write.from; key < write.to; key++) {
+      operations.push({ type: 'put', key: keyName(key), value: valueText(key, 0, valueBytes) })
+    }
+    if (write.counter !== undefined) {
+      const { counter, version } = write
+      operations.push({ type: 'put', key: counterName(counter), value: valueText(counter, version, valueBytes) })
+    }
+    return { write, request: { method: 'POST', path: '/v1/batch', body: JSON.stringify(operations) } }
+  }
+
+  /** Waits for the turn that the rate gives; a node that was slow is not made up for by a burst. */
+  private async pace(write: LoadWrite): Promise<void> {
+    const { operationsPerSecond } = this.options
+    if (operationsPerSecond === undefined || this.running === undefined) return
+    const operations = write.to - write.from + (write.counter === undefined ? 0 : 1)
+    const nowMs = performance.now()
+    const slotMs = Math.max(this.nextSlotMs, nowMs)
+    this.nextSlotMs = slotMs + (operations * 1000) / operationsPerSecond
+    if (slotMs > nowMs) await sleep(slotMs - nowMs)
+  }
+
+  /** Sent again only when it has certainly not happened. */
+  private async carryOut(request: HttpRequest): Promise<WriteOutcome> {
+    for (;;) {
+      const { target } = this
+      const outcome = await this.attempt(target, request)
+      if (outcome === 'done') {
+        this.lastAcknowledgedMs = performance.now()
+        target.onAcknowledged(this.lastAcknowledgedMs)
+        return 'acknowledged'
+      }
+      if (outcome === 'unknown') return 'unknown'
+      if (this.stopping) return 'refused'
+      await sleep(retryMs)
+    }
+  }
+
+  private async attempt(target: Target, request: HttpRequest): Promise<Outcome> {
+    let answer: HttpAnswer
+    try {
+      answer = await this.client.send(target.url, request)
+    } catch (error) {
+      if (!(error instanceof NoAnswer)) throw error
+      this.countFailure(error.outcome === 'none' ? 'not connected' : 'no answer', error.outcome)
+      return error.outcome
+    }
+    if (answer.status >= 200 && answer.status < 300) return 'done'
+    const { code, outcome } = refusalOf(answer)
+    this.countFailure(code, outcome)
+    return outcome
+  }
+
+  private countFailure(what: string, outcome: Outcome): void {
+    const name = `${what} (${outcome})`
+    this.failures.set(name, (this.failures.get(name) ?? 0) + 1)
+  }
+}
+
+function createTarget(url: string): Target {
+  let resolve: (first: FirstAcknowledged) => void
+  const first = new Promise<FirstAcknowledged>((done) => {
+    resolve = done
+  })
+  return { url, first, onAcknowledged: (atMs) => resolve({ atMs }) }
+}
+
+function sleep(ms: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, ms))
+}
