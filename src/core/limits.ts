@@ -135,6 +135,9 @@ export const limits = Object.freeze({
   answerBytesMax: 16 * MiB,
   operateTimeoutMs: 10_000,
   watchIntervalMs: 1_000,
+  /** An offline bootstrap that gets nothing for this long gives up; it resumes when it is called again. */
+  bootstrapStallMs: 300_000,
+  progressIntervalMs: 1_000,
 
   // Configuration
   configFileBytesMax: 1 * MiB,

@@ -64,6 +64,7 @@ export class Bootstrap {
   private failed: ((error: unknown) => void) | undefined
   private onDurable: (() => void) | undefined
   private restarts = 0
+  private installedAt: Position | undefined
 
   constructor(parts: BootstrapParts) {
     this.parts = parts
@@ -101,6 +102,11 @@ export class Bootstrap {
   /** Epochs of the journal as far as it is here. */
   get epochs(): readonly EpochStart[] {
     return this.journal?.epochs ?? []
+  }
+
+  /** End of the journal that was installed; undefined before. */
+  get installed(): Position | undefined {
+    return this.installedAt
   }
 
   /** Something that the choice of a source depends on has changed. */
@@ -152,11 +158,13 @@ export class Bootstrap {
       await this.transfer(link, inbox, snapshot, signal)
       link.send('snapshotComplete', { snapshot: snapshot.id })
       await this.catchUp(inbox, signal)
-      const verdict = await this.parts.confirm(this.journal!.durable, signal)
+      const end = this.journal!.durable
+      const verdict = await this.parts.confirm(end, signal)
       if (verdict === 'start-over') {
         throw new UnderstudyError('DIVERGED', 'the present primary does not have this position in its history')
       }
       await this.install()
+      this.installedAt = end
     } finally {
       signal.removeEventListener('abort', onAbort)
       this.onDurable = undefined
