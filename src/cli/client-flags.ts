@@ -62,7 +62,7 @@ export function parseUrl(text: string): string {
   return `${url.origin}${url.pathname.replace(/\/+$/, '')}`
 }
 
-function clientSecret(file: string | undefined): string | undefined {
+export function clientSecret(file: string | undefined): string | undefined {
   const { UNDERSTUDY_SECRET, UNDERSTUDY_SECRET_FILE } = process.env
   const path = file ?? (UNDERSTUDY_SECRET === undefined ? UNDERSTUDY_SECRET_FILE : undefined)
   if (path !== undefined) {

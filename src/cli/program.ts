@@ -1,5 +1,6 @@
 import { Command } from 'commander'
 import { version } from '../version.js'
+import { registerBootstrap } from './bootstrap.js'
 import { registerConfig } from './config.js'
 import { registerDemo } from './demo.js'
 import { registerInSync } from './in-sync.js'
@@ -27,6 +28,7 @@ Exit codes: 0 done, 1 failed, 2 misuse or configuration, 3 not primary,
   registerStatus(program)
   registerPromote(program)
   registerInSync(program)
+  registerBootstrap(program)
   registerJournal(program)
   registerConfig(program)
   return program
