@@ -1,5 +1,6 @@
 import type { NodeOptions } from './config/node-options.js'
 import { createStaticCoordinator } from './coordinator/static.js'
+import { parseAddress } from './core/address.js'
 import { limits } from './core/limits.js'
 import { levelEngine } from './engine/level.js'
 import { memoryEngine } from './engine/memory.js'
@@ -33,6 +34,10 @@ export interface RunningNode {
   readonly address: string | undefined
   /** Idempotent. */
   close(): Promise<void>
+}
+
+function hostOf(address: string): string {
+  return parseAddress(address)?.host ?? address
 }
 
 const engines: Readonly<Record<EngineKind, EngineFactory>> = { level: levelEngine, memory: memoryEngine }
@@ -101,6 +106,7 @@ export async function startNode(options: NodeOptions, hooks: StartHooks = {}): P
         listen: options.listen,
         secret: options.secret,
         logger,
+        ...(options.advertise === undefined ? {} : { hostNames: [hostOf(options.advertise)] }),
         attach: (httpServer) => transport.attach(httpServer),
       })
       address = await server.listen()

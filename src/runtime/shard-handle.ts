@@ -203,6 +203,7 @@ export class ShardAccess implements ShardHandle {
       case 'fenced':
         throw new UnderstudyError('FENCED', `${context.config.node} is fenced: ${context.reason}`)
       case 'stopped':
+        if (!context.stopping) return false
         throw new UnderstudyError('CLOSED', `${context.config.node} is closed`)
       case 'promoting':
       case 'demoting':

@@ -7,6 +7,7 @@ import { createJournalFactory } from '#src/journal/journal-factory.js'
 import { nodeClock } from '#src/platform/node-clock.js'
 import { nodeFileSystem } from '#src/platform/node-file-system.js'
 import { nodeRandom } from '#src/platform/node-random.js'
+import { createPinoLogger } from '#src/platform/pino-logger.js'
 import type { EngineFactory } from '#src/ports/engine.js'
 import type { FileSystem } from '#src/ports/file-system.js'
 import { silentLogger } from '#src/ports/logger.js'
@@ -39,7 +40,10 @@ export function pairStarter(): NodeStarter {
         engines,
         clock: nodeClock,
         random: nodeRandom,
-        logger: silentLogger,
+        logger:
+          process.env.TEST_LOG === undefined
+            ? silentLogger
+            : createPinoLogger({ level: 'debug' }).child({ node: name }),
         coordinator: createStaticCoordinator({
           node: name,
           members: ['a', 'b'].map((node) => ({ node, address: address(node) })),
