@@ -66,6 +66,7 @@ export class Bootstrap {
   private restarts = 0
   private ownFailure: unknown
   private kept: Engine | undefined
+  private installedAt: Position | undefined
 
   constructor(parts: BootstrapParts) {
     this.parts = parts
@@ -118,6 +119,11 @@ export class Bootstrap {
     }
   }
 
+  /** End of the journal that was installed; undefined before. */
+  get installed(): Position | undefined {
+    return this.installedAt
+  }
+
   /** Something that the choice of a source depends on has changed. */
   onPeersChanged(): void {
     this.wake.signal()
@@ -167,11 +173,13 @@ export class Bootstrap {
       await this.transfer(link, inbox, snapshot, signal)
       link.send('snapshotComplete', { snapshot: snapshot.id })
       await this.catchUp(inbox, signal)
+      const end = this.journal!.durable
       const verdict = await this.confirm(signal)
       if (verdict === 'start-over') {
         throw new UnderstudyError('DIVERGED', 'the present primary does not have this position in its history')
       }
       await this.install()
+      this.installedAt = end
     } finally {
       signal.removeEventListener('abort', onAbort)
       this.onDurable = undefined

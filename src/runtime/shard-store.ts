@@ -1,7 +1,7 @@
 import type { Epoch, Position } from '../core/position.js'
 import { formatEpoch, higherEpoch } from '../core/position.js'
 import { newerRecord, type ShardRecord } from '../core/record.js'
-import { UnderstudyError } from '../errors.js'
+import { isFailure, UnderstudyError } from '../errors.js'
 import type { FileSystem } from '../ports/file-system.js'
 import { readDurableJson, writeDurableJson } from './durable-json.js'
 
@@ -76,10 +76,7 @@ export class ShardStore {
 
   /** Finishes an installation that a crash cut short, then reads what is there. */
   async open(): Promise<void> {
-    await this.files.makeDirectory(this.root)
-    if ((await this.exists(this.incoming)) && !(await this.isIncomplete())) {
-      if ((await readDurableJson(this.files, this.incoming, superblockName)) !== undefined) await this.install()
-    }
+    await this.finishInstallation()
     await this.files.removeTree(this.old)
     const found = await readDurableJson(this.files, this.current, superblockName)
     const unfinished = await this.exists(this.files.join(this.current, incompleteName))
@@ -105,6 +102,24 @@ export class ShardStore {
   /** An empty directory for a new history, marked incomplete until `create`. */
   async beginCurrent(): Promise<void> {
     await this.beginIn(this.current)
+  }
+
+  /**
+   * As `open`, but what is there is given up, even if it cannot be read: it stays where it is until an installation
+   * takes its place. Returns what it was. An installation that is finished here is no longer the old data, and kept.
+   */
+  async openForReplacement(): Promise<Superblock | undefined> {
+    if (await this.finishInstallation()) {
+      await this.open()
+      return undefined
+    }
+    this.superblockNow = undefined
+    try {
+      return (await readDurableJson(this.files, this.current, superblockName)) as Superblock | undefined
+    } catch (error) {
+      if (isFailure(error, 'CORRUPTION')) return undefined
+      throw error
+    }
   }
 
   /** The first superblock is written last: with it the directory becomes data. */
@@ -194,6 +209,14 @@ export class ShardStore {
       await this.install()
       this.superblockNow = merged
     })
+  }
+
+  private async finishInstallation(): Promise<boolean> {
+    await this.files.makeDirectory(this.root)
+    if (!(await this.exists(this.incoming)) || (await this.isIncomplete())) return false
+    if ((await readDurableJson(this.files, this.incoming, superblockName)) === undefined) return false
+    await this.install()
+    return true
   }
 
   private async install(): Promise<void> {

@@ -1,13 +1,12 @@
 import type { Message } from '../codec/messages.js'
-import type { SourceCandidate } from '../core/bootstrap.js'
 import { refuseSettings } from '../core/handshake.js'
 import { limits } from '../core/limits.js'
-import { compareEpochs, type Epoch, formatEpoch, type Position } from '../core/position.js'
+import { compareEpochs, type Epoch, formatEpoch } from '../core/position.js'
 import { sameMember } from '../core/record.js'
 import { decideStart } from '../core/start.js'
 import { errorFromFailure, isFailure, toUnderstudyError, UnderstudyError } from '../errors.js'
 import type { Engine } from '../ports/engine.js'
-import { Bootstrap } from './bootstrap.js'
+import type { Bootstrap } from './bootstrap.js'
 import { serveControl } from './control-session.js'
 import { FollowerSession } from './follower-session.js'
 import { Forwarder } from './forwarder.js'
@@ -17,6 +16,7 @@ import { LagReporter } from './lag-reporter.js'
 import type { Link } from './link.js'
 import { Peers } from './peers.js'
 import { firstRecord, lead, promote } from './promoter.js'
+import { createShardBootstrap } from './shard-bootstrap.js'
 import { ShardContext, type ShardParts } from './shard-context.js'
 import { BootstrapNeeded, ShardData } from './shard-data.js'
 import { describeShard } from './shard-status.js'
@@ -352,30 +352,11 @@ export class Shard {
   private async runBootstrap(historyId: string, reason: string): Promise<void> {
     const { context } = this
     context.transition('bootstrap-needed', reason)
-    const { parts, config } = context
-    this.bootstrap = new Bootstrap({
-      store: context.store,
-      journals: parts.journals,
-      engines: parts.engines,
-      clock: context.clock,
-      random: context.random,
-      logger: context.logger,
-      cluster: config.cluster,
-      shard: config.name,
-      node: config.node,
+    this.bootstrap = createShardBootstrap({
+      context,
+      greeter: this.greeter,
       historyId,
-      maxBytesPerSecond: config.bootstrapMaxBytesPerSecond,
       promised: () => context.promised,
-      empty: () => context.emptyPosition(historyId),
-      candidates: () => this.sourceCandidates(historyId),
-      dial: async (candidate, signal) => (await this.greeter.dial(candidate, 'source', signal)).link,
-      confirm: (position, signal) => this.confirmPosition(position, signal),
-      pinElsewhere: (slot, sequence) => context.peers.pin(slot, sequence),
-      onProgress: (progress) => context.emit({ type: 'bootstrap', progress: progress.status }),
-      onRetry: () => context.transition('bootstrap-retry', 'a source failed'),
-      onBytes: (bytes) => {
-        context.observer.bootstrapBytes += bytes
-      },
     })
     let kept: Engine | undefined
     try {
@@ -389,43 +370,6 @@ export class Shard {
     await this.openData(kept)
     context.transition('bootstrapped', 'the new data is in place')
     this.bootstrap = undefined
-  }
-
-  /** Asks the present primary whether it would continue from here, without letting it. */
-  private async confirmPosition(position: Position, signal: AbortSignal): Promise<'fits' | 'start-over'> {
-    const primary = this.context.peers.answers.find(
-      (answer) => answer.state === 'primary' || answer.state === 'promoting',
-    )
-    const address = primary === undefined ? undefined : this.context.addressOf(primary.member.node)
-    if (primary === undefined || address === undefined) {
-      throw new UnderstudyError('UNAVAILABLE', 'there is no primary now that could confirm the position')
-    }
-    const { link } = await this.greeter.dial({ node: primary.member.node, address }, 'source', signal)
-    try {
-      link.send('subscribe', { position, epochs: this.bootstrap!.epochs, creditBytes: 0 })
-      const [answer] = await link.expectOneOf(['stream', 'tooOld', 'diverged'], limits.requestTimeoutMs, signal)
-      return answer === 'stream' ? 'fits' : 'start-over'
-    } finally {
-      link.close()
-    }
-  }
-
-  private sourceCandidates(historyId: string): SourceCandidate[] {
-    const { context } = this
-    const candidates: SourceCandidate[] = []
-    for (const answer of context.peers.answers) {
-      if (answer.historyId !== historyId || answer.durable === undefined) continue
-      if (answer.state === 'bootstrapping' || answer.state === 'failed') continue
-      const address = context.addressOf(answer.member.node)
-      if (address === undefined) continue
-      candidates.push({
-        node: answer.member.node,
-        address,
-        primary: answer.state === 'primary' || answer.state === 'promoting',
-        durable: answer.durable.sequence,
-      })
-    }
-    return candidates
   }
 
   // Sessions of others
