@@ -1,19 +1,17 @@
 import { isIP } from 'node:net'
+import type { Address } from '../core/address.js'
 import { limits } from '../core/limits.js'
-
-/** Where to listen or connect. `host` is a name or an address, IPv6 without its brackets. */
-export interface Address {
-  readonly host: string
-  readonly port: number
-}
 
 export type ParsedAddress = { readonly address: Address } | { readonly reason: string; readonly suggestion?: string }
 
 const hostName = /^[A-Za-z0-9_]([A-Za-z0-9_-]*[A-Za-z0-9_])?(\.[A-Za-z0-9_]([A-Za-z0-9_-]*[A-Za-z0-9_])?)*\.?$/
 const examplePort = 7400
 
-/** `host:port`, `[ipv6]:port`. Port 0 is accepted here; whether it makes sense depends on where it stands. */
-export function parseAddress(text: string): ParsedAddress {
+/**
+ * What `parseAddress` of the core reads, with the reason and a suggestion for people where it does not. Port 0 is
+ * accepted here; whether it makes sense depends on where it stands.
+ */
+export function readAddress(text: string): ParsedAddress {
   if (Buffer.byteLength(text) > limits.addressBytesMax) {
     return { reason: `is longer than ${limits.addressBytesMax} bytes` }
   }
@@ -41,10 +39,6 @@ export function parseAddress(text: string): ParsedAddress {
     return { reason: `"${host}" is neither a host name nor an IP address` }
   }
   return { address: { host, port } }
-}
-
-export function formatAddress(address: Address): string {
-  return isIP(address.host) === 6 ? `[${address.host}]:${address.port}` : `${address.host}:${address.port}`
 }
 
 export function isLoopback(host: string): boolean {

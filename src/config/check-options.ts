@@ -1,5 +1,6 @@
+import { type Address, formatAddress } from '../core/address.js'
 import { limits } from '../core/limits.js'
-import { type Address, formatAddress, isLoopback, isUnspecified, parseAddress } from './address.js'
+import { isLoopback, isUnspecified, readAddress } from './address.js'
 import { closest } from './closest.js'
 import { parseCoordinator, type StaticCoordinator } from './coordinator.js'
 import type { NodeOptions } from './node-options.js'
@@ -117,7 +118,7 @@ function shown(value: unknown): string {
 }
 
 function checkAddress(key: 'listen' | 'advertise', text: string, report: Report): Address | undefined {
-  const parsed = parseAddress(text)
+  const parsed = readAddress(text)
   if ('address' in parsed) return parsed.address
   report(key, `${shown(text)} ${parsed.reason}`, parsed.suggestion)
   return undefined
@@ -227,7 +228,7 @@ function checkMembers(membership: Membership, report: Report): string | undefine
 
 /** Without `advertise` the coordinator's address must be one at which `listen` can be reached. */
 function checkOwnAddress(own: string, node: string, listen: Address, report: Report): void {
-  const parsed = parseAddress(own)
+  const parsed = readAddress(own)
   if (!('address' in parsed)) return
   const samePort = parsed.address.port === listen.port
   const bothAddresses = /^[\d.:a-f]+$/i.test(listen.host) && /^[\d.:a-f]+$/i.test(parsed.address.host)

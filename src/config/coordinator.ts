@@ -1,5 +1,6 @@
+import { formatAddress } from '../core/address.js'
 import { limits } from '../core/limits.js'
-import { formatAddress, parseAddress } from './address.js'
+import { readAddress } from './address.js'
 import { closest } from './closest.js'
 import { namePattern } from './name.js'
 
@@ -78,7 +79,7 @@ function parseMembers(text: string, problems: CoordinatorProblem[]): StaticMembe
       problems.push({ message: `member "${node}" is no valid name of a node` })
       continue
     }
-    const parsed = parseAddress(addressText)
+    const parsed = readAddress(addressText)
     if ('reason' in parsed) {
       const { suggestion } = parsed
       problems.push({

@@ -1,6 +1,6 @@
+import { type Address, formatAddress } from '../core/address.js'
 import type { Durability } from '../core/record.js'
 import type { EngineKind } from '../ports/engine.js'
-import { type Address, formatAddress } from './address.js'
 import type { StaticCoordinator } from './coordinator.js'
 import type { LogLevel } from './schema.js'
 

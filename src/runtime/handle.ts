@@ -221,6 +221,7 @@ export interface ShardMetrics {
     readonly fenced: number
     readonly bootstrapBytes: number
     readonly bootstrapRestarts: number
+    /** By `from>to`, names of lifecycle states. */
     readonly transitions: ReadonlyMap<string, number>
   }
   readonly observations: {

@@ -46,6 +46,7 @@ describe('defaults', () => {
       segmentBytes: limits.segmentBytes,
       slotRetainBytes: limits.slotRetainBytesMax,
       checkpointBytes: limits.checkpointBytes,
+      bootstrapMaxRate: undefined,
     })
   })
 
@@ -100,6 +101,7 @@ describe('what is refused', () => {
   test('sizes may carry a unit', () => {
     assert.equal(resolveOptions({ data: 'd', segmentBytes: '1MiB' }).segmentBytes, 1024 ** 2)
     assert.equal(resolveOptions({ data: 'd', segmentBytes: '131072' }).segmentBytes, 131_072)
+    assert.equal(resolveOptions({ data: 'd', bootstrapMaxRate: '10MiB' }).bootstrapMaxRate, 10 * 1024 ** 2)
     oneProblem({ data: 'd', slotRetainBytes: '1MiB' }, 'slotRetainBytes', /less than one segment/)
   })
 

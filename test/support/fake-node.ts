@@ -1,0 +1,285 @@
+/** A node without journal, peers or disk: one shard over a map, to try server and command line against. */
+import type { Family, Operation } from '#src/core/entry.js'
+import { type LifecycleState, roleOf } from '#src/core/lifecycle.js'
+import type { Epoch, Position } from '#src/core/position.js'
+import { formatPosition } from '#src/core/position.js'
+import { UnderstudyError } from '#src/errors.js'
+import type { EngineIterator, EngineSnapshot, ScanOptions } from '#src/ports/engine.js'
+import type {
+  BootstrapStatus,
+  FollowerStatus,
+  MemberStatus,
+  MetricsSnapshot,
+  NodeHandle,
+  NodeStatus,
+  PromoteOptions,
+  PromoteResult,
+  ReadFreshness,
+  ShardEvent,
+  ShardHandle,
+  ShardStatus,
+  WriteOptions,
+} from '#src/runtime/handle.js'
+
+type Pairs = Map<string, Uint8Array>
+
+/** Keys as text of one character per byte: its order is the order of the bytes. */
+const asText = (key: Uint8Array): string => Buffer.from(key).toString('latin1')
+const asBytes = (text: string): Uint8Array => Buffer.from(text, 'latin1')
+
+export class FakeNode implements NodeHandle {
+  readonly name: string
+  readonly cluster = 'shop'
+  readonly main: FakeShard
+  members: MemberStatus[] = []
+  closed = false
+
+  constructor(name = 'a') {
+    this.name = name
+    this.main = new FakeShard(name)
+  }
+
+  shard(name = 'main'): FakeShard {
+    if (name === 'main') return this.main
+    throw new UnderstudyError('UNKNOWN_SHARD', `this node has no shard "${name}"`)
+  }
+
+  status(): NodeStatus {
+    return {
+      version: '0.1.0',
+      cluster: this.cluster,
+      node: this.name,
+      incarnation: '00'.repeat(16),
+      boot: '00'.repeat(8),
+      engine: 'memory',
+      advertise: undefined,
+      coordinator: 'static',
+      startedAt: '2026-01-01T00:00:00.000Z',
+      members: this.members,
+      shards: [this.main.status()],
+    }
+  }
+
+  metrics(): MetricsSnapshot {
+    const { counters, observations } = this.main
+    this.main.observations = { commitSeconds: [], journalFlushSeconds: [], applySeconds: [], blockEntries: [] }
+    return { shards: [{ shard: 'main', status: this.main.status(), counters, observations }] }
+  }
+
+  async close(): Promise<void> {
+    this.closed = true
+  }
+}
+
+export class FakeShard implements ShardHandle {
+  readonly name = 'main'
+  state: LifecycleState = 'primary'
+  epoch: Epoch
+  sequence = 0
+  lagMs: number | undefined = 0
+  followers: FollowerStatus[] = []
+  inSync: string[]
+  bootstrap: BootstrapStatus | undefined
+  warnings: string[] = []
+  families: Family[] = [
+    { id: 0, name: 'default' },
+    { id: 1, name: 'users' },
+  ]
+  data = new Map<number, Pairs>([
+    [0, new Map()],
+    [1, new Map()],
+  ])
+  /** Thrown by the next calls, by their name, until taken out. */
+  failures = new Map<'write' | 'fresh' | 'promote' | 'removeFromInSync' | 'reader' | 'next', Error>()
+  /** What was asked for, as the server handed it over. */
+  calls: Array<{ name: string; argument: unknown }> = []
+  /** Awaited by each write. */
+  gate: Promise<void> = Promise.resolve()
+  openSnapshots = 0
+  openIterators = 0
+  counters = {
+    reconnects: 1,
+    checksumFailures: 2,
+    gaps: 3,
+    fenced: 4,
+    bootstrapBytes: 5,
+    bootstrapRestarts: 6,
+    transitions: new Map([['catching-up>streaming', 7]]),
+  }
+  observations: { [K in 'commitSeconds' | 'journalFlushSeconds' | 'applySeconds' | 'blockEntries']: number[] } = {
+    commitSeconds: [0.002],
+    journalFlushSeconds: [0.0003],
+    applySeconds: [0.0001],
+    blockEntries: [3],
+  }
+  readonly #listeners = new Set<(event: ShardEvent) => void>()
+
+  constructor(node: string) {
+    this.epoch = { number: 1, node }
+    this.inSync = [node]
+  }
+
+  get role() {
+    return roleOf[this.state]
+  }
+
+  get applied(): Position {
+    return { epoch: this.epoch, sequence: this.sequence, chain: '00'.repeat(16) }
+  }
+
+  #check(name: 'write' | 'fresh' | 'promote' | 'removeFromInSync' | 'reader' | 'next', argument: unknown): void {
+    this.calls.push({ name, argument })
+    const failure = this.failures.get(name)
+    if (failure !== undefined) throw failure
+  }
+
+  async write(operations: readonly Operation[], options: WriteOptions = {}): Promise<Position> {
+    this.#check('write', options)
+    await this.gate
+    this.apply(operations)
+    return this.applied
+  }
+
+  apply(operations: readonly Operation[]): void {
+    for (const operation of operations) {
+      const pairs = this.data.get(operation.family)
+      if (operation.type === 'put') pairs?.set(asText(operation.key), operation.value)
+      if (operation.type === 'del') pairs?.delete(asText(operation.key))
+    }
+    this.sequence += 1
+  }
+
+  async clear(): Promise<Position> {
+    return this.applied
+  }
+
+  async createFamily(name: string): Promise<Family> {
+    return { id: 1, name }
+  }
+
+  async dropFamily(): Promise<void> {}
+
+  async ready(): Promise<void> {}
+
+  reader() {
+    this.#check('reader', undefined)
+    const pairsOf = (family: number): Pairs => this.data.get(family) ?? new Map()
+    return {
+      kind: 'memory' as const,
+      applied: this.applied,
+      families: this.families,
+      get: async (family: number, key: Uint8Array) => pairsOf(family).get(asText(key)),
+      getMany: async (family: number, keys: readonly Uint8Array[]) =>
+        keys.map((key) => pairsOf(family).get(asText(key))),
+      scan: (family: number, options: ScanOptions) => this.#scan(pairsOf(family), options),
+      snapshot: (): EngineSnapshot => {
+        this.openSnapshots += 1
+        let open = true
+        return {
+          position: this.applied,
+          families: this.families,
+          familyIdNext: 2,
+          close: async () => {
+            if (open) this.openSnapshots -= 1
+            open = false
+          },
+        }
+      },
+    }
+  }
+
+  #scan(pairs: Pairs, options: ScanOptions): EngineIterator {
+    const { start, end } = options
+    const from = start === undefined ? undefined : asText(start)
+    const to = end === undefined ? undefined : asText(end)
+    const keys = [...pairs.keys()].sort().filter((key) => {
+      if (from !== undefined && (key < from || (options.startOpen === true && key === from))) return false
+      return to === undefined || key < to || (options.endClosed === true && key === to)
+    })
+    if (options.reverse === true) keys.reverse()
+    const limited = options.limit === undefined || options.limit < 0 ? keys : keys.slice(0, options.limit)
+    this.openIterators += 1
+    let at = 0
+    let open = true
+    return {
+      next: async (size) => {
+        this.#check('next', size)
+        const part = limited.slice(at, at + size)
+        at += part.length
+        return part.map((key) => [asBytes(key), pairs.get(key)!])
+      },
+      seek() {
+        throw new Error('not used by the server')
+      },
+      close: async () => {
+        if (open) this.openIterators -= 1
+        open = false
+      },
+    }
+  }
+
+  async fresh(freshness: ReadFreshness): Promise<void> {
+    this.#check('fresh', freshness)
+  }
+
+  async promote(options: PromoteOptions = {}): Promise<PromoteResult> {
+    this.#check('promote', options)
+    this.epoch = { number: this.epoch.number + 1, node: this.epoch.node }
+    this.state = 'primary'
+    return { epoch: this.epoch, position: this.applied, mayLose: undefined }
+  }
+
+  async removeFromInSync(node: string) {
+    this.#check('removeFromInSync', node)
+    if (!this.inSync.includes(node)) throw new UnderstudyError('UNKNOWN_NODE', `"${node}" is not in the in-sync set`)
+    this.inSync = this.inSync.filter((one) => one !== node)
+    const member = (name: string) => ({ node: name, incarnation: '00'.repeat(16) })
+    return {
+      historyId: '00'.repeat(16),
+      coordinatorId: '00'.repeat(16),
+      epoch: this.epoch,
+      primary: member(this.epoch.node),
+      inSync: this.inSync.map(member),
+      version: 2,
+      settings: { durability: 'standby' as const, inSyncMin: 2 },
+      floor: 0,
+      lossy: false,
+      voters: [],
+    }
+  }
+
+  status(): ShardStatus {
+    const sequence = this.sequence
+    return {
+      shard: this.name,
+      role: this.role,
+      state: this.state,
+      reason: `it is ${this.state}`,
+      since: '2026-01-01T00:00:00.000Z',
+      historyId: '00'.repeat(16),
+      epoch: this.epoch,
+      promised: this.epoch,
+      position: formatPosition(this.applied),
+      settings: { durability: 'standby', inSyncMin: 2 },
+      primary: { node: this.epoch.node, address: undefined },
+      inSync: this.inSync,
+      recordVersion: 1,
+      sequence: { appended: sequence, durable: sequence, committed: sequence, applied: sequence, checkpoint: 0 },
+      lagMs: this.lagMs,
+      followers: this.followers,
+      slots: [{ name: 'standby-b', sequence: 1, retainedBytes: 42 }],
+      journal: { bytes: 1234, segments: 1, baseSequence: 0 },
+      bootstrap: this.bootstrap,
+      warnings: this.warnings,
+    }
+  }
+
+  subscribe(listener: (event: ShardEvent) => void): () => void {
+    this.#listeners.add(listener)
+    return () => this.#listeners.delete(listener)
+  }
+
+  emit(event: ShardEvent): void {
+    for (const listener of this.#listeners) listener(event)
+  }
+}
