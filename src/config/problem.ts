@@ -22,10 +22,10 @@ export function formatProblem(problem: ConfigProblem): string {
 export class ConfigError extends UnderstudyError {
   readonly problems: readonly ConfigProblem[]
 
-  constructor(problems: readonly ConfigProblem[]) {
+  constructor(problems: readonly ConfigProblem[], hint?: string) {
     const lines = problems.map((problem) => `  ${formatProblem(problem)}`)
     const count = problems.length === 1 ? '1 problem' : `${problems.length} problems`
-    super('CONFIG', `${count} in the configuration:\n${lines.join('\n')}`)
+    super('CONFIG', `${count} in the configuration:\n${lines.join('\n')}`, hint === undefined ? {} : { hint })
     this.problems = problems
   }
 

@@ -80,7 +80,7 @@ export class InSyncState {
 
   /** Members that a commit waits for and that have no session now; empty when writes can proceed. */
   get missing(): readonly Member[] {
-    return this.waitedFor.filter((member) => !sameMember(member, this.self) && this.sessionOf(member) === undefined)
+    return this.waitedFor.filter((member) => !this.isPresent(member))
   }
 
   /** True if the set in force, and every one under way, is large enough to commit at all. */
@@ -122,11 +122,13 @@ export class InSyncState {
   /**
    * The record that adds `member`, or undefined while it may not join: it must be a voter whose chain-matched
    * durable position reaches this epoch's start and everything committed (C2). Members kept in the set only to keep
-   * its size, unseen in this epoch, leave in the same step (C6).
+   * its size, unseen in this epoch, leave in the same step (C6). One change at a time, except where the one under way
+   * waits for a member that is gone: a set that was taken back to may hold one that never returns.
    */
   joinOf(member: Member): ShardRecord | undefined {
     const base = this.record
-    if (this.changing || hasMember(base.inSync, member) || !base.voters.includes(member.node)) return undefined
+    if (hasMember(base.inSync, member) || !base.voters.includes(member.node)) return undefined
+    if (this.changing && base.inSync.every((one) => this.isPresent(one))) return undefined
     const session = this.sessionOf(member)
     if (session === undefined || session.durable < this.epochStart || session.durable < this.committedSequence) {
       return undefined
@@ -160,10 +162,7 @@ export class InSyncState {
   takeBackOf(): ShardRecord | undefined {
     const newest = this.proposed.at(-1)
     if (newest === undefined) return undefined
-    const lost = newest.inSync.filter(
-      (one) =>
-        !hasMember(this.effective.inSync, one) && this.sessionOf(one) === undefined && !sameMember(one, this.self),
-    )
+    const lost = newest.inSync.filter((one) => !hasMember(this.effective.inSync, one) && !this.isPresent(one))
     if (lost.length === 0) return undefined
     return this.next(this.effective.inSync)
   }
@@ -198,6 +197,10 @@ export class InSyncState {
       if (!sameMember(member, this.self)) lowest = Math.min(lowest, this.sessionOf(member)?.durable ?? 0)
     }
     return lowest
+  }
+
+  private isPresent(member: Member): boolean {
+    return sameMember(member, this.self) || this.sessionOf(member) !== undefined
   }
 
   private sessionOf(member: Member): Session | undefined {

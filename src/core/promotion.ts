@@ -35,6 +35,8 @@ export type PromotionDecision =
       readonly basis: ShardRecord
       /** How many nodes besides this one must promise the epoch before it may be used. */
       readonly promisesNeeded: number
+      /** How far this node's journal reaches. */
+      readonly durable: number
       /** Entries known to be committed elsewhere and absent here: only ever with force. */
       readonly missingEntries: number
     }
@@ -104,6 +106,7 @@ export function decidePromotion(question: PromotionQuestion): PromotionDecision 
     },
     basis: newest,
     promisesNeeded: force ? 0 : needed - 1,
+    durable: durable.sequence,
     missingEntries,
   }
 }
@@ -130,12 +133,20 @@ export function confirmPromotion(
 ): Failure | undefined {
   let granted = 0
   for (const peer of promises) {
-    if (sameEpoch(peer.promised, decision.epoch)) granted += 1
+    if (decision.record.voters.includes(peer.member.node) && sameEpoch(peer.promised, decision.epoch)) granted += 1
     if (peer.record !== undefined && compareRecords(peer.record, decision.basis) > 0) {
       return {
         code: 'PROMOTION_REFUSED',
         message: `${peer.member.node} holds a newer record (epoch ${formatEpoch(peer.record.epoch)}, version ${peer.record.version})`,
         hint: 'look at the status and repeat',
+      }
+    }
+    // At durability local the old primary went on alone until it heard of this epoch.
+    if (!decision.record.lossy && peer.committed > decision.durable) {
+      return {
+        code: 'PROMOTION_REFUSED',
+        message: `${peer.member.node} has committed up to ${peer.committed} meanwhile, this node ends at ${decision.durable}: ${peer.committed - decision.durable} entries would be lost`,
+        hint: `promote ${peer.member.node}, or repeat with force to give them up`,
       }
     }
   }

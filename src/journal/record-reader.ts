@@ -87,10 +87,8 @@ export class RecordReader {
     const view = await this.view(offset, blockHeaderBytes)
     if (isZero(view.subarray(0, noteBytes))) return { kind: 'end', offset }
     if (hasNoteMagic(view, 0)) {
-      const note = decodeNote(view, 0, this.source.salt, offset)
-      if (note === undefined) {
-        return bad(offset, undefined, noteFault)
-      }
+      const note = this.decode(offset, () => decodeNote(view, 0, this.source.salt, offset) ?? noteFault)
+      if (isFault(note)) return bad(offset, undefined, note)
       this.offset = offset + noteBytes
       return { kind: 'note', offset, nextOffset: this.offset, note }
     }

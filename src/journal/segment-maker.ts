@@ -33,6 +33,7 @@ export interface SegmentMakerOptions {
 export class SegmentMaker {
   private readonly options: SegmentMakerOptions
   private spare: Promise<File | undefined> | undefined
+  private closed = false
 
   constructor(options: SegmentMakerOptions) {
     this.options = options
@@ -61,6 +62,8 @@ export class SegmentMaker {
     const file = await fs.open(path, 'create')
     try {
       for (let at = 0; at < bytes; at += limits.segmentFillBytes) {
+        // Whoever closes waits for this, and throws it away.
+        if (this.closed) return file
         await writeZeros(file, at, Math.min(bytes, at + limits.segmentFillBytes))
         await file.datasync()
       }
@@ -117,6 +120,7 @@ export class SegmentMaker {
 
   /** Waits for the file in the making and removes it. */
   async close(): Promise<void> {
+    this.closed = true
     const spare = await this.takeSpare()
     if (spare === undefined) return
     await spare.close()

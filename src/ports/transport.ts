@@ -3,7 +3,10 @@
  * already authenticated where the configuration asks for it; who the peer is, the handshake above decides.
  */
 export interface Transport {
-  /** Rejects with a coded error (`UNAVAILABLE`, `TIMEOUT`, `UNAUTHORIZED`, `PROTOCOL`, `ABORTED`). */
+  /**
+   * Rejects with a coded error: `UNAVAILABLE`, `TIMEOUT`, `UNAUTHORIZED`, `PROTOCOL`, `PROTOCOL_VERSION`, `CONFIG` (no
+   * address), `ABORTED`, `CLOSED`, or what the other side refused with.
+   */
   connect(address: string, options: { readonly timeoutMs: number; readonly signal?: AbortSignal }): Promise<Connection>
   /** Connections that others open. One acceptor at a time; without one they are refused. */
   accept(acceptor: (connection: Connection) => void): void
@@ -18,9 +21,12 @@ export interface Frame {
 }
 
 export interface ConnectionHandlers {
-  /** In order. A frame's payload belongs to the receiver. */
+  /** In order. A frame's payload belongs to the receiver. A coded error that is thrown closes the connection with it. */
   onFrame(frame: Frame): void
-  /** Once, after the last frame; `error` says why unless either side closed it on purpose. */
+  /**
+   * Once, after the last frame; `error` says why unless either side closed it without one. A failure frame that is the
+   * last before the end is the error, besides being a frame. A process that dies may look like one that closed.
+   */
   onClose(error: Error | undefined): void
 }
 
@@ -36,6 +42,9 @@ export interface Connection {
    * control messages bounds it by credit and by `unsentBytes`. After close it does nothing.
    */
   send(type: number, ...payload: readonly Uint8Array[]): void
-  /** Sends what was handed over, then ends. Idempotent; `onClose` follows. */
+  /**
+   * Sends what was handed over, then ends within a bounded time; no frame is delivered any more. A coded error is told
+   * to the other side in a failure frame, unless the last frame sent was one. Idempotent; `onClose` follows.
+   */
   close(error?: Error): void
 }

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
+import { crc32 } from '#src/codec/digest.js'
 import type { Block } from '#src/core/entry.js'
 import { isFailure } from '#src/errors.js'
 import {
@@ -9,7 +10,7 @@ import {
   SampleBlocks,
   sampleBase,
   sampleIdentity,
-} from '#src/journal/conformance.js'
+} from '#src/journal/sample-blocks.js'
 import type { Journal } from '#src/ports/journal.js'
 import { SimulatedDisk } from '#src/sim/disk.js'
 import { settle, simulatedFactory } from './support.js'
@@ -175,6 +176,39 @@ describe('damage in a segment', () => {
     const again = await open(disk)
     assert.equal(again.journal.durable.sequence, 6)
     await again.journal.close()
+  })
+})
+
+describe('a newer release', () => {
+  /** Raises a version field and makes the checksum that covers it right again. */
+  function raise(versionAt: number, checksumAt: number, from: number, to: number): (content: Uint8Array) => Uint8Array {
+    return (content) => {
+      const changed = Buffer.from(content)
+      changed.writeUInt16LE(changed.readUInt16LE(versionAt) + 1, versionAt)
+      changed.writeUInt32LE(crc32(changed.subarray(from, to)), checksumAt)
+      return changed
+    }
+  }
+
+  test('F47: what it wrote is refused as such: it is neither damage nor a tail, and nothing is cut', async () => {
+    const { disk } = await smallSegment(true)
+    const changes = [
+      raise(8, 4, 8, 4096),
+      raise(4096 + 8, 4096 + 4, 4096 + 8, 4160),
+      raise(4160 + 32, 4164, 4168, 4288),
+    ]
+    for (const change of changes) {
+      const copy = disk.clone()
+      copy.corrupt(segment, change)
+      const before = copy.content(segment)
+      await assert.rejects(open(copy), (error) => {
+        assert.ok(isFailure(error, 'FORMAT_VERSION'), String(error))
+        assert.match(error.message, /0001\.journal.*version 2/)
+        assert.match(error.hint ?? '', /newer/)
+        return true
+      })
+      assert.ok(Buffer.from(copy.content(segment)).equals(before))
+    }
   })
 })
 

@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import type { Block } from '#src/core/entry.js'
-import { JournalWatch, rejectsWith, SampleBlocks, sampleBase, sampleIdentity } from '#src/journal/conformance.js'
 import { type InspectRecord, inspectJournal, rawBlocks } from '#src/journal/inspect.js'
+import { JournalWatch, rejectsWith, SampleBlocks, sampleBase, sampleIdentity } from '#src/journal/sample-blocks.js'
 import { SimulatedDisk } from '#src/sim/disk.js'
 import { SeededRandom, settle, simulatedFactory } from './support.js'
 

@@ -9,7 +9,7 @@ import { encodeFrameHeader, FrameDecoder } from '#src/codec/frame.js'
 import { frameTypes } from '#src/codec/messages.js'
 import { isFailure } from '#src/errors.js'
 import type { Connection } from '#src/ports/transport.js'
-import { Recorder } from '#src/transport/conformance.js'
+import { Recorder, until } from '#src/transport/conformance-kit.js'
 import { createHttpUpgradeTransport, type HttpUpgradeTransport } from '#src/transport/http-upgrade.js'
 import type { TransportLimits } from '#src/transport/transport-limits.js'
 import { testClock } from '../support/clock.js'
@@ -99,10 +99,6 @@ class RawClient {
     assert.equal(last?.type, frameTypes.failure, this.heard.toString('latin1'))
     return decodeFailure(last?.payload ?? new Uint8Array(0))
   }
-}
-
-async function until(done: () => boolean): Promise<void> {
-  while (!done()) await new Promise<void>((resolve) => setImmediate(resolve))
 }
 
 const upgrade = 'GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: understudy/1\r\n\r\n'

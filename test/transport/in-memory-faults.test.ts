@@ -3,7 +3,7 @@ import { describe, test } from 'node:test'
 import { frameTypes } from '#src/codec/messages.js'
 import { isFailure } from '#src/errors.js'
 import type { Connection, Transport } from '#src/ports/transport.js'
-import { Recorder } from '#src/transport/conformance.js'
+import { Recorder } from '#src/transport/conformance-kit.js'
 import { createInMemoryNetwork, type InMemoryNetwork } from '#src/transport/in-memory.js'
 
 /** A clock that moves by hand. */

@@ -1,0 +1,186 @@
+/** The dependency rule as data, checked against every import statement of the sources. */
+import assert from 'node:assert/strict'
+import { readdirSync, readFileSync } from 'node:fs'
+import { dirname, join, normalize, sep } from 'node:path'
+import { describe, test } from 'node:test'
+import { fileURLToPath } from 'node:url'
+
+const root = fileURLToPath(new URL('../../src', import.meta.url))
+
+interface Rule {
+  /** Folders (and files directly in src) that it may import besides itself. */
+  readonly folders: readonly string[]
+  /** Node's modules: all, none, or in these files alone. */
+  readonly node: 'all' | 'none' | readonly string[]
+  readonly packages: 'all' | 'none'
+}
+
+const low = ['core', 'codec', 'ports', 'errors']
+const adapter: Rule = { folders: low, node: 'all', packages: 'all' }
+const anything: Rule = { folders: ['*'], node: 'all', packages: 'all' }
+
+const rules: Readonly<Record<string, Rule>> = {
+  core: { folders: [], node: 'none', packages: 'none' },
+  errors: { folders: ['core'], node: 'none', packages: 'none' },
+  codec: { folders: ['core', 'errors'], node: ['digest'], packages: 'none' },
+  ports: { folders: ['core'], node: 'none', packages: 'none' },
+  journal: adapter,
+  engine: adapter,
+  transport: adapter,
+  coordinator: adapter,
+  platform: adapter,
+  'object-store': adapter,
+  runtime: { folders: low, node: 'none', packages: 'none' },
+  database: { folders: [...low, 'runtime'], node: 'all', packages: 'all' },
+  config: { folders: low, node: 'all', packages: 'all' },
+  server: { folders: [...low, 'runtime', 'config'], node: 'all', packages: 'all' },
+  version: { folders: [], node: 'all', packages: 'none' },
+  // Where adapters are chosen, and simulated ones made.
+  cli: anything,
+  sim: anything,
+  index: anything,
+  open: anything,
+  'start-node': anything,
+  testing: anything,
+}
+
+/** What the core and the parts that a simulation drives may not reach for: time and chance come in through ports. */
+const ambient =
+  /\b(?:Date\.now|new Date\(\)|Math\.random|setTimeout|setInterval|setImmediate|performance\.now|process\.)/
+const driven = ['core', 'codec', 'ports', 'runtime', 'journal']
+
+interface Source {
+  /** Path below src with slashes, without its ending. */
+  readonly name: string
+  readonly folder: string
+  readonly code: string
+  readonly imports: readonly string[]
+}
+
+/** Without comments, so that prose about imports is not taken for one. */
+function codeOf(text: string): string {
+  return text.replace(/\/\*[\s\S]*?\*\//g, '').replace(/^\s*\/\/.*$/gm, '')
+}
+
+function importsOf(code: string): string[] {
+  const found = code.matchAll(/(?:\bfrom|\bimport)\s*\(?\s*'([^']+)'/g)
+  return [...found].map((match) => match[1] ?? '')
+}
+
+/** Without imports that are gone when the program runs: two types may know each other. */
+function withoutTypeImports(code: string): string {
+  return code.replace(/^(?:import|export) type [^;]*?from '[^']+'/gm, '')
+}
+
+function folderOf(name: string): string {
+  return name.split('/', 1)[0] ?? ''
+}
+
+const sources: readonly Source[] = readdirSync(root, { recursive: true, encoding: 'utf8' })
+  .filter((path) => path.endsWith('.ts'))
+  .map((path) => {
+    const code = codeOf(readFileSync(join(root, path), 'utf8'))
+    const name = path.split(sep).join('/').replace(/\.ts$/, '')
+    return { name, folder: folderOf(name), code, imports: importsOf(code) }
+  })
+
+/** The source that a relative import names. */
+function target(source: Source, specifier: string): string {
+  return normalize(join(dirname(source.name), specifier))
+    .split(sep)
+    .join('/')
+    .replace(/\.js$/, '')
+}
+
+function violationsOf(source: Source): string[] {
+  const rule = rules[source.folder]
+  if (rule === undefined) return [`${source.name}: ${source.folder} has no rule`]
+  const violations: string[] = []
+  for (const specifier of source.imports) {
+    if (specifier.startsWith('.')) {
+      const folder = folderOf(target(source, specifier))
+      const allowed = folder === source.folder || rule.folders.includes(folder) || rule.folders.includes('*')
+      if (!allowed) violations.push(`${source.name} imports ${folder}`)
+    } else if (specifier.startsWith('node:')) {
+      const file = source.name.slice(source.folder.length + 1)
+      const allowed = rule.node === 'all' || (rule.node !== 'none' && rule.node.includes(file))
+      if (!allowed) violations.push(`${source.name} imports ${specifier}`)
+    } else if (rule.packages === 'none') violations.push(`${source.name} imports package ${specifier}`)
+  }
+  return violations
+}
+
+function sample(name: string, code: string): Source {
+  return { name, folder: folderOf(name), code, imports: importsOf(codeOf(code)) }
+}
+
+describe('architecture', () => {
+  test('every folder imports only what its rule allows', () => {
+    assert.ok(sources.length > 30, 'the sources were found')
+    assert.deepEqual(sources.flatMap(violationsOf), [])
+  })
+
+  test('the check finds what it is there for', () => {
+    for (const [name, code] of [
+      ['core/x', "import { open } from 'node:fs'"],
+      ['core/x', "import type { Clock } from '../ports/clock.js'"],
+      ['core/x', "import { UnderstudyError } from '../errors.js'"],
+      ['core/x', "export * from 'zod'"],
+      ['codec/block', "import { hash } from 'node:crypto'"],
+      ['codec/x', "import type { Frame } from '../ports/transport.js'"],
+      ['ports/x', "import type { Block } from '../codec/block.js'"],
+      ['journal/x', "const x = await import('../platform/clock.js')"],
+      ['engine/kit/x', "import { y } from '../../journal/y.js'"],
+      ['runtime/x', "import { y } from '../journal/y.js'"],
+      ['runtime/x', "import 'node:fs'"],
+      ['server/x', "import { y } from '../transport/y.js'"],
+      ['errors', "import { y } from './codec/y.js'"],
+    ] as const) {
+      assert.equal(violationsOf(sample(name, code)).length, 1, `${name}: ${code}`)
+    }
+    assert.deepEqual(violationsOf(sample('nowhere/x', '')), ['nowhere/x: nowhere has no rule'])
+    assert.deepEqual(violationsOf(sample('codec/digest', "import { hash } from 'node:crypto'")), [])
+    assert.deepEqual(violationsOf(sample('engine/kit/x', "import { y } from '../../ports/y.js'")), [])
+    assert.deepEqual(violationsOf(sample('core/x', "// import { y } from 'node:fs'")), [])
+  })
+
+  test('no import cycles', () => {
+    const edges = new Map(
+      sources.map((source) => [
+        source.name,
+        importsOf(withoutTypeImports(source.code))
+          .filter((specifier) => specifier.startsWith('.'))
+          .map((specifier) => target(source, specifier)),
+      ]),
+    )
+    const done = new Set<string>()
+    const path: string[] = []
+    const visit = (name: string) => {
+      const at = path.indexOf(name)
+      assert.equal(at, -1, `cycle: ${[...path.slice(at), name].join(' -> ')}`)
+      if (done.has(name)) return
+      assert.ok(edges.has(name), `${path.at(-1)} imports ${name}, which does not exist`)
+      path.push(name)
+      for (const next of edges.get(name) ?? []) visit(next)
+      path.pop()
+      done.add(name)
+    }
+    for (const source of sources) visit(source.name)
+  })
+
+  test('what a simulation drives takes time and chance from ports only', () => {
+    for (const source of sources) {
+      if (!driven.includes(source.folder) || source.name.includes('conformance')) continue
+      const found = ambient.exec(source.code)
+      assert.equal(found, null, `${source.name} uses ${found?.[0]}`)
+    }
+  })
+
+  test('the core decides at once: no promises', () => {
+    for (const source of sources) {
+      if (source.folder !== 'core') continue
+      const found = /\b(?:async|await|Promise)\b/.exec(source.code)
+      assert.equal(found, null, `${source.name} uses ${found?.[0]}`)
+    }
+  })
+})
