@@ -74,6 +74,7 @@ export class Shard {
       onChange: () => {
         context.wake.signal()
         this.bootstrap?.onPeersChanged()
+        this.standbyRole.onPeersChanged()
       },
     })
   }
