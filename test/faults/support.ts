@@ -103,8 +103,16 @@ export async function assertSameJournals(
   }
   const read = await Promise.all(names.map((name) => readJournal(cluster, name, from, to)))
   for (const [index, { firstSequence, hash, blocks }] of read.entries()) {
-    assert.equal(firstSequence, read[0]!.firstSequence, `first block of ${names[index]} and ${names[0]} from ${from} on`)
-    assert.equal(hash, read[0]!.hash, `I3: blocks ${from} to ${to} of ${names[index]} (${blocks}) and ${names[0]} (${read[0]!.blocks})`)
+    assert.equal(
+      firstSequence,
+      read[0]!.firstSequence,
+      `first block of ${names[index]} and ${names[0]} from ${from} on`,
+    )
+    assert.equal(
+      hash,
+      read[0]!.hash,
+      `I3: blocks ${from} to ${to} of ${names[index]} (${blocks}) and ${names[0]} (${read[0]!.blocks})`,
+    )
   }
   assert.ok(read[0]!.blocks > 0, `F46: blocks between ${from} and ${to} were compared`)
   return { blocks: read[0]!.blocks, from, to }
@@ -116,7 +124,11 @@ async function readJournal(cluster: ClusterProcesses, name: string, from: number
   let blocks = 0
   let firstSequence = 0
   for await (const record of inspectJournal(nodeFileSystem, directory, { from })) {
-    assert.notEqual(record.type === 'damage' && record.verdict, 'corruption', `journal of ${name}: ${JSON.stringify(record)}`)
+    assert.notEqual(
+      record.type === 'damage' && record.verdict,
+      'corruption',
+      `journal of ${name}: ${JSON.stringify(record)}`,
+    )
     if (record.type !== 'block' || record.block.end.sequence > to) continue
     if (blocks === 0) firstSequence = record.block.header.firstSequence
     hash.update(record.block.bytes)
