@@ -37,7 +37,9 @@ export async function promote(
   if (!sameEpoch(superblock.promised, decision.epoch)) {
     throw new UnderstudyError('PROMOTION_REFUSED', 'another promotion with a higher epoch is under way')
   }
-  const promises = (await context.peers.ask({ fence: decision.epoch })).filter(ofThisHistory)
+  // Whoever did not answer the question is not waited for once more (C6); it hears of the epoch when it is polled.
+  const present = new Set(answers.map((answer) => answer.member.node))
+  const promises = (await context.peers.ask({ fence: decision.epoch, only: present })).filter(ofThisHistory)
   const failure = confirmPromotion(decision, promises)
   if (failure !== undefined) throw errorFromFailure(failure)
   await lead(context, decision.record, onFailed)

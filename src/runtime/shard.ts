@@ -76,6 +76,7 @@ export class Shard {
       onChange: () => {
         context.wake.signal()
         this.bootstrap?.onPeersChanged()
+        this.standbyRole.onPeersChanged()
       },
     })
   }
