@@ -1,4 +1,5 @@
 import type { NodeOptions } from './config/node-options.js'
+import { parseAddress } from './core/address.js'
 import { UnderstudyError } from './errors.js'
 import { createNodeParts } from './node-parts.js'
 import { nodeClock } from './platform/node-clock.js'
@@ -25,6 +26,10 @@ export interface RunningNode {
   readonly address: string | undefined
   /** Idempotent. */
   close(): Promise<void>
+}
+
+function hostOf(address: string): string {
+  return parseAddress(address)?.host ?? address
 }
 
 /**
@@ -63,6 +68,7 @@ export async function startNode(options: NodeOptions, hooks: StartHooks = {}): P
         listen: options.listen,
         secret: options.secret,
         logger,
+        ...(options.advertise === undefined ? {} : { hostNames: [hostOf(options.advertise)] }),
         attach: (httpServer) => transport.attach(httpServer),
       })
       address = await server.listen()

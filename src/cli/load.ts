@@ -27,6 +27,12 @@ export interface FirstAcknowledged {
   readonly atMs: number
 }
 
+export interface LoadFailure {
+  count: number
+  /** The newest of them in words. */
+  message: string
+}
+
 interface Target {
   readonly url: string
   readonly first: Promise<FirstAcknowledged>
@@ -39,8 +45,8 @@ const retryMs = 20
 
 export class Load {
   readonly ledger: LoadLedger
-  /** Codes of answers that were no success, by how often they came (retries included). */
-  readonly failures = new Map<string, number>()
+  /** Answers that were no success, by code and outcome, with how often they came (retries included). */
+  readonly failures = new Map<string, LoadFailure>()
   lastAcknowledgedMs: number | undefined
   private readonly options: LoadOptions
   private readonly client: HttpClient
@@ -187,18 +193,23 @@ export class Load {
       answer = await this.client.send(target.url, request)
     } catch (error) {
       if (!(error instanceof NoAnswer)) throw error
-      this.countFailure(error.outcome === 'none' ? 'not connected' : 'no answer', error.outcome)
+      this.countFailure(error.outcome === 'none' ? 'not connected' : 'no answer', error)
       return error.outcome
     }
     if (answer.status >= 200 && answer.status < 300) return 'done'
-    const { code, outcome } = refusalOf(answer)
-    this.countFailure(code, outcome)
-    return outcome
+    const refusal = refusalOf(answer)
+    this.countFailure(refusal.code, refusal)
+    return refusal.outcome
   }
 
-  private countFailure(what: string, outcome: Outcome): void {
-    const name = `${what} (${outcome})`
-    this.failures.set(name, (this.failures.get(name) ?? 0) + 1)
+  private countFailure(what: string, failure: { readonly outcome: Outcome; readonly message: string }): void {
+    const name = `${what} (${failure.outcome})`
+    const known = this.failures.get(name)
+    if (known === undefined) this.failures.set(name, { count: 1, message: failure.message })
+    else {
+      known.count += 1
+      known.message = failure.message
+    }
   }
 }
 

@@ -7,7 +7,6 @@ import { UnderstudyError } from '../errors.js'
 import type { Clock, Timer } from '../ports/clock.js'
 import type { ClearRequest, WriteOptions } from './handle.js'
 import type { Link } from './link.js'
-import { Waiters } from './waiters.js'
 
 interface Forward {
   readonly resolve: (position: Position) => void
@@ -24,7 +23,6 @@ export class Forwarder {
   private readonly clock: Clock
   private readonly boot: string
   private readonly nextRequest: () => number
-  private readonly waiters: Waiters
   private readonly forwards = new Map<number, Forward>()
   private session: { readonly link: Link; readonly epoch: Epoch } | undefined
 
@@ -32,12 +30,10 @@ export class Forwarder {
     this.clock = parts.clock
     this.boot = parts.boot
     this.nextRequest = parts.nextRequest
-    this.waiters = new Waiters(parts.clock)
   }
 
   attach(link: Link, epoch: Epoch): void {
     this.session = { link, epoch }
-    this.waiters.check()
   }
 
   detach(link: Link): void {
@@ -54,18 +50,25 @@ export class Forwarder {
     }
   }
 
-  async write(operations: readonly Operation[], options: WriteOptions): Promise<Position> {
+  /** True while there is a primary to which a write could be sent. */
+  get isConnected(): boolean {
+    return this.session !== undefined
+  }
+
+  write(operations: readonly Operation[], options: WriteOptions): Promise<Position> {
     const timeoutMs = options.timeoutMs ?? limits.writeTimeoutMs
-    const { link, epoch } = await this.connected(timeoutMs, options.signal)
+    if (this.session === undefined) return Promise.reject(notConnected())
+    const { link, epoch } = this.session
     return this.send(link, timeoutMs, options.signal, (request) => {
       const message = { epoch, boot: this.boot, request, waitApplied: options.waitFor === 'applied', timeoutMs }
       link.send('forward', message, encodeOperations(operations))
     })
   }
 
-  async clear(request: ClearRequest, options: WriteOptions): Promise<Position> {
+  clear(request: ClearRequest, options: WriteOptions): Promise<Position> {
     const timeoutMs = options.timeoutMs ?? limits.writeTimeoutMs
-    const { link, epoch } = await this.connected(timeoutMs, options.signal)
+    if (this.session === undefined) return Promise.reject(notConnected())
+    const { link, epoch } = this.session
     return this.send(link, timeoutMs, options.signal, (number) =>
       link.send('forwardClear', {
         epoch,
@@ -78,7 +81,7 @@ export class Forwarder {
         end: request.end,
         endClosed: request.endClosed === true,
         reverse: request.reverse === true,
-        limit: request.limit === undefined || request.limit < 0 ? 0 : request.limit,
+        limit: request.limit === undefined || request.limit < 0 ? undefined : request.limit,
       }),
     )
   }
@@ -94,19 +97,7 @@ export class Forwarder {
   }
 
   close(error: Error): void {
-    this.waiters.close(error)
     for (const request of [...this.forwards.keys()]) this.settle(request, error)
-  }
-
-  private async connected(timeoutMs: number, signal: AbortSignal | undefined) {
-    await this.waiters.until(() => this.session !== undefined, {
-      timeoutMs,
-      signal,
-      what: 'a connection to the primary',
-      code: 'UNAVAILABLE',
-      error: { outcome: 'none', hint: 'see `understudy status`: there may be no primary now' },
-    })
-    return this.session!
   }
 
   private send(
@@ -158,4 +149,10 @@ export class Forwarder {
     if (outcome instanceof Error) forward.reject(outcome)
     else forward.resolve(outcome)
   }
+}
+
+function notConnected(): UnderstudyError {
+  return new UnderstudyError('UNAVAILABLE', 'this node is not connected to a primary', {
+    hint: 'see `understudy status`: there may be no primary now',
+  })
 }

@@ -65,8 +65,9 @@ export class Peers {
   }
 
   /** Asks everybody at once, now; those that do not answer in time are left out. */
-  async ask(question: { readonly fence?: Epoch } = {}): Promise<PeerState[]> {
-    const asked = [...this.peers.values()].map(async (peer) => {
+  async ask(question: { readonly fence?: Epoch; readonly only?: ReadonlySet<string> } = {}): Promise<PeerState[]> {
+    const asked = [...this.peers].map(async ([node, peer]) => {
+      if (question.only?.has(node) === false) return undefined
       try {
         return await peer.ask(question.fence)
       } catch {

@@ -21,7 +21,7 @@ export async function promote(
     throw new UnderstudyError('PROMOTION_REFUSED', `${context.config.node} has no data yet (${context.state})`)
   }
   await data.journal.mark()
-  const ofThisHistory = (state: PeerState) => state.historyId === record.historyId
+  const ofThisHistory = (state: PeerState) => state.historyId === record.historyId && state.votes
   const answers = (await context.peers.ask()).filter(ofThisHistory)
   const decision = decidePromotion({
     self,
@@ -37,7 +37,9 @@ export async function promote(
   if (!sameEpoch(superblock.promised, decision.epoch)) {
     throw new UnderstudyError('PROMOTION_REFUSED', 'another promotion with a higher epoch is under way')
   }
-  const promises = (await context.peers.ask({ fence: decision.epoch })).filter(ofThisHistory)
+  // Whoever did not answer the question is not waited for once more (C6); it hears of the epoch when it is polled.
+  const present = new Set(answers.map((answer) => answer.member.node))
+  const promises = (await context.peers.ask({ fence: decision.epoch, only: present })).filter(ofThisHistory)
   const failure = confirmPromotion(decision, promises)
   if (failure !== undefined) throw errorFromFailure(failure)
   await lead(context, decision.record, onFailed)
@@ -78,7 +80,12 @@ export async function lead(
   onFailed: (error: unknown) => void,
 ): Promise<void> {
   const data = context.data!
-  await context.store.update((now) => ({ ...now, promised: higherEpoch(now.promised, record.epoch), record }))
+  await context.store.update((now) => ({
+    ...now,
+    promised: higherEpoch(now.promised, record.epoch),
+    record,
+    adopted: true,
+  }))
   if (!sameEpoch(context.promised, record.epoch)) {
     throw new UnderstudyError('PROMOTION_REFUSED', 'a higher epoch was seen meanwhile')
   }

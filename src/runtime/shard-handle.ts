@@ -171,12 +171,12 @@ export class ShardAccess implements ShardHandle {
   ): Promise<Position> {
     const { context } = this
     const startMs = context.clock.nowMs()
-    await context.waiters.until(() => this.canWrite(), {
+    await context.waiters.until(() => this.canWrite(options), {
       timeoutMs: options.timeoutMs,
       signal: options.signal,
       what: `the write waits: ${context.reason}`,
-      code: context.state === 'promoting' ? 'ACK_TIMEOUT' : 'NOT_READY',
-      error: { outcome: 'none' },
+      code: context.state === 'promoting' ? 'ACK_TIMEOUT' : context.data === undefined ? 'NOT_READY' : 'UNAVAILABLE',
+      error: { outcome: 'none', hint: 'see `understudy status`: there may be no primary now' },
     })
     const timeoutMs = Math.max(1, options.timeoutMs - (context.clock.nowMs() - startMs))
     const left = { ...options, timeoutMs }
@@ -195,7 +195,8 @@ export class ShardAccess implements ShardHandle {
     return position
   }
 
-  private canWrite(): boolean {
+  /** Asked again whenever the role changes: a write that waits for a primary is taken here if this node becomes it. */
+  private canWrite(options: WriteOptions): boolean {
     const { context } = this
     if (context.failure !== undefined) throw context.failure
     if (context.primary !== undefined) return context.primary.isReady
@@ -203,12 +204,14 @@ export class ShardAccess implements ShardHandle {
       case 'fenced':
         throw new UnderstudyError('FENCED', `${context.config.node} is fenced: ${context.reason}`)
       case 'stopped':
+        if (!context.stopping) return false
         throw new UnderstudyError('CLOSED', `${context.config.node} is closed`)
       case 'promoting':
       case 'demoting':
         return false
       default:
-        return context.data !== undefined && context.record !== undefined
+        if (context.data === undefined || context.record === undefined) return false
+        return options.forward === false || this.shard.forwarder.isConnected
     }
   }
 

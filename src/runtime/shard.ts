@@ -5,6 +5,7 @@ import { compareEpochs, type Epoch, formatEpoch } from '../core/position.js'
 import { sameMember } from '../core/record.js'
 import { decideStart } from '../core/start.js'
 import { errorFromFailure, isFailure, toUnderstudyError, UnderstudyError } from '../errors.js'
+import type { Engine } from '../ports/engine.js'
 import type { Bootstrap } from './bootstrap.js'
 import { serveControl } from './control-session.js'
 import { FollowerSession } from './follower-session.js'
@@ -43,6 +44,7 @@ export class Shard {
   private readonly lagReporter: LagReporter
   private bootstrap: Bootstrap | undefined
   private promotion: PromotionRequest | undefined
+  private promoting = false
   /** Ends what the loop is waiting in: a session, a bootstrap. */
   private interrupt = new AbortController()
   private running: Promise<void> | undefined
@@ -74,6 +76,7 @@ export class Shard {
       onChange: () => {
         context.wake.signal()
         this.bootstrap?.onPeersChanged()
+        this.standbyRole.onPeersChanged()
       },
     })
   }
@@ -150,8 +153,47 @@ export class Shard {
         ),
       )
     }
+    return this.requestPromotion(options)
+  }
+
+  /** Answered by the loop; time-out and abort end the wait, not what the loop may be doing already. */
+  private requestPromotion(options: PromoteOptions): Promise<PromoteResult> {
+    const { context } = this
+    const timeoutMs = options.timeoutMs ?? context.config.writeTimeoutMs
     return new Promise((resolve, reject) => {
-      this.promotion = { force: options.force === true, resolve, reject }
+      const giveUp = (code: 'TIMEOUT' | 'ABORTED', message: string) => {
+        if (this.promotion === request && !this.promoting) this.promotion = undefined
+        request.reject(
+          new UnderstudyError(code, message, {
+            outcome: this.promoting ? 'unknown' : 'none',
+            hint: 'look at the status before you repeat it',
+          }),
+        )
+      }
+      const timer = context.clock.setTimer(
+        timeoutMs,
+        () =>
+          giveUp('TIMEOUT', `the promotion was not done within ${timeoutMs} ms (${context.state}: ${context.reason})`),
+        { keepsAlive: true },
+      )
+      const onAbort = () => giveUp('ABORTED', 'the promotion was aborted')
+      options.signal?.addEventListener('abort', onAbort, { once: true })
+      const settled = () => {
+        timer.cancel()
+        options.signal?.removeEventListener('abort', onAbort)
+      }
+      const request: PromotionRequest = {
+        force: options.force === true,
+        resolve: (result) => {
+          settled()
+          resolve(result)
+        },
+        reject: (error) => {
+          settled()
+          reject(error)
+        },
+      }
+      this.promotion = request
       this.interruptLoop()
     })
   }
@@ -231,7 +273,7 @@ export class Shard {
     const decision = decideStart({
       node: context.config.node,
       own: { member: context.self!, record: context.record! },
-      configured: context.configuredNames,
+      configured: context.record!.voters,
       initialPrimary: undefined,
       answers: context.peers.answers,
       byHand: false,
@@ -260,12 +302,14 @@ export class Shard {
 
   private async carryOutPromotion(): Promise<void> {
     const request = this.promotion!
+    this.promoting = true
     try {
       request.resolve(await this.becomePrimary(request.force, 'promotion by hand'))
     } catch (error) {
       request.reject(toUnderstudyError(error, 'promotion'))
       if (!(error instanceof UnderstudyError)) throw error
     } finally {
+      this.promoting = false
       this.promotion = undefined
     }
   }
@@ -285,8 +329,6 @@ export class Shard {
 
   private async createHistory(): Promise<void> {
     const { context } = this
-    const request = this.promotion
-    this.promotion = undefined
     const historyId = context.random.hex(16)
     const incarnation = context.random.hex(16)
     const record = firstRecord(context, historyId, incarnation)
@@ -297,11 +339,14 @@ export class Shard {
       incarnation,
       promised: record.epoch,
       record,
+      adopted: true,
       slots: [],
     })
     this.useData(data)
     context.transition('promote', 'a new history begins: all nodes were empty')
     await lead(context, record, (error) => this.fail(error))
+    const request = this.promotion
+    this.promotion = undefined
     request?.resolve({ epoch: record.epoch, position: data.journal.appended, mayLose: undefined })
   }
 
@@ -314,15 +359,16 @@ export class Shard {
       historyId,
       promised: () => context.promised,
     })
+    let kept: Engine | undefined
     try {
-      await this.bootstrap.run(this.interrupt.signal)
+      kept = await this.bootstrap.run(this.interrupt.signal)
     } catch (error) {
       if (context.stopping || this.interrupt.signal.aborted) return
       throw error
     } finally {
       context.observer.bootstrapRestarts += this.bootstrap.progress.status.restarts
     }
-    await this.openData()
+    await this.openData(kept)
     context.transition('bootstrapped', 'the new data is in place')
     this.bootstrap = undefined
   }
@@ -397,10 +443,10 @@ export class Shard {
 
   // Data
 
-  private async openData(): Promise<void> {
+  private async openData(kept?: Engine): Promise<void> {
     const { context } = this
     try {
-      this.useData(await ShardData.open(this.dataParts(context.historyId!)))
+      this.useData(await ShardData.open(this.dataParts(context.historyId!), kept))
     } catch (error) {
       if (!(error instanceof BootstrapNeeded)) throw error
       // Only another node can help, if there is one.

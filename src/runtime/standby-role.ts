@@ -16,6 +16,7 @@ export class StandbyRole {
   private attempt = 0
   /** The record under which this node was fenced for good: only a newer one is worth another attempt. */
   private fencedUnder: ShardRecord | undefined
+  private following: { readonly record: ShardRecord; readonly overtaken: AbortController } | undefined
 
   constructor(context: ShardContext, greeter: Greeter, forwarder: Forwarder) {
     this.context = context
@@ -37,9 +38,17 @@ export class StandbyRole {
       await context.wake.wait(limits.pollMs)
       return undefined
     }
-    const end = await this.follow(primary.node, address, signal)
+    const overtaken = new AbortController()
+    this.following = { record, overtaken }
+    const end = await this.follow(primary.node, address, AbortSignal.any([signal, overtaken.signal]))
+    this.following = undefined
     switch (end.type) {
       case 'lost':
+        if (overtaken.signal.aborted && !signal.aborted) {
+          this.attempt = 0
+          context.transition('connection-lost', `${primary.node} is no longer the primary`)
+          return undefined
+        }
         await this.onLost(primary.node, end.error, signal)
         return undefined
       case 'fence':
@@ -50,6 +59,14 @@ export class StandbyRole {
       case 'bootstrap':
         return end.reason
     }
+  }
+
+  /** An old primary that hangs answers nobody: as soon as another one is known, that one is followed. */
+  onPeersChanged(): void {
+    const { following } = this
+    const newest = this.context.newestRecord
+    if (following === undefined || newest === undefined || sameMember(newest.primary, following.record.primary)) return
+    if (compareRecords(newest, following.record) > 0) following.overtaken.abort()
   }
 
   private async follow(node: string, address: string, signal: AbortSignal): Promise<SessionEnd> {
@@ -69,6 +86,7 @@ export class StandbyRole {
           await context.store.update((now) => ({
             ...now,
             promised: higherEpoch(now.promised, epoch),
+            adopted: now.adopted || record !== undefined,
             record: record !== undefined && compareRecords(record, now.record) > 0 ? record : now.record,
           }))
           if (record !== undefined) context.emit({ type: 'record', record })

@@ -200,8 +200,8 @@ export class StandbySession {
     this.recordVersion = record.version
     this.epoch = stream.epoch
     this.catchUpTo = stream.end
-    this.parts.onSubscribed(stream.epoch)
     this.parts.forwarder.attach(this.link, stream.epoch)
+    this.parts.onSubscribed(stream.epoch)
     this.acknowledge()
     this.noteCommitted(stream.committed)
     this.link.onPulse = () => this.acknowledge()

@@ -79,7 +79,7 @@ export function createMetrics(): Metrics {
       counters[name].inc({ shard }, metrics.counters[name])
     }
     for (const [key, count] of metrics.counters.transitions) {
-      const [from = key, to = ''] = key.split('->')
+      const [from = key, to = ''] = key.split('>')
       transitions.inc({ shard, from, to }, count)
     }
     for (const name of Object.keys(histograms) as Array<keyof typeof histograms>) {

@@ -57,7 +57,7 @@ describe('ranges', () => {
     })
   })
 
-  test('a slow reader slows the scan, and a reader that leaves frees it', async () => {
+  test('a slow reader slows the scan, and a reader that leaves frees it', { timeout: 30_000 }, async () => {
     await withServer(async (fake) => {
       const value = Buffer.alloc(32 * 1024, 0x61)
       const count = 4000
@@ -87,7 +87,9 @@ describe('ranges', () => {
     })
   })
 
-  test('a scan that fails midway ends the connection: a part is never taken for the whole', async () => {
+  test('a scan that fails midway ends the connection: a part is never taken for the whole', {
+    timeout: 30_000,
+  }, async () => {
     await withServer(async (fake) => {
       await put(fake, ...Array.from({ length: 5000 }, (_, index) => `${index}${'k'.repeat(2000)}`))
       const corrupt = new UnderstudyError('CORRUPTION', 'bad block')

@@ -104,7 +104,7 @@ export class FakeShard implements ShardHandle {
     fenced: 4,
     bootstrapBytes: 5,
     bootstrapRestarts: 6,
-    transitions: new Map([['catching-up->streaming', 7]]),
+    transitions: new Map([['catching-up>streaming', 7]]),
   }
   observations: { [K in 'commitSeconds' | 'journalFlushSeconds' | 'applySeconds' | 'blockEntries']: number[] } = {
     commitSeconds: [0.002],

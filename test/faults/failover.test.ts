@@ -1,0 +1,81 @@
+import assert from 'node:assert/strict'
+import { describe, test } from 'node:test'
+import { ClusterProcesses } from '#src/cli/cluster-processes.js'
+import {
+  assertNothingLost,
+  assertSameJournals,
+  chooseSeed,
+  createLoad,
+  createRandom,
+  describeFailures,
+  distribution,
+  fullRounds,
+  isFull,
+  pass,
+  untilAcknowledged,
+} from './support.js'
+
+const names = ['a', 'b', 'c'] as const
+const rounds = isFull ? fullRounds : 3
+const faults = ['kill', 'stop', 'restart'] as const
+
+describe('failover of real processes', () => {
+  test(`I1, F34, F38, F39: ${rounds} rounds of load, a primary that dies or hangs, another one promoted, nothing acknowledged lost`, {
+    timeout: 60_000 + rounds * 30_000,
+  }, async (context) => {
+    const seed = chooseSeed()
+    context.diagnostic(`UNDERSTUDY_FAULT_SEED=${seed}`)
+    const random = createRandom(seed)
+    const pick = <T>(list: readonly T[]): T => list[Math.floor(random() * list.length)]!
+    const cluster = await ClusterProcesses.create({ names, durability: 'standby', inSyncMin: 2 })
+    const load = createLoad(cluster.url('a'), random)
+    const times: Record<(typeof faults)[number], number[]> = { kill: [], stop: [], restart: [] }
+    try {
+      for (const name of names) cluster.start(name)
+      await cluster.untilInSync('a', names, 60_000)
+      let primary: string = 'a'
+      for (let round = 1; round <= rounds; round++) {
+        load.start()
+        await untilAcknowledged(load, 1)
+        await pass(200 + random() * 1_000)
+        // The first rounds show every kind of fault, also in the sample.
+        const fault = round <= faults.length ? faults[round - 1]! : pick(faults)
+        const old: string = primary
+        if (fault === 'stop') cluster.process(old).signal('SIGSTOP')
+        else await cluster.kill(old)
+        const beganMs = performance.now()
+        if (fault === 'restart') {
+          const first = load.switchTo(cluster.url(old))
+          cluster.start(old)
+          times[fault].push((await first).atMs - beganMs)
+        } else {
+          primary = pick(names.filter((name) => name !== old))
+          const first = load.switchTo(cluster.url(primary))
+          await cluster.promote(primary)
+          context.diagnostic(`promote answered after ${(performance.now() - beganMs).toFixed(0)} ms`)
+          times[fault].push((await first).atMs - beganMs)
+          await pass(random() * 500)
+          if (fault === 'stop') cluster.process(old).signal('SIGCONT')
+          else cluster.start(old)
+        }
+        await cluster.untilInSync(primary, names, 60_000)
+        await untilAcknowledged(load, 100)
+        await load.stop()
+        const [result] = await assertNothingLost(cluster, load, names)
+        const journals = await assertSameJournals(cluster, names)
+        const { acknowledged, unknown } = load.ledger.counts
+        context.diagnostic(
+          `round ${round} (${fault} ${old}, now ${primary}): ${acknowledged} acknowledged, 0 lost, ${unknown} unknown (${result!.unknownSeen} of their keys there), ${times[fault].at(-1)!.toFixed(0)} ms to the first write, ${journals.blocks} blocks equal`,
+        )
+      }
+      for (const fault of faults) {
+        if (times[fault].length > 0) context.diagnostic(`first write after ${fault}: ${distribution(times[fault])}`)
+      }
+      context.diagnostic(`answers that were no success:\n${describeFailures(load)}`)
+      assert.ok(load.ledger.counts.acknowledged > rounds * 100)
+    } finally {
+      load.close()
+      await cluster.close()
+    }
+  })
+})
