@@ -1,11 +1,11 @@
 import type { Command } from 'commander'
 import { describeOptions } from '../config/node-options.js'
-import { toUnderstudyError, UnderstudyError } from '../errors.js'
+import { UnderstudyError } from '../errors.js'
 import { createPinoLogger } from '../platform/pino-logger.js'
 import type { Logger } from '../ports/logger.js'
 import { startNode } from '../start-node.js'
 import { version } from '../version.js'
-import { exitCodes } from './exit-code.js'
+import { exitCodes, toCommandError } from './exit-code.js'
 import { addNodeFlags, type Flags, servedOptions } from './node-flags.js'
 import { printJson, printLine } from './terminal.js'
 
@@ -81,9 +81,8 @@ function endOnSignals(ended: AbortController, logger: Logger): void {
 /** After a bug nothing in this process can be trusted: the node ends, and whoever supervises it starts it again. */
 function endOnBugs(logger: Logger): void {
   const end = (kind: string) => (thrown: unknown) => {
-    const { code, message } = toUnderstudyError(thrown, kind)
-    const stack = thrown instanceof Error ? thrown.stack : undefined
-    logger.error({ code, error: message, stack }, `${kind}: the node ends`)
+    const { code, message } = toCommandError(thrown)
+    logger.error({ code, error: message }, `${kind}: the node ends`)
     process.exit(exitCodes.failed)
   }
   process.on('uncaughtException', end('uncaught exception'))
