@@ -3,7 +3,6 @@ import { describeOptions } from '../config/node-options.js'
 import { UnderstudyError } from '../errors.js'
 import { createPinoLogger } from '../platform/pino-logger.js'
 import type { Logger } from '../ports/logger.js'
-import { startNode } from '../start-node.js'
 import { version } from '../version.js'
 import { exitCodes, toCommandError } from './exit-code.js'
 import { addNodeFlags, type Flags, servedOptions } from './node-flags.js'
@@ -37,6 +36,8 @@ async function serve(flags: Flags): Promise<void> {
   endOnSignals(ended, logger)
   endOnBugs(logger)
   logger.info({ version, pid: process.pid, options: describeOptions(options) }, 'starting')
+  // Only here: no other command has a use for engine and server.
+  const { startNode } = await import('../start-node.js')
   const running = await startNode(options, { logger, signal: ended.signal }).catch((error) => {
     // Ended by its operator while it was starting: that is no failure.
     if (ended.signal.aborted) return undefined
