@@ -4,6 +4,7 @@ import { toUnderstudyError, UnderstudyError } from '../errors.js'
 import type { DirectoryLock, FileSystem } from '../ports/file-system.js'
 import type { Connection, Transport } from '../ports/transport.js'
 import { awake } from './awake.js'
+import { makeDurableDirectory } from './durable-directory.js'
 import { readDurableJson, writeDurableJson } from './durable-json.js'
 import type { MetricsSnapshot, NodeHandle, NodeStatus, ShardHandle } from './handle.js'
 import { Link } from './link.js'
@@ -202,7 +203,7 @@ export class Node implements NodeHandle {
     if (exists && this.parts.errorIfExists) {
       throw new UnderstudyError('CONFIG', `${directory} exists and errorIfExists is true`)
     }
-    await files.makeDirectory(directory)
+    await makeDurableDirectory(files, directory)
     this.lock = await files.lock(directory)
     if (this.lock === undefined) {
       throw new UnderstudyError('LOCKED', `${directory} is in use by another process`, {

@@ -230,9 +230,7 @@ export class PrimaryRole {
     this.parts.onCommitted(committed)
     this.queue.onProgress()
     this.waiters.check()
-    if (!this.inSync.changing && this.followers.size >= this.inSync.members.length) {
-      for (const follower of this.followers.values()) this.tryJoin(follower.member)
-    }
+    for (const follower of this.followers.values()) this.tryJoin(follower.member)
     if (!this.ready && applier.applied.sequence >= this.inSync.epochStart) {
       this.ready = true
       this.parts.onReady()
@@ -256,6 +254,8 @@ export class PrimaryRole {
       .then(async () => {
         if (this.ended) return
         await this.parts.saveRecord(record)
+        // Deposed meanwhile: what a smaller set would have committed belongs to an epoch that is over.
+        if (this.ended) return
         this.inSync.onOwnRecordDurable(record.version)
         for (const follower of this.followers.values()) follower.tellRecord(record)
         this.parts.onRecord(record)

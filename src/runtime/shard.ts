@@ -70,6 +70,7 @@ export class Shard {
         state.historyId === context.historyId ? this.observeEpoch(state.promised) : Promise.resolve(),
       onChange: () => {
         context.wake.signal()
+        this.standbyRole.onRecord(context.newestRecord)
         this.bootstrap?.onPeersChanged()
       },
     })

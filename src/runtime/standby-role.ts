@@ -1,6 +1,6 @@
 import { backoffMs } from '../core/backoff.js'
 import { limits } from '../core/limits.js'
-import { formatEpoch, formatPosition, higherEpoch, sameEpoch } from '../core/position.js'
+import { compareEpochs, formatEpoch, formatPosition, higherEpoch, sameEpoch } from '../core/position.js'
 import { compareRecords, type ShardRecord, sameMember } from '../core/record.js'
 import { toUnderstudyError, type UnderstudyError } from '../errors.js'
 import type { Forwarder } from './forwarder.js'
@@ -14,6 +14,8 @@ export class StandbyRole {
   private readonly greeter: Greeter
   private readonly forwarder: Forwarder
   private attempt = 0
+  /** What is tried or done now, and under which record. */
+  private following: { readonly record: ShardRecord; readonly abort: AbortController } | undefined
   /** The record under which this node was fenced for good: only a newer one is worth another attempt. */
   private fencedUnder: ShardRecord | undefined
 
@@ -30,6 +32,8 @@ export class StandbyRole {
       await context.wake.wait(limits.reconnectMaxMs)
       return undefined
     }
+    // Fenced only until it was known who leads; what diverged stays fenced until it was matched.
+    if (this.fencedUnder === undefined) context.transition('unfence', `${record.primary.node} is the primary`)
     const { primary } = record
     const address = context.addressOf(primary.node)
     if (address === undefined) {
@@ -37,7 +41,10 @@ export class StandbyRole {
       await context.wake.wait(limits.pollMs)
       return undefined
     }
-    const end = await this.follow(primary.node, address, signal)
+    const abort = new AbortController()
+    this.following = { record, abort }
+    const end = await this.follow(primary.node, address, AbortSignal.any([signal, abort.signal]))
+    this.following = undefined
     switch (end.type) {
       case 'lost':
         await this.onLost(primary.node, end.error, signal)
@@ -50,6 +57,12 @@ export class StandbyRole {
       case 'bootstrap':
         return end.reason
     }
+  }
+
+  /** A newer record is known: whoever is still dialled under an older epoch may be dead and never answer. */
+  onRecord(newest: ShardRecord | undefined): void {
+    if (newest === undefined || this.following === undefined) return
+    if (compareEpochs(this.following.record.epoch, newest.epoch) < 0) this.following.abort.abort()
   }
 
   private async follow(node: string, address: string, signal: AbortSignal): Promise<SessionEnd> {
@@ -75,6 +88,7 @@ export class StandbyRole {
         },
         onSubscribed: (epoch) => {
           this.attempt = 0
+          this.fencedUnder = undefined
           context.transition('subscribed', `following ${node} in epoch ${formatEpoch(epoch)}`)
         },
         onCaughtUp: () => context.transition('caught-up', `streaming from ${node}`),
