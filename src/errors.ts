@@ -48,6 +48,17 @@ export class UnderstudyError extends Error {
     this.primary = options.primary
   }
 
+  /** The same error, saying something else of the write. */
+  withOutcome(outcome: Outcome): UnderstudyError {
+    return new UnderstudyError(this.failure, this.message, {
+      outcome,
+      retryable: this.retryable,
+      ...(this.hint === undefined ? {} : { hint: this.hint }),
+      ...(this.primary === undefined ? {} : { primary: this.primary }),
+      cause: this,
+    })
+  }
+
   /** The code without its prefix, as it stands in `failureCodes`. */
   get failure(): FailureCode {
     return this.code.slice('UNDERSTUDY_'.length) as FailureCode

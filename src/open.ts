@@ -1,4 +1,5 @@
 import { resolveOptions } from './config/check-options.js'
+import { closest } from './config/closest.js'
 import { optionTable } from './config/option-table.js'
 import type { OptionsInput } from './config/schema.js'
 import type { DatabaseOptions, OpenOptions } from './database/options.js'
@@ -25,11 +26,18 @@ const databaseKeys: ReadonlySet<string> = new Set([
 ])
 const nodeKeys: ReadonlySet<string> = new Set(optionTable.map((option) => option.key))
 
+/**
+ * Options that nobody here knows belong to the program: abstract-level hands them to its hooks. One that looks like
+ * a misspelt option of ours is refused all the same, by the check that the configuration goes through.
+ */
+function isOurs(key: string): boolean {
+  return nodeKeys.has(key) || (!databaseKeys.has(key) && closest(key, [...nodeKeys, ...databaseKeys]) !== undefined)
+}
+
 async function start(location: string, options: OpenOptions, signal: AbortSignal): Promise<NodeHandle> {
   const input: Record<string, unknown> = { data: location, logLevel: 'warn' }
   for (const [key, value] of Object.entries(options)) {
-    if (value === undefined || (databaseKeys.has(key) && !nodeKeys.has(key))) continue
-    input[key] = value
+    if (value !== undefined && isOurs(key)) input[key] = value
   }
   const running = await startNode(resolveOptions(input as OptionsInput), {
     signal,

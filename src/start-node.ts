@@ -1,21 +1,14 @@
 import type { NodeOptions } from './config/node-options.js'
-import { createStaticCoordinator } from './coordinator/static.js'
-import { limits } from './core/limits.js'
-import { levelEngine } from './engine/level.js'
-import { memoryEngine } from './engine/memory.js'
+import { parseAddress } from './core/address.js'
 import { UnderstudyError } from './errors.js'
-import { createJournalFactory } from './journal/journal-factory.js'
+import { createNodeParts } from './node-parts.js'
 import { nodeClock } from './platform/node-clock.js'
-import { nodeFileSystem } from './platform/node-file-system.js'
-import { nodeRandom } from './platform/node-random.js'
 import { createPinoLogger } from './platform/pino-logger.js'
-import type { EngineFactory, EngineKind } from './ports/engine.js'
 import type { Logger } from './ports/logger.js'
 import type { NodeHandle } from './runtime/handle.js'
 import { Node } from './runtime/node.js'
 import { createHttpServer, type HttpServer } from './server/http-server.js'
 import { createHttpUpgradeTransport } from './transport/http-upgrade.js'
-import { version } from './version.js'
 
 export interface StartHooks {
   readonly logger?: Logger
@@ -35,11 +28,13 @@ export interface RunningNode {
   close(): Promise<void>
 }
 
-const engines: Readonly<Record<EngineKind, EngineFactory>> = { level: levelEngine, memory: memoryEngine }
+function hostOf(address: string): string {
+  return parseAddress(address)?.host ?? address
+}
 
 /**
- * The one place where a node is put together from its parts: checked options in, a running node out. The port is
- * bound before the data is opened, so that a wrong address costs nothing and a long replay can be watched.
+ * Checked options in, a running node out. The port is bound before the data is opened, so that a wrong address costs
+ * nothing and a long replay can be watched.
  */
 export async function startNode(options: NodeOptions, hooks: StartHooks = {}): Promise<RunningNode> {
   const logger = hooks.logger ?? createPinoLogger({ level: options.logLevel, fields: { node: options.node } })
@@ -49,43 +44,15 @@ export async function startNode(options: NodeOptions, hooks: StartHooks = {}): P
     ...(options.secret === undefined ? {} : { secret: options.secret }),
   })
   let address: string | undefined
-  const node = Node.create({
-    files: nodeFileSystem,
-    directory: options.data,
-    version,
-    cluster: options.cluster,
-    node: options.node,
-    createIfMissing: hooks.createIfMissing !== false,
-    errorIfExists: hooks.errorIfExists === true,
-    journals: createJournalFactory(nodeFileSystem, {
-      clock: nodeClock,
-      random: nodeRandom,
+  const node = Node.create(
+    createNodeParts(options, {
       logger,
-      segmentBytes: options.segmentBytes,
+      transport,
+      advertise: () => options.advertise ?? address ?? '',
+      createIfMissing: hooks.createIfMissing !== false,
+      errorIfExists: hooks.errorIfExists === true,
     }),
-    engines: engines[options.engine],
-    clock: nodeClock,
-    random: nodeRandom,
-    logger,
-    coordinator: createStaticCoordinator({
-      node: options.node,
-      members: options.coordinator?.members ?? [],
-      initialPrimary: options.coordinator?.primary,
-    }),
-    transport,
-    shards: [
-      {
-        name: 'main',
-        advertise: () => options.advertise ?? address ?? '',
-        settings: { durability: options.durability, inSyncMin: options.inSyncMin },
-        checkpointBytes: options.checkpointBytes,
-        checkpointIntervalMs: limits.checkpointIntervalMs,
-        slotRetainBytes: options.slotRetainBytes,
-        writeTimeoutMs: options.writeTimeoutMs,
-        bootstrapMaxBytesPerSecond: options.bootstrapMaxRate,
-      },
-    ],
-  })
+  )
   let server: HttpServer | undefined
   const close = async () => {
     await node.close()
@@ -101,6 +68,7 @@ export async function startNode(options: NodeOptions, hooks: StartHooks = {}): P
         listen: options.listen,
         secret: options.secret,
         logger,
+        ...(options.advertise === undefined ? {} : { hostNames: [hostOf(options.advertise)] }),
         attach: (httpServer) => transport.attach(httpServer),
       })
       address = await server.listen()

@@ -69,7 +69,9 @@ export function toCommandError(thrown: unknown): UnderstudyError {
   if (thrown instanceof UnderstudyError) return thrown
   if (thrown instanceof CommanderError) {
     const [first = '', suggestion] = thrown.message.replace(/^error: /, '').split('\n')
-    return new UnderstudyError('BAD_REQUEST', first, {
+    // "option '--url <URL>' argument 'x' is invalid. is no URL" as one sentence.
+    const message = first.replace(/ argument '(.*)' is invalid\. /, ": '$1' ")
+    return new UnderstudyError('BAD_REQUEST', message, {
       hint: suggestion === undefined ? '--help lists what there is' : suggestion.replace(/^\((.*)\)$/, '$1'),
     })
   }

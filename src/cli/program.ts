@@ -1,6 +1,13 @@
 import { Command } from 'commander'
 import { version } from '../version.js'
+import { registerBootstrap } from './bootstrap.js'
+import { registerConfig } from './config.js'
+import { registerDemo } from './demo.js'
+import { registerInSync } from './in-sync.js'
+import { registerJournal } from './journal.js'
+import { registerPromote } from './promote.js'
 import { registerServe } from './serve.js'
+import { registerStatus } from './status.js'
 
 export function createProgram(): Command {
   const program = new Command('understudy')
@@ -16,6 +23,13 @@ export function createProgram(): Command {
 Exit codes: 0 done, 1 failed, 2 misuse or configuration, 3 not primary,
 4 unavailable, 5 corruption. Every command has --help and --json.`,
     )
+  registerDemo(program)
   registerServe(program)
+  registerStatus(program)
+  registerPromote(program)
+  registerInSync(program)
+  registerBootstrap(program)
+  registerJournal(program)
+  registerConfig(program)
   return program
 }

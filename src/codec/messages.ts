@@ -141,6 +141,8 @@ const definitions = {
     durable: optional(position),
     committed: u64,
     applied: u64,
+    /** False while what this directory knows of the record comes from a bootstrap alone: it counts for no promotion. */
+    votes: flag,
     advertise: address,
     /** Where the sender reaches the primary that it knows; empty if it knows none. */
     primaryAddress: address,
@@ -162,8 +164,8 @@ const definitions = {
     end: optional(key),
     endClosed: flag,
     reverse: flag,
-    /** 0: no limit. */
-    limit: u64,
+    /** Absent: no limit. */
+    limit: optional(u64),
   }),
   forwarded: record({
     request: u64,

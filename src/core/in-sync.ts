@@ -203,6 +203,11 @@ export class InSyncState {
     return sameMember(member, this.self) || this.sessionOf(member) !== undefined
   }
 
+  /** What a writer may rest on who asked for a second node, whatever the shard's durability: never the own disk alone (F41). */
+  get durableOnStandby(): number {
+    return this.waitedFor.length < 2 ? 0 : this.durableEverywhere
+  }
+
   private sessionOf(member: Member): Session | undefined {
     const session = this.sessions.get(member.node)
     return session !== undefined && sameMember(session.member, member) ? session : undefined

@@ -129,6 +129,16 @@ export const limits = Object.freeze({
   /** How long a database that is closed while it opens may go on opening. */
   closeDuringOpenMs: 500,
 
+  // Command line
+  /** A node that is asked for its status answers at once, or does not answer. */
+  askTimeoutMs: 3_000,
+  answerBytesMax: 16 * MiB,
+  operateTimeoutMs: 10_000,
+  watchIntervalMs: 1_000,
+  /** An offline bootstrap that gets nothing for this long gives up; it resumes when it is called again. */
+  bootstrapStallMs: 300_000,
+  progressIntervalMs: 1_000,
+
   // Configuration
   configFileBytesMax: 1 * MiB,
   secretBytesMax: 512,

@@ -18,6 +18,8 @@ export class Applier {
   private target: number
   private running: Promise<void> | undefined
   private stopped = false
+  /** Falls in the same step in which the loop sees that nothing is left, so that no target is overlooked. */
+  private busy = false
   private at: Position
 
   constructor(parts: {
@@ -47,16 +49,9 @@ export class Applier {
     invariant(sequence <= this.journal.durable.sequence, 'only what is durable here is applied')
     if (sequence <= this.target || this.stopped) return
     this.target = sequence
-    if (this.running === undefined) {
-      this.running = this.run()
-        .catch((error) => {
-          this.stopped = true
-          this.onFailed(error)
-        })
-        .finally(() => {
-          this.running = undefined
-        })
-    }
+    if (this.busy) return
+    this.busy = true
+    this.running = this.run()
   }
 
   /** Resolves when what is under way has ended; nothing is applied afterwards. */
@@ -67,10 +62,21 @@ export class Applier {
 
   /** Resolves when everything up to the present target is applied. */
   async settled(): Promise<void> {
-    while (this.running !== undefined) await this.running
+    while (this.busy) await this.running
   }
 
   private async run(): Promise<void> {
+    try {
+      await this.applyToTarget()
+    } catch (error) {
+      this.stopped = true
+      this.onFailed(error)
+    } finally {
+      this.busy = false
+    }
+  }
+
+  private async applyToTarget(): Promise<void> {
     while (this.at.sequence < this.target && !this.stopped) {
       const options = { bytesMax: limits.applyBytesMax, limitSequence: this.target }
       const blocks = this.journal.readCached(this.at, options) ?? (await this.journal.read(this.at, options))

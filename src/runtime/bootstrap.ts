@@ -64,6 +64,9 @@ export class Bootstrap {
   private failed: ((error: unknown) => void) | undefined
   private onDurable: (() => void) | undefined
   private restarts = 0
+  private ownFailure: unknown
+  private kept: Engine | undefined
+  private installedAt: Position | undefined
 
   constructor(parts: BootstrapParts) {
     this.parts = parts
@@ -71,8 +74,11 @@ export class Bootstrap {
     this.progress = new BootstrapProgress(parts.clock, (progress) => parts.onProgress(progress))
   }
 
-  /** Resolves when the new data is in place; rejects on abort or when this disk fails. */
-  async run(signal: AbortSignal): Promise<void> {
+  /**
+   * Resolves when the new data is in place, with the engine if it lives in memory only and would be empty when opened
+   * again; rejects on abort or when this disk fails.
+   */
+  async run(signal: AbortSignal): Promise<Engine | undefined> {
     const onAbort = () => this.wake.signal()
     signal.addEventListener('abort', onAbort, { once: true })
     try {
@@ -86,7 +92,7 @@ export class Bootstrap {
         }
         try {
           await this.attempt(source, signal)
-          return
+          return this.kept
         } catch (error) {
           await this.onFailure(source, error, signal)
         }
@@ -103,6 +109,21 @@ export class Bootstrap {
     return this.journal?.epochs ?? []
   }
 
+  /** What this node's own disk refuses is no reason to ask another source. */
+  private async own<T>(work: Promise<T>): Promise<T> {
+    try {
+      return await work
+    } catch (error) {
+      this.ownFailure ??= error
+      throw error
+    }
+  }
+
+  /** End of the journal that was installed; undefined before. */
+  get installed(): Position | undefined {
+    return this.installedAt
+  }
+
   /** Something that the choice of a source depends on has changed. */
   onPeersChanged(): void {
     this.wake.signal()
@@ -110,9 +131,9 @@ export class Bootstrap {
 
   private async onFailure(source: SourceCandidate, error: unknown, signal: AbortSignal): Promise<void> {
     if (signal.aborted) return
+    // This node's own disk or an invariant: another source does not help.
+    if (this.ownFailure !== undefined) throw this.ownFailure
     if (!(error instanceof UnderstudyError)) throw error
-    // This node's own disk: another source does not help.
-    if (isFailure(error, 'DISK_FULL', 'IO', 'CORRUPTION') && error.hint !== sourceSide) throw error
     const startOver =
       isFailure(error, 'TOO_OLD', 'DIVERGED', 'HISTORY_MISMATCH') &&
       this.state !== undefined &&
@@ -152,16 +173,31 @@ export class Bootstrap {
       await this.transfer(link, inbox, snapshot, signal)
       link.send('snapshotComplete', { snapshot: snapshot.id })
       await this.catchUp(inbox, signal)
-      const verdict = await this.parts.confirm(this.journal!.durable, signal)
+      const end = this.journal!.durable
+      const verdict = await this.confirm(signal)
       if (verdict === 'start-over') {
         throw new UnderstudyError('DIVERGED', 'the present primary does not have this position in its history')
       }
       await this.install()
+      this.installedAt = end
     } finally {
       signal.removeEventListener('abort', onAbort)
       this.onDurable = undefined
       this.failed = undefined
       link.close()
+    }
+  }
+
+  /** What is here is complete; a primary that is away for the moment is waited for, not started over for. */
+  private async confirm(signal: AbortSignal): Promise<'fits' | 'start-over'> {
+    for (;;) {
+      try {
+        return await this.parts.confirm(this.journal!.durable, signal)
+      } catch (error) {
+        if (signal.aborted || !isFailure(error) || !error.retryable) throw error
+        this.progress.waiting(`complete, but not installed: ${error.message}`, undefined)
+        await this.wake.wait(limits.pollMs * 4)
+      }
     }
   }
 
@@ -184,12 +220,14 @@ export class Bootstrap {
         `${link.remote} is at ${snapshot.position.sequence}, behind the beginning of this bootstrap`,
       )
     }
-    if (state === undefined) await this.begin(snapshot)
+    if (state === undefined) await this.own(this.begin(snapshot))
     else if (snapshot.position.sequence > state.highest.sequence) {
       // Stored before a chunk of the new snapshot is: what was mixed must be replayed that far (B1).
       await this.saveState({
         ...state,
         highest: snapshot.position,
+        families: snapshot.families,
+        familyIdNext: Math.max(state.familyIdNext, snapshot.familyIdNext),
         record: newerRecord(state.record, snapshot.record)!,
       })
     }
@@ -243,15 +281,25 @@ export class Bootstrap {
       await this.discard()
       return
     }
-    this.state = state
-    this.engine = await this.parts.engines.open(engineDirectory, this.parts.empty())
-    const opened = await this.parts.journals.open(journalDirectory, this.journalIdentity(), this.journalEvents())
-    this.journal = opened.journal
+    let stored: StoredProgress
+    try {
+      this.engine = await this.parts.engines.open(engineDirectory, this.parts.empty())
+      const opened = await this.parts.journals.open(journalDirectory, this.journalIdentity(), this.journalEvents())
+      this.journal = opened.journal
+      stored = await this.storedProgress()
+    } catch (error) {
+      if (!(error instanceof UnderstudyError) || error.failure === 'DISK_FULL') throw error
+      // Nothing here was ever acknowledged: what a crash left unusable is fetched again.
+      this.parts.logger.warn({ error: error.message }, 'an unfinished bootstrap cannot be resumed and begins anew')
+      this.restarts += 1
+      await this.discard()
+      return
+    }
     if (this.engine.volatile) {
       await this.discard()
       return
     }
-    const stored = await this.storedProgress()
+    this.state = state
     this.progress.resumed(describeResume(stored), stored.bytes, stored.entries)
     this.parts.logger.info(
       { from: describeResume(stored), journal: this.journal.durable.sequence },
@@ -329,10 +377,12 @@ export class Bootstrap {
         bytes += raw.length
         entries += chunk.entryCount
         const complete = start === undefined && index === families.length - 1
-        await engine.ingest(
-          family,
-          raw,
-          encodeProgress({ family: family.id, familyName: family.name, nextKey: start, complete, bytes, entries }),
+        await this.own(
+          engine.ingest(
+            family,
+            raw,
+            encodeProgress({ family: family.id, familyName: family.name, nextKey: start, complete, bytes, entries }),
+          ),
         )
         this.chooser.onProgress()
         this.progress.advance(raw.length, chunk.entryCount)
@@ -371,7 +421,7 @@ export class Bootstrap {
           'CORRUPTION',
           `chunk from ${link.remote}: expected checksum ${chunk.checksum}, found ${checksum}`,
           {
-            hint: sourceSide,
+            hint: 'the source or the network is at fault; another source is asked',
           },
         )
       }
@@ -394,7 +444,7 @@ export class Bootstrap {
     const at = (await journal.positionAt(highest.sequence)) ?? highest
     if (at.chain !== highest.chain)
       throw new UnderstudyError('DIVERGED', 'the journal does not contain the snapshot that was used')
-    await this.engine!.finishIngest(first, families, familyIdNext)
+    await this.own(this.engine!.finishIngest(first, families, familyIdNext))
     const failure = { error: undefined as unknown }
     this.applier = new Applier({
       journal,
@@ -408,13 +458,18 @@ export class Bootstrap {
     })
     this.applier.advance(highest.sequence)
     await this.applier.settled()
+    if (failure.error !== undefined) this.ownFailure = failure.error
     if (failure.error !== undefined) throw toUnderstudyError(failure.error, 'replaying the journal')
     journal.noteCommitted(Math.max(highest.sequence, Math.min(inbox.committed, journal.durable.sequence)))
   }
 
   private async install(): Promise<void> {
     this.progress.phase('installing')
-    await this.engine!.checkpoint()
+    await this.own(this.engine!.checkpoint())
+    if (this.engine!.volatile) {
+      this.kept = this.engine
+      this.engine = undefined
+    }
     await this.closeData()
     const { cluster, shard, incarnation, promised, record } = this.state!
     await this.parts.store.finishIncoming({
@@ -425,6 +480,7 @@ export class Bootstrap {
       record,
       slots: [],
     })
+    this.parts.pinElsewhere(`bootstrap:${this.parts.node}`, 0)
     this.progress.phase('done')
   }
 
@@ -462,13 +518,13 @@ export class Bootstrap {
   private journalEvents() {
     return {
       onDurable: () => this.onDurable?.(),
-      onFailed: (error: Error) => this.failed?.(error),
+      onFailed: (error: Error) => {
+        this.ownFailure ??= error
+        this.failed?.(error)
+      },
     }
   }
 }
-
-/** Marks an error as the source's, where the code alone would speak of this node's disk. */
-const sourceSide = 'the data arrived damaged: the source or the network is at fault, another source is asked'
 
 interface StoredProgress {
   readonly family: number

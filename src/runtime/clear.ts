@@ -1,6 +1,7 @@
 import type { Operation } from '../core/entry.js'
 import { limits } from '../core/limits.js'
 import type { Position } from '../core/position.js'
+import { isFailure } from '../errors.js'
 import type { Engine, KeyRange } from '../ports/engine.js'
 import type { ClearRequest } from './handle.js'
 
@@ -20,6 +21,7 @@ export async function resolveClear(
   const limited = request.limit !== undefined && request.limit >= 0
   let left = limited ? request.limit! : Number.POSITIVE_INFINITY
   let range: KeyRange = request
+  let pieces = 0
   while (left > 0) {
     const size = Math.min(limits.clearPieceKeysMax, left)
     const iterator = primary.engine.scan(request.family, {
@@ -38,11 +40,21 @@ export async function resolveClear(
     const last = keys.at(-1)
     if (first === undefined || last === undefined) break
     const [low, high] = request.reverse === true ? [last, first] : [first, last]
-    position = await primary.write(
-      limited
-        ? keys.map((key) => ({ type: 'del', family: request.family, key }))
-        : [{ type: 'delRange', family: request.family, start: low, end: after(high) }],
-    )
+    const { family } = request
+    const operations: Operation[] = limited
+      ? keys.map((key) => ({ type: 'del', family, key }))
+      : [
+          { type: 'delRange', family, start: low, end: high },
+          { type: 'del', family, key: high },
+        ]
+    try {
+      position = await primary.write(operations)
+    } catch (error) {
+      // Pieces before this one are committed: whatever became of this one, the clear has not "not happened".
+      if (pieces > 0 && isFailure(error) && error.outcome === 'none') throw error.withOutcome('unknown')
+      throw error
+    }
+    pieces += 1
     left -= keys.length
     if (keys.length < size) break
     range =
@@ -71,11 +83,4 @@ async function readAll(
     all.push(...some)
   }
   return all
-}
-
-/** The first key after `key`. */
-function after(key: Uint8Array): Uint8Array {
-  const next = new Uint8Array(key.length + 1)
-  next.set(key)
-  return next
 }

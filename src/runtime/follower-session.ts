@@ -157,7 +157,7 @@ export class FollowerSession implements FollowerLink {
       (feeder) => {
         this.subscribing = false
         if (feeder === undefined) return
-        this.link.send('record', { record: inSync.record })
+        this.link.send('record', { record: this.role.durableRecord })
         this.feeder = feeder
         feeder.pump()
       },
@@ -246,11 +246,11 @@ export class FollowerSession implements FollowerLink {
     // Families are numbered by the primary: their creation is resolved here, not taken as it stands.
     if (only?.type === 'createFamily') {
       await this.role.createFamily(only.name, origin, options)
-      return this.role.write([], origin, request, options)
+      return this.role.applied
     }
     if (only?.type === 'dropFamily') {
       await this.role.dropFamily(only.family, origin, options)
-      return this.role.write([], origin, request, options)
+      return this.role.applied
     }
     if (operations.some((operation) => operation.type === 'createFamily' || operation.type === 'dropFamily')) {
       throw new UnderstudyError('BAD_REQUEST', 'families are created and dropped one at a time')
@@ -276,7 +276,7 @@ function clearOf(message: Message<'forwardClear'>): ClearRequest {
     reverse: message.reverse,
     ...(message.start === undefined ? {} : { start: message.start }),
     ...(message.end === undefined ? {} : { end: message.end }),
-    ...(message.limit === 0 ? {} : { limit: message.limit }),
+    ...(message.limit === undefined ? {} : { limit: message.limit }),
   }
 }
 

@@ -81,7 +81,7 @@ export class Forwarder {
         end: request.end,
         endClosed: request.endClosed === true,
         reverse: request.reverse === true,
-        limit: request.limit === undefined || request.limit < 0 ? 0 : request.limit,
+        limit: request.limit === undefined || request.limit < 0 ? undefined : request.limit,
       }),
     )
   }

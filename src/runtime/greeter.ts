@@ -91,7 +91,7 @@ export class Greeter {
     if (hello.purpose === 'follow' && compareEpochs(context.primary!.epoch, hello.promised) < 0) {
       return { code: 'STALE_EPOCH', message: `${hello.node} has promised epoch ${formatEpoch(hello.promised)}` }
     }
-    if (context.data === undefined) {
+    if (context.data === undefined || context.failure !== undefined) {
       return { code: 'NOT_READY', message: `${context.config.node} has no data to serve (${context.state})` }
     }
     return undefined

@@ -4,9 +4,9 @@ import { toUnderstudyError, UnderstudyError } from '../errors.js'
 import type { DirectoryLock, FileSystem } from '../ports/file-system.js'
 import type { Connection, Transport } from '../ports/transport.js'
 import { awake } from './awake.js'
-import { readDurableJson, writeDurableJson } from './durable-json.js'
 import type { MetricsSnapshot, NodeHandle, NodeStatus, ShardHandle } from './handle.js'
 import { Link } from './link.js'
+import { takeDirectory } from './node-directory.js'
 import { Shard } from './shard.js'
 import type { ShardConfig, ShardParts } from './shard-context.js'
 import { ShardAccess } from './shard-handle.js'
@@ -25,16 +25,6 @@ export interface NodeParts extends Omit<ShardParts, 'config' | 'store' | 'transp
   readonly createIfMissing: boolean
   readonly errorIfExists: boolean
 }
-
-interface NodeFile {
-  readonly formatVersion: number
-  readonly cluster: string
-  readonly node: string
-  readonly engine: string
-}
-
-const nodeFileName = 'understudy.json'
-const formatVersion = 1
 
 /** One running node: its directory, its shards, and the connections that others open. */
 export class Node implements NodeHandle {
@@ -74,9 +64,14 @@ export class Node implements NodeHandle {
   start(): Promise<void> {
     return awake(this.parts.clock, async () => {
       try {
-        await this.takeDirectory()
-        this.parts.transport.accept((connection) => this.accept(connection))
+        this.lock = await takeDirectory({
+          ...this.parts,
+          engine: this.parts.engines.kind,
+          replaceDamaged: false,
+        })
         for (const { shard } of this.shards.values()) await shard.start()
+        // Only now: asked before its directory was read, a node would say that it holds nothing (S1).
+        this.parts.transport.accept((connection) => this.accept(connection))
       } catch (error) {
         await this.close()
         throw toUnderstudyError(error, `starting in ${this.parts.directory}`)
@@ -177,64 +172,5 @@ export class Node implements NodeHandle {
       return
     }
     await found.shard.accept(link, hello)
-  }
-
-  private async takeDirectory(): Promise<void> {
-    const { files, directory, cluster, node, engines } = this.parts
-    const stat = await files.stat(directory)
-    if (stat !== undefined && stat.kind !== 'directory') {
-      throw new UnderstudyError('FOREIGN_DIRECTORY', `${directory} is not a directory`)
-    }
-    const names = stat === undefined ? [] : await files.list(directory)
-    const found = names.includes(nodeFileName)
-      ? ((await readDurableJson(files, directory, nodeFileName)) as NodeFile | undefined)
-      : undefined
-    const exists = found !== undefined && names.includes('shards')
-    if (found === undefined && names.some((name) => name !== 'lock' && name !== `${nodeFileName}.tmp`)) {
-      throw new UnderstudyError(
-        'FOREIGN_DIRECTORY',
-        `${directory} holds something else (${names.slice(0, 5).join(', ')})`,
-        {
-          hint: 'choose an empty directory or one that this node made',
-        },
-      )
-    }
-    if (!exists && !this.parts.createIfMissing) {
-      throw new UnderstudyError('CONFIG', `${directory} does not exist and createIfMissing is false`)
-    }
-    if (exists && this.parts.errorIfExists) {
-      throw new UnderstudyError('CONFIG', `${directory} exists and errorIfExists is true`)
-    }
-    await files.makeDirectory(directory)
-    this.lock = await files.lock(directory)
-    if (this.lock === undefined) {
-      throw new UnderstudyError('LOCKED', `${directory} is in use by another process`, {
-        hint: 'one process opens a directory; connect to it over HTTP, or end it first',
-      })
-    }
-    if (found === undefined) {
-      await writeDurableJson(files, directory, nodeFileName, {
-        formatVersion,
-        cluster,
-        node,
-        engine: engines.kind,
-      } satisfies NodeFile)
-      return
-    }
-    const refuse = (
-      what: string,
-      has: string,
-      wants: string,
-      code: 'FOREIGN_DIRECTORY' | 'ENGINE_MISMATCH' | 'FORMAT_VERSION',
-    ) => {
-      throw new UnderstudyError(code, `${directory} was made for ${what} ${has}; configured is ${wants}`, {
-        hint: 'correct the configuration or choose another directory',
-      })
-    }
-    if (found.formatVersion !== formatVersion)
-      refuse('format version', String(found.formatVersion), String(formatVersion), 'FORMAT_VERSION')
-    if (found.cluster !== cluster) refuse('cluster', found.cluster, cluster, 'FOREIGN_DIRECTORY')
-    if (found.node !== node) refuse('node', found.node, node, 'FOREIGN_DIRECTORY')
-    if (found.engine !== engines.kind) refuse('engine', found.engine, engines.kind, 'ENGINE_MISMATCH')
   }
 }

@@ -59,6 +59,10 @@ export class PrimaryRole {
   private readonly waiters: Waiters
   /** By node: the newest connection of a node is the one that counts (S2). */
   private readonly followers = new Map<string, FollowerLink>()
+  private readonly left = new WeakSet<FollowerLink>()
+  private savedRecord: ShardRecord
+  /** Families whose creation was submitted and is not visible yet: asked for again, they keep their id. */
+  private readonly familiesUnderWay = new Map<string, number>()
   private committedTold = 0
   private ready = false
   private ended = false
@@ -69,6 +73,7 @@ export class PrimaryRole {
   constructor(parts: PrimaryParts) {
     this.parts = parts
     this.epoch = parts.record.epoch
+    this.savedRecord = parts.record
     this.waiters = new Waiters(parts.clock)
     this.inSync = new InSyncState({
       record: parts.record,
@@ -86,6 +91,7 @@ export class PrimaryRole {
       clock: parts.clock,
       onBlock: () => this.pumpAll(),
       observe: parts.observe,
+      onFailed: parts.onFailed,
       applied: () => parts.applier.applied.sequence,
     })
   }
@@ -93,6 +99,15 @@ export class PrimaryRole {
   /** The tail that was there is kept and commits together with the epoch-start block (C4). */
   begin(): void {
     this.queue.appendEpochStart(this.parts.origin, this.parts.nextRequest())
+  }
+
+  /** The newest record that is durable here: what others may be told. */
+  get durableRecord(): ShardRecord {
+    return this.savedRecord
+  }
+
+  get applied(): Position {
+    return this.parts.applier.applied
   }
 
   get isReady(): boolean {
@@ -119,7 +134,10 @@ export class PrimaryRole {
     return this.inFamilyTurn(async () => {
       const { engine } = this.parts
       const existing = engine.families.find((family) => family.name === name)
-      if (existing !== undefined) return existing
+      if (existing !== undefined) {
+        this.familiesUnderWay.delete(name)
+        return existing
+      }
       if (engine.families.length >= limits.familiesMax) {
         throw new UnderstudyError(
           'LIMIT_EXCEEDED',
@@ -127,15 +145,18 @@ export class PrimaryRole {
         )
       }
       // An id that was handed out stays used, whatever became of the write: its entry may still commit.
-      const id = Math.max(engine.familyIdNext, this.familyIdFloor)
-      this.familyIdFloor = id + 1
+      const id = this.familiesUnderWay.get(name) ?? Math.max(engine.familyIdNext, this.familyIdFloor)
+      this.familyIdFloor = Math.max(this.familyIdFloor, id + 1)
+      this.familiesUnderWay.set(name, id)
       await this.queue.submit([{ type: 'createFamily', family: id, name }], origin, this.parts.nextRequest(), options)
+      this.familiesUnderWay.delete(name)
       return { id, name }
     })
   }
 
   dropFamily(id: number, origin: Origin, options: WriteOptions): Promise<void> {
     return this.inFamilyTurn(async () => {
+      for (const [name, known] of this.familiesUnderWay) if (known === id) this.familiesUnderWay.delete(name)
       if (id === 0) throw new UnderstudyError('BAD_REQUEST', 'the default family cannot be dropped')
       await this.queue.submit([{ type: 'dropFamily', family: id }], origin, this.parts.nextRequest(), options)
     })
@@ -189,6 +210,9 @@ export class PrimaryRole {
         `${node} cannot leave the in-sync set (${set}): it is not a standby in it, or fewer than inSyncMin ${settings.inSyncMin} would be left`,
       )
     }
+    // Who left by hand stays out for the rest of its session; connecting anew, it may join again.
+    const follower = this.followers.get(node)
+    if (follower !== undefined) this.left.add(follower)
     this.propose(record)
     await this.waiters.until(() => this.inSync.record.version > record.version || !this.inSync.changing, {
       timeoutMs: options.timeoutMs ?? limits.writeTimeoutMs,
@@ -233,7 +257,9 @@ export class PrimaryRole {
     this.queue.onProgress()
     this.waiters.check()
     if (!this.inSync.changing) {
-      for (const follower of this.followers.values()) if (!follower.isLeaving) this.tryJoin(follower.member)
+      for (const follower of this.followers.values()) {
+        if (!follower.isLeaving && !this.left.has(follower)) this.tryJoin(follower.member)
+      }
     }
     if (!this.ready && applier.applied.sequence >= this.inSync.epochStart) {
       this.ready = true
@@ -258,6 +284,7 @@ export class PrimaryRole {
       .then(async () => {
         if (this.ended) return
         await this.parts.saveRecord(record)
+        this.savedRecord = record
         this.inSync.onOwnRecordDurable(record.version)
         for (const follower of this.followers.values()) follower.tellRecord(record)
         this.parts.onRecord(record)

@@ -21,7 +21,7 @@ export async function promote(
     throw new UnderstudyError('PROMOTION_REFUSED', `${context.config.node} has no data yet (${context.state})`)
   }
   await data.journal.mark()
-  const ofThisHistory = (state: PeerState) => state.historyId === record.historyId
+  const ofThisHistory = (state: PeerState) => state.historyId === record.historyId && state.votes
   const answers = (await context.peers.ask()).filter(ofThisHistory)
   const decision = decidePromotion({
     self,
@@ -80,7 +80,12 @@ export async function lead(
   onFailed: (error: unknown) => void,
 ): Promise<void> {
   const data = context.data!
-  await context.store.update((now) => ({ ...now, promised: higherEpoch(now.promised, record.epoch), record }))
+  await context.store.update((now) => ({
+    ...now,
+    promised: higherEpoch(now.promised, record.epoch),
+    record,
+    adopted: true,
+  }))
   if (!sameEpoch(context.promised, record.epoch)) {
     throw new UnderstudyError('PROMOTION_REFUSED', 'a higher epoch was seen meanwhile')
   }

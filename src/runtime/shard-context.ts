@@ -205,6 +205,7 @@ export class ShardContext {
       durable: data?.journal.durable,
       committed: data?.committed ?? 0,
       applied: data?.applier.applied.sequence ?? 0,
+      votes: this.store.superblock?.adopted === true,
       advertise: this.config.advertise(),
       primaryAddress: (record === undefined ? undefined : this.addressOf(record.primary.node)) ?? '',
     }

@@ -71,7 +71,7 @@ export class ShardData {
 
   static async create(parts: ShardDataParts): Promise<ShardData> {
     const { files, current } = parts.store
-    await files.makeDirectory(current)
+    await parts.store.beginCurrent()
     const hooks = new JournalHooks(parts)
     const journal = await parts.journals.create(
       files.join(current, 'journal'),
@@ -86,8 +86,11 @@ export class ShardData {
     return data
   }
 
-  /** Throws `BootstrapNeeded` where another node must help, coded errors where an operator must. */
-  static async open(parts: ShardDataParts): Promise<ShardData> {
+  /**
+   * Throws `BootstrapNeeded` where another node must help, coded errors where an operator must. `kept`: the engine
+   * that a bootstrap has just filled, where it lives in memory only.
+   */
+  static async open(parts: ShardDataParts, kept?: Engine): Promise<ShardData> {
     const { files, current } = parts.store
     const hooks = new JournalHooks(parts)
     const { journal, cutBytes } = await parts.journals.open(
@@ -99,13 +102,17 @@ export class ShardData {
       parts.logger.warn({ cutBytes, end: journal.durable.sequence }, 'a torn tail of the journal was cut')
     let engine: Engine
     try {
-      engine = await parts.engines.open(files.join(current, 'engine'), parts.empty)
+      engine = kept ?? (await parts.engines.open(files.join(current, 'engine'), parts.empty))
     } catch (error) {
       await journal.close()
       throw error
     }
     try {
-      const from = await replayStart(journal, engine, parts.empty)
+      const from = await replayStart(
+        journal,
+        engine,
+        kept === undefined ? (engine.opened.checkpoint ?? parts.empty) : kept.applied,
+      )
       const knownCommitted = Math.max(journal.committedMark, engine.opened.applied?.sequence ?? 0, from.sequence)
       const committed = Math.min(knownCommitted, journal.durable.sequence)
       const data = new ShardData(parts, journal, engine, from, committed)
@@ -191,8 +198,7 @@ class JournalHooks {
 }
 
 /** Where the replay begins: the engine's proven position, held against the journal's chain (J4). */
-async function replayStart(journal: Journal, engine: Engine, empty: Position): Promise<Position> {
-  const found = engine.opened.checkpoint ?? empty
+async function replayStart(journal: Journal, engine: Engine, found: Position): Promise<Position> {
   if (found.sequence < journal.base.sequence) {
     if (engine.volatile || engine.opened.checkpoint === undefined) {
       throw new BootstrapNeeded(`the engine is empty and the journal begins after ${journal.base.sequence}`)
@@ -203,6 +209,16 @@ async function replayStart(journal: Journal, engine: Engine, empty: Position): P
     throw new UnderstudyError(
       'CORRUPTION',
       `the engine holds entries up to ${formatPosition(found)}, the journal ends at ${formatPosition(journal.durable)}: journal segments are missing`,
+      {
+        hint: 'restore the journal directory, or rebuild this node from another with `understudy bootstrap --replace`',
+      },
+    )
+  }
+  const applied = engine.opened.applied?.sequence ?? 0
+  if (applied > journal.durable.sequence) {
+    throw new UnderstudyError(
+      'CORRUPTION',
+      `the engine holds entries up to ${applied}, the journal ends at ${formatPosition(journal.durable)}: journal blocks are missing`,
       {
         hint: 'restore the journal directory, or rebuild this node from another with `understudy bootstrap --replace`',
       },

@@ -1,7 +1,7 @@
 import type { Epoch, Position } from '../core/position.js'
 import { formatEpoch, higherEpoch } from '../core/position.js'
-import type { ShardRecord } from '../core/record.js'
-import { UnderstudyError } from '../errors.js'
+import { newerRecord, type ShardRecord } from '../core/record.js'
+import { isFailure, UnderstudyError } from '../errors.js'
 import type { FileSystem } from '../ports/file-system.js'
 import { readDurableJson, writeDurableJson } from './durable-json.js'
 
@@ -26,6 +26,11 @@ export interface Superblock {
   /** Highest epoch seen: fsynced before any answer in it (S3). */
   readonly promised: Epoch
   readonly record: ShardRecord
+  /**
+   * False after a bootstrap until a primary has told its record: before, this directory may have forgotten a record
+   * that an earlier one under the same name held, and must not help to decide a promotion.
+   */
+  readonly adopted: boolean
   readonly slots: readonly Slot[]
 }
 
@@ -71,37 +76,72 @@ export class ShardStore {
 
   /** Finishes an installation that a crash cut short, then reads what is there. */
   async open(): Promise<void> {
-    await this.files.makeDirectory(this.root)
-    if ((await this.exists(this.incoming)) && !(await this.isIncomplete())) {
-      if ((await readDurableJson(this.files, this.incoming, superblockName)) !== undefined) await this.install()
-    }
+    await this.finishInstallation()
     await this.files.removeTree(this.old)
     const found = await readDurableJson(this.files, this.current, superblockName)
+    const unfinished = await this.exists(this.files.join(this.current, incompleteName))
     if (found === undefined) {
-      // A directory without a superblock is a creation that a crash cut short: nothing was ever acknowledged from it.
+      // A creation that a crash cut short is marked so: nothing was ever acknowledged from it. Anything else is data.
+      if (!unfinished && (await this.exists(this.current)) && (await this.files.list(this.current)).length > 0) {
+        throw new UnderstudyError(
+          'CORRUPTION',
+          `${this.files.join(this.current, superblockName)} is missing beside data`,
+          {
+            hint: 'restore the file, or rebuild this node from another with `understudy bootstrap --replace`',
+          },
+        )
+      }
       await this.files.removeTree(this.current)
       this.superblockNow = undefined
       return
     }
+    if (unfinished) await this.files.remove(this.files.join(this.current, incompleteName))
     this.superblockNow = checkVersion(found as Superblock, this.files.join(this.current, superblockName))
+  }
+
+  /** An empty directory for a new history, marked incomplete until `create`. */
+  async beginCurrent(): Promise<void> {
+    await this.beginIn(this.current)
+  }
+
+  /**
+   * As `open`, but what is there is given up, even if it cannot be read: it stays where it is until an installation
+   * takes its place. Returns what it was. An installation that is finished here is no longer the old data, and kept.
+   */
+  async openForReplacement(): Promise<Superblock | undefined> {
+    if (await this.finishInstallation()) {
+      await this.open()
+      return undefined
+    }
+    this.superblockNow = undefined
+    try {
+      return (await readDurableJson(this.files, this.current, superblockName)) as Superblock | undefined
+    } catch (error) {
+      if (isFailure(error, 'CORRUPTION')) return undefined
+      throw error
+    }
   }
 
   /** The first superblock is written last: with it the directory becomes data. */
   async create(superblock: Omit<Superblock, 'formatVersion'>): Promise<void> {
-    await this.files.makeDirectory(this.current)
-    await this.files.syncDirectory(this.root)
     await this.save({ ...superblock, formatVersion })
+    await this.files.remove(this.files.join(this.current, incompleteName))
+    await this.files.syncDirectory(this.current)
   }
 
   /** One change at a time, durable when it resolves. `change` sees what the one before left. */
   update(change: (now: Superblock) => Superblock): Promise<Superblock> {
-    const result = this.writing.then(async () => {
+    return this.inTurn(async () => {
       const now = this.superblockNow
       if (now === undefined) throw new UnderstudyError('NOT_READY', `${this.root}: no data yet`)
       const next = change(now)
       if (next !== now) await this.save(next)
       return next
     })
+  }
+
+  private inTurn<T>(work: () => Promise<T>): Promise<T> {
+    const result = this.writing.then(work)
     this.writing = result.then(
       () => undefined,
       () => undefined,
@@ -126,12 +166,16 @@ export class ShardStore {
   }
 
   async beginIncoming(): Promise<void> {
-    await this.files.removeTree(this.incoming)
-    await this.files.makeDirectory(this.incoming)
-    const marker = await this.files.open(this.files.join(this.incoming, incompleteName), 'create')
+    await this.beginIn(this.incoming)
+  }
+
+  private async beginIn(directory: string): Promise<void> {
+    await this.files.removeTree(directory)
+    await this.files.makeDirectory(directory)
+    const marker = await this.files.open(this.files.join(directory, incompleteName), 'create')
     await marker.sync()
     await marker.close()
-    await this.files.syncDirectory(this.incoming)
+    await this.files.syncDirectory(directory)
     await this.files.syncDirectory(this.root)
   }
 
@@ -144,13 +188,35 @@ export class ShardStore {
     await this.files.syncDirectory(this.root)
   }
 
-  /** The incoming directory becomes the data; its engine and journal must be closed. */
-  async finishIncoming(superblock: Omit<Superblock, 'formatVersion'>): Promise<void> {
-    await writeDurableJson(this.files, this.incoming, superblockName, { ...superblock, formatVersion })
-    await this.files.remove(this.files.join(this.incoming, incompleteName))
-    await this.files.syncDirectory(this.incoming)
+  /**
+   * The incoming directory becomes the data; its engine and journal must be closed. What the data before had promised
+   * and knew of the record is kept, whatever was promised while this went on (S3).
+   */
+  finishIncoming(superblock: Omit<Superblock, 'formatVersion' | 'adopted'>): Promise<void> {
+    return this.inTurn(async () => {
+      const before = this.superblockNow
+      const same = before !== undefined && before.record.historyId === superblock.record.historyId ? before : undefined
+      const merged: Superblock = {
+        ...superblock,
+        formatVersion,
+        promised: same === undefined ? superblock.promised : higherEpoch(same.promised, superblock.promised),
+        record: newerRecord(superblock.record, same?.record) ?? superblock.record,
+        adopted: same?.adopted ?? false,
+      }
+      await writeDurableJson(this.files, this.incoming, superblockName, merged)
+      await this.files.remove(this.files.join(this.incoming, incompleteName))
+      await this.files.syncDirectory(this.incoming)
+      await this.install()
+      this.superblockNow = merged
+    })
+  }
+
+  private async finishInstallation(): Promise<boolean> {
+    await this.files.makeDirectory(this.root)
+    if (!(await this.exists(this.incoming)) || (await this.isIncomplete())) return false
+    if ((await readDurableJson(this.files, this.incoming, superblockName)) === undefined) return false
     await this.install()
-    this.superblockNow = { ...superblock, formatVersion }
+    return true
   }
 
   private async install(): Promise<void> {

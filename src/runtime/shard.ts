@@ -1,12 +1,12 @@
 import type { Message } from '../codec/messages.js'
-import type { SourceCandidate } from '../core/bootstrap.js'
 import { refuseSettings } from '../core/handshake.js'
 import { limits } from '../core/limits.js'
-import { compareEpochs, type Epoch, formatEpoch, type Position } from '../core/position.js'
+import { compareEpochs, type Epoch, formatEpoch } from '../core/position.js'
 import { sameMember } from '../core/record.js'
 import { decideStart } from '../core/start.js'
 import { errorFromFailure, isFailure, toUnderstudyError, UnderstudyError } from '../errors.js'
-import { Bootstrap } from './bootstrap.js'
+import type { Engine } from '../ports/engine.js'
+import type { Bootstrap } from './bootstrap.js'
 import { serveControl } from './control-session.js'
 import { FollowerSession } from './follower-session.js'
 import { Forwarder } from './forwarder.js'
@@ -16,6 +16,7 @@ import { LagReporter } from './lag-reporter.js'
 import type { Link } from './link.js'
 import { Peers } from './peers.js'
 import { firstRecord, lead, promote } from './promoter.js'
+import { createShardBootstrap } from './shard-bootstrap.js'
 import { ShardContext, type ShardParts } from './shard-context.js'
 import { BootstrapNeeded, ShardData } from './shard-data.js'
 import { describeShard } from './shard-status.js'
@@ -43,6 +44,7 @@ export class Shard {
   private readonly lagReporter: LagReporter
   private bootstrap: Bootstrap | undefined
   private promotion: PromotionRequest | undefined
+  private promoting = false
   /** Ends what the loop is waiting in: a session, a bootstrap. */
   private interrupt = new AbortController()
   private running: Promise<void> | undefined
@@ -151,8 +153,47 @@ export class Shard {
         ),
       )
     }
+    return this.requestPromotion(options)
+  }
+
+  /** Answered by the loop; time-out and abort end the wait, not what the loop may be doing already. */
+  private requestPromotion(options: PromoteOptions): Promise<PromoteResult> {
+    const { context } = this
+    const timeoutMs = options.timeoutMs ?? context.config.writeTimeoutMs
     return new Promise((resolve, reject) => {
-      this.promotion = { force: options.force === true, resolve, reject }
+      const giveUp = (code: 'TIMEOUT' | 'ABORTED', message: string) => {
+        if (this.promotion === request && !this.promoting) this.promotion = undefined
+        request.reject(
+          new UnderstudyError(code, message, {
+            outcome: this.promoting ? 'unknown' : 'none',
+            hint: 'look at the status before you repeat it',
+          }),
+        )
+      }
+      const timer = context.clock.setTimer(
+        timeoutMs,
+        () =>
+          giveUp('TIMEOUT', `the promotion was not done within ${timeoutMs} ms (${context.state}: ${context.reason})`),
+        { keepsAlive: true },
+      )
+      const onAbort = () => giveUp('ABORTED', 'the promotion was aborted')
+      options.signal?.addEventListener('abort', onAbort, { once: true })
+      const settled = () => {
+        timer.cancel()
+        options.signal?.removeEventListener('abort', onAbort)
+      }
+      const request: PromotionRequest = {
+        force: options.force === true,
+        resolve: (result) => {
+          settled()
+          resolve(result)
+        },
+        reject: (error) => {
+          settled()
+          reject(error)
+        },
+      }
+      this.promotion = request
       this.interruptLoop()
     })
   }
@@ -232,7 +273,7 @@ export class Shard {
     const decision = decideStart({
       node: context.config.node,
       own: { member: context.self!, record: context.record! },
-      configured: context.configuredNames,
+      configured: context.record!.voters,
       initialPrimary: undefined,
       answers: context.peers.answers,
       byHand: false,
@@ -261,12 +302,14 @@ export class Shard {
 
   private async carryOutPromotion(): Promise<void> {
     const request = this.promotion!
+    this.promoting = true
     try {
       request.resolve(await this.becomePrimary(request.force, 'promotion by hand'))
     } catch (error) {
       request.reject(toUnderstudyError(error, 'promotion'))
       if (!(error instanceof UnderstudyError)) throw error
     } finally {
+      this.promoting = false
       this.promotion = undefined
     }
   }
@@ -286,8 +329,6 @@ export class Shard {
 
   private async createHistory(): Promise<void> {
     const { context } = this
-    const request = this.promotion
-    this.promotion = undefined
     const historyId = context.random.hex(16)
     const incarnation = context.random.hex(16)
     const record = firstRecord(context, historyId, incarnation)
@@ -298,90 +339,38 @@ export class Shard {
       incarnation,
       promised: record.epoch,
       record,
+      adopted: true,
       slots: [],
     })
     this.useData(data)
     context.transition('promote', 'a new history begins: all nodes were empty')
     await lead(context, record, (error) => this.fail(error))
+    const request = this.promotion
+    this.promotion = undefined
     request?.resolve({ epoch: record.epoch, position: data.journal.appended, mayLose: undefined })
   }
 
   private async runBootstrap(historyId: string, reason: string): Promise<void> {
     const { context } = this
     context.transition('bootstrap-needed', reason)
-    const { parts, config } = context
-    this.bootstrap = new Bootstrap({
-      store: context.store,
-      journals: parts.journals,
-      engines: parts.engines,
-      clock: context.clock,
-      random: context.random,
-      logger: context.logger,
-      cluster: config.cluster,
-      shard: config.name,
-      node: config.node,
+    this.bootstrap = createShardBootstrap({
+      context,
+      greeter: this.greeter,
       historyId,
-      maxBytesPerSecond: config.bootstrapMaxBytesPerSecond,
       promised: () => context.promised,
-      empty: () => context.emptyPosition(historyId),
-      candidates: () => this.sourceCandidates(historyId),
-      dial: async (candidate, signal) => (await this.greeter.dial(candidate, 'source', signal)).link,
-      confirm: (position, signal) => this.confirmPosition(position, signal),
-      pinElsewhere: (slot, sequence) => context.peers.pin(slot, sequence),
-      onProgress: (progress) => context.emit({ type: 'bootstrap', progress: progress.status }),
-      onRetry: () => context.transition('bootstrap-retry', 'a source failed'),
-      onBytes: (bytes) => {
-        context.observer.bootstrapBytes += bytes
-      },
     })
+    let kept: Engine | undefined
     try {
-      await this.bootstrap.run(this.interrupt.signal)
+      kept = await this.bootstrap.run(this.interrupt.signal)
     } catch (error) {
       if (context.stopping || this.interrupt.signal.aborted) return
       throw error
     } finally {
       context.observer.bootstrapRestarts += this.bootstrap.progress.status.restarts
     }
-    await this.openData()
+    await this.openData(kept)
     context.transition('bootstrapped', 'the new data is in place')
     this.bootstrap = undefined
-  }
-
-  /** Asks the present primary whether it would continue from here, without letting it. */
-  private async confirmPosition(position: Position, signal: AbortSignal): Promise<'fits' | 'start-over'> {
-    const primary = this.context.peers.answers.find(
-      (answer) => answer.state === 'primary' || answer.state === 'promoting',
-    )
-    const address = primary === undefined ? undefined : this.context.addressOf(primary.member.node)
-    if (primary === undefined || address === undefined) {
-      throw new UnderstudyError('UNAVAILABLE', 'there is no primary now that could confirm the position')
-    }
-    const { link } = await this.greeter.dial({ node: primary.member.node, address }, 'source', signal)
-    try {
-      link.send('subscribe', { position, epochs: this.bootstrap!.epochs, creditBytes: 0 })
-      const [answer] = await link.expectOneOf(['stream', 'tooOld', 'diverged'], limits.requestTimeoutMs, signal)
-      return answer === 'stream' ? 'fits' : 'start-over'
-    } finally {
-      link.close()
-    }
-  }
-
-  private sourceCandidates(historyId: string): SourceCandidate[] {
-    const { context } = this
-    const candidates: SourceCandidate[] = []
-    for (const answer of context.peers.answers) {
-      if (answer.historyId !== historyId || answer.durable === undefined) continue
-      if (answer.state === 'bootstrapping' || answer.state === 'failed') continue
-      const address = context.addressOf(answer.member.node)
-      if (address === undefined) continue
-      candidates.push({
-        node: answer.member.node,
-        address,
-        primary: answer.state === 'primary' || answer.state === 'promoting',
-        durable: answer.durable.sequence,
-      })
-    }
-    return candidates
   }
 
   // Sessions of others
@@ -454,10 +443,10 @@ export class Shard {
 
   // Data
 
-  private async openData(): Promise<void> {
+  private async openData(kept?: Engine): Promise<void> {
     const { context } = this
     try {
-      this.useData(await ShardData.open(this.dataParts(context.historyId!)))
+      this.useData(await ShardData.open(this.dataParts(context.historyId!), kept))
     } catch (error) {
       if (!(error instanceof BootstrapNeeded)) throw error
       // Only another node can help, if there is one.

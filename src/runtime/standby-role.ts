@@ -86,6 +86,7 @@ export class StandbyRole {
           await context.store.update((now) => ({
             ...now,
             promised: higherEpoch(now.promised, epoch),
+            adopted: now.adopted || record !== undefined,
             record: record !== undefined && compareRecords(record, now.record) > 0 ? record : now.record,
           }))
           if (record !== undefined) context.emit({ type: 'record', record })

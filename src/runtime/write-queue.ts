@@ -34,6 +34,8 @@ export interface WriteQueueParts {
   readonly onBlock: () => void
   readonly observe: { commitSeconds(seconds: number): void; blockEntries(entries: number): void }
   readonly applied: () => number
+  /** An invariant of ours does not hold: the shard must stop, not the process. */
+  readonly onFailed: (error: unknown) => void
 }
 
 /**
@@ -120,7 +122,7 @@ export class WriteQueue {
     for (const write of block.writes) {
       if (write.settled) continue
       if (write.waitFor === 'applied' && inSync.appliedEverywhere < block.end.sequence) waiting += 1
-      else if (write.waitFor === 'standby' && inSync.durableEverywhere < block.end.sequence) waiting += 1
+      else if (write.waitFor === 'standby' && inSync.durableOnStandby < block.end.sequence) waiting += 1
       else this.settle(write, block.end)
     }
     return waiting === 0
@@ -206,6 +208,14 @@ export class WriteQueue {
   }
 
   private cut(): void {
+    try {
+      this.cutBlocks()
+    } catch (error) {
+      this.parts.onFailed(error)
+    }
+  }
+
+  private cutBlocks(): void {
     while (this.gathered.length > 0 && this.ended === undefined) {
       const { journal } = this.parts
       const full = this.gatheredBytes >= limits.blockBytesTarget

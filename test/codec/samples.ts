@@ -148,6 +148,7 @@ export const messageSamples: { readonly [N in MessageName]: readonly Message<N>[
       committed: 1041,
       applied: 1040,
       advertise: '[::1]:7400',
+      votes: true,
       primaryAddress: 'a.internal:7400',
     },
   ],

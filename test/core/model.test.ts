@@ -271,6 +271,7 @@ function stateOf(node: ModelNode): PeerState {
     record: node.record,
     durable: positionAt(node.log, node.log.length),
     committed: node.committed,
+    votes: true,
   }
 }
 

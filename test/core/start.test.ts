@@ -39,8 +39,11 @@ describe('start', () => {
   test('S1: of several empty nodes only the one that shall begin begins', () => {
     const answers = [empty('a'), empty('c')]
     assert.equal(decideStart(question({ node: 'b', answers })).type, 'wait')
-    assert.equal(decideStart(question({ node: 'b', answers, byHand: true })).type, 'create')
     assert.equal(decideStart(question({ node: 'b', answers, initialPrimary: undefined })).type, 'wait')
+    const byHand = question({ node: 'b', answers, initialPrimary: undefined, byHand: true })
+    assert.equal(decideStart(byHand).type, 'create')
+    const beside = question({ node: 'b', answers, initialPrimary: 'a', byHand: true })
+    assert.equal(decideStart(beside).type, 'wait', 'two that begin would make two histories')
   })
 
   test('a single node begins by itself', () => {

@@ -44,6 +44,7 @@ export function peer(node: string, changes: Partial<PeerState> = {}): PeerState 
     record: held,
     durable: position(0),
     committed: 0,
+    votes: true,
     ...changes,
   }
 }

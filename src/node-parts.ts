@@ -1,0 +1,67 @@
+import type { NodeOptions } from './config/node-options.js'
+import { createStaticCoordinator } from './coordinator/static.js'
+import { limits } from './core/limits.js'
+import { levelEngine } from './engine/level.js'
+import { memoryEngine } from './engine/memory.js'
+import { createJournalFactory } from './journal/journal-factory.js'
+import { nodeClock } from './platform/node-clock.js'
+import { nodeFileSystem } from './platform/node-file-system.js'
+import { nodeRandom } from './platform/node-random.js'
+import type { EngineFactory, EngineKind } from './ports/engine.js'
+import type { Logger } from './ports/logger.js'
+import type { Transport } from './ports/transport.js'
+import type { NodeParts } from './runtime/node.js'
+import { version } from './version.js'
+
+const engines: Readonly<Record<EngineKind, EngineFactory>> = { level: levelEngine, memory: memoryEngine }
+
+/** Checked options as the parts of a node: the one place where adapters are chosen. */
+export function createNodeParts(
+  options: NodeOptions,
+  hooks: {
+    readonly logger: Logger
+    readonly transport: Transport
+    readonly advertise: () => string
+    readonly createIfMissing: boolean
+    readonly errorIfExists: boolean
+  },
+): NodeParts {
+  const { logger, transport, advertise, createIfMissing, errorIfExists } = hooks
+  return {
+    files: nodeFileSystem,
+    directory: options.data,
+    version,
+    cluster: options.cluster,
+    node: options.node,
+    createIfMissing,
+    errorIfExists,
+    journals: createJournalFactory(nodeFileSystem, {
+      clock: nodeClock,
+      random: nodeRandom,
+      logger,
+      segmentBytes: options.segmentBytes,
+    }),
+    engines: engines[options.engine],
+    clock: nodeClock,
+    random: nodeRandom,
+    logger,
+    coordinator: createStaticCoordinator({
+      node: options.node,
+      members: options.coordinator?.members ?? [],
+      initialPrimary: options.coordinator?.primary,
+    }),
+    transport,
+    shards: [
+      {
+        name: 'main',
+        advertise,
+        settings: { durability: options.durability, inSyncMin: options.inSyncMin },
+        checkpointBytes: options.checkpointBytes,
+        checkpointIntervalMs: limits.checkpointIntervalMs,
+        slotRetainBytes: options.slotRetainBytes,
+        writeTimeoutMs: options.writeTimeoutMs,
+        bootstrapMaxBytesPerSecond: options.bootstrapMaxRate,
+      },
+    ],
+  }
+}

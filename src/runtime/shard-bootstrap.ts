@@ -1,0 +1,85 @@
+import type { SourceCandidate } from '../core/bootstrap.js'
+import { limits } from '../core/limits.js'
+import type { Epoch, Position } from '../core/position.js'
+import { UnderstudyError } from '../errors.js'
+import { Bootstrap } from './bootstrap.js'
+import type { Greeter } from './greeter.js'
+import type { ShardContext } from './shard-context.js'
+
+interface ShardBootstrapParts {
+  readonly context: ShardContext
+  readonly greeter: Greeter
+  readonly historyId: string
+  /** Highest epoch that this node has promised in this history. */
+  readonly promised: () => Epoch
+}
+
+/** A bootstrap of this node's shard: its sources, and the judge of its end, are the members that answer. */
+export function createShardBootstrap(question: ShardBootstrapParts): Bootstrap {
+  const { context, greeter, historyId, promised } = question
+  const { parts, config } = context
+  const bootstrap: Bootstrap = new Bootstrap({
+    store: context.store,
+    journals: parts.journals,
+    engines: parts.engines,
+    clock: context.clock,
+    random: context.random,
+    logger: context.logger,
+    cluster: config.cluster,
+    shard: config.name,
+    node: config.node,
+    historyId,
+    maxBytesPerSecond: config.bootstrapMaxBytesPerSecond,
+    promised,
+    empty: () => context.emptyPosition(historyId),
+    candidates: () => sourceCandidates(context, historyId),
+    dial: async (candidate, signal) => (await greeter.dial(candidate, 'source', signal)).link,
+    confirm: (position, signal) => confirmPosition(question, bootstrap, position, signal),
+    pinElsewhere: (slot, sequence) => context.peers.pin(slot, sequence),
+    onProgress: (progress) => context.emit({ type: 'bootstrap', progress: progress.status }),
+    onRetry: () => context.transition('bootstrap-retry', 'a source failed'),
+    onBytes: (bytes) => {
+      context.observer.bootstrapBytes += bytes
+    },
+  })
+  return bootstrap
+}
+
+/** Asks the present primary whether it would continue from here, without letting it. */
+async function confirmPosition(
+  { context, greeter }: ShardBootstrapParts,
+  bootstrap: Bootstrap,
+  position: Position,
+  signal: AbortSignal,
+): Promise<'fits' | 'start-over'> {
+  const primary = context.peers.answers.find((answer) => answer.state === 'primary' || answer.state === 'promoting')
+  const address = primary === undefined ? undefined : context.addressOf(primary.member.node)
+  if (primary === undefined || address === undefined) {
+    throw new UnderstudyError('UNAVAILABLE', 'there is no primary now that could confirm the position')
+  }
+  const { link } = await greeter.dial({ node: primary.member.node, address }, 'source', signal)
+  try {
+    link.send('subscribe', { position, epochs: bootstrap.epochs, creditBytes: 0 })
+    const [answer] = await link.expectOneOf(['stream', 'tooOld', 'diverged'], limits.requestTimeoutMs, signal)
+    return answer === 'stream' ? 'fits' : 'start-over'
+  } finally {
+    link.close()
+  }
+}
+
+function sourceCandidates(context: ShardContext, historyId: string): SourceCandidate[] {
+  const candidates: SourceCandidate[] = []
+  for (const answer of context.peers.answers) {
+    if (answer.historyId !== historyId || answer.durable === undefined) continue
+    if (answer.state === 'bootstrapping' || answer.state === 'failed') continue
+    const address = context.addressOf(answer.member.node)
+    if (address === undefined) continue
+    candidates.push({
+      node: answer.member.node,
+      address,
+      primary: answer.state === 'primary' || answer.state === 'promoting',
+      durable: answer.durable.sequence,
+    })
+  }
+  return candidates
+}
