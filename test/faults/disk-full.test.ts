@@ -11,7 +11,6 @@ import {
   chooseSeed,
   createLoad,
   createRandom,
-  describeFailures,
   pass,
   untilAcknowledged,
 } from './support.js'
@@ -63,10 +62,10 @@ describe('a disk that is full', () => {
       await untilFailure(load, /DISK_FULL/)
       assert.ok(cluster.process('a').isRunning, 'the process goes on and says what is wrong')
 
-      const first = load.switchTo(cluster.url('b'))
+      load.switchTo(cluster.url('b'))
       await cluster.promote('b')
       const beganMs = performance.now()
-      await first
+      await load.untilFirstAcknowledged()
       context.diagnostic(
         `${failed.reason}; first write ${Math.round(performance.now() - beganMs)} ms after the promotion`,
       )
@@ -80,7 +79,7 @@ describe('a disk that is full', () => {
       await load.stop()
       await assertNothingLost(cluster, load, names, valueBytes)
       await assertSameJournals(cluster, names)
-      context.diagnostic(`${load.ledger.counts.acknowledged} acknowledged\n${describeFailures(load)}`)
+      context.diagnostic(`${load.ledger.counts.acknowledged} acknowledged\n${load.describeFailures()}`)
     } finally {
       load.close()
       await cluster.close()
@@ -121,7 +120,9 @@ describe('a disk that is full', () => {
       await load.stop()
       await assertNothingLost(cluster, load, names, valueBytes)
       await assertSameJournals(cluster, names)
-      context.diagnostic(`${failed.reason}\n${load.ledger.counts.acknowledged} acknowledged\n${describeFailures(load)}`)
+      context.diagnostic(
+        `${failed.reason}\n${load.ledger.counts.acknowledged} acknowledged\n${load.describeFailures()}`,
+      )
     } finally {
       load.close()
       await cluster.close()
@@ -133,7 +134,7 @@ describe('a disk that is full', () => {
 async function untilFailure(load: ReturnType<typeof createLoad>, code: RegExp): Promise<void> {
   const endMs = performance.now() + 10_000
   while (![...load.failures.keys()].some((name) => code.test(name))) {
-    if (performance.now() > endMs) throw new Error(`no answer with ${code}: ${describeFailures(load)}`)
+    if (performance.now() > endMs) throw new Error(`no answer with ${code}: ${load.describeFailures()}`)
     await pass(20)
   }
 }
