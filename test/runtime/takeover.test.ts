@@ -189,6 +189,25 @@ describe('takeover', { timeout: 60_000 }, () => {
     })
   })
 
+  test('C8: who left the set is not taken back in the same session', async () => {
+    await withCluster(simulated, async (cluster) => {
+      await started(cluster)
+      const { version } = await cluster.shard('a').removeFromInSync('c')
+      for (let index = 0; index < 20; index++) {
+        const position = await cluster.shard('a').write([put(`k${index}`, 'v')])
+        await untilApplied(cluster, ['c'], position)
+      }
+      assert.deepEqual(cluster.shard('a').status().inSync, ['a', 'b'])
+      assert.equal(cluster.shard('a').status().recordVersion, version, 'no further change')
+      cluster.network.dropConnections(cluster.address('a'), cluster.address('c'))
+      await untilInSync(cluster, 'a', ['a', 'b', 'c'])
+      const before = cluster.shard('a').status().recordVersion!
+      await cluster.stop('c')
+      await until(() => !cluster.shard('a').status().followers.some((one) => one.node === 'c'), 'c is gone')
+      assert.equal(cluster.shard('a').status().recordVersion, before + 1, 'a clean stop is one change')
+    })
+  })
+
   test('C8: a killed standby stays in the set until it is removed by hand', async () => {
     await withCluster(simulated, async (cluster) => {
       await started(cluster)
