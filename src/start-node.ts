@@ -55,8 +55,12 @@ export async function startNode(options: NodeOptions, hooks: StartHooks = {}): P
   )
   let server: HttpServer | undefined
   const close = async () => {
-    await node.close()
-    await server?.close()
+    try {
+      await node.close()
+    } finally {
+      // Also when the node could not be closed cleanly: an open port would keep the process alive and look healthy.
+      await server?.close()
+    }
   }
   const onAbort = () => {
     node.close().catch((error) => logger.error({ error: String(error) }, 'closing after an abort failed'))

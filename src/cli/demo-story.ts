@@ -122,10 +122,10 @@ class Demo {
     await cluster.kill('a')
     const lastMs = load.lastAcknowledgedMs ?? performance.now()
     this.step('killed', 'a was killed with SIGKILL')
-    const first = load.switchTo(cluster.url('b'))
+    load.switchTo(cluster.url('b'))
     const { epoch } = await cluster.promote('b')
     this.step('promoted', `b was promoted: epoch ${epoch}`, { epoch })
-    const { atMs } = await first
+    const { atMs } = await load.untilFirstAcknowledged()
     const writePauseMs = Math.round(atMs - lastMs)
     this.step('writing', `the load goes on against b; no write was acknowledged for ${writePauseMs} ms`, {
       writePauseMs,

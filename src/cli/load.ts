@@ -2,6 +2,7 @@
 import type { Outcome } from '../core/failure.js'
 import { invariant } from '../core/invariant.js'
 import { limits } from '../core/limits.js'
+import { UnderstudyError } from '../errors.js'
 import { type HttpAnswer, HttpClient, type HttpRequest, NoAnswer, refusalOf } from './http-client.js'
 import { counterName, keyName, valueText } from './load-content.js'
 import { LoadLedger, type LoadWrite, type WriteOutcome } from './load-ledger.js'
@@ -66,19 +67,29 @@ export class Load {
     this.target = createTarget(url)
   }
 
-  get url(): string {
-    return this.target.url
+  /** Resolves with the first write that the present target acknowledges; rejects when there is none in time. */
+  async untilFirstAcknowledged(timeoutMs = 60_000): Promise<FirstAcknowledged> {
+    const { url, first } = this.target
+    let timer: NodeJS.Timeout | undefined
+    const late = new Promise<undefined>((resolve) => {
+      timer = setTimeout(() => resolve(undefined), timeoutMs)
+    })
+    const found = await Promise.race([first, late])
+    clearTimeout(timer)
+    if (found !== undefined) return found
+    throw new UnderstudyError('TIMEOUT', `${url} acknowledged no write within ${timeoutMs} ms`, {
+      hint: this.describeFailures(),
+    })
   }
 
-  /** Resolves with the first write that the present target acknowledges. */
-  get firstAcknowledged(): Promise<FirstAcknowledged> {
-    return this.target.first
+  /** The answers that were no success, one line for each kind. */
+  describeFailures(): string {
+    return [...this.failures].map(([name, { count, message }]) => `${count}x ${name}: ${message}`).join('\n')
   }
 
   /** Writes go to another node from now on; what was refused before is sent there. */
-  switchTo(url: string): Promise<FirstAcknowledged> {
+  switchTo(url: string): void {
     this.target = createTarget(url)
-    return this.target.first
   }
 
   /** Writes `keys` new keys in batches and resolves when all of them are acknowledged. */

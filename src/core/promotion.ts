@@ -115,11 +115,13 @@ export function decidePromotion(question: PromotionQuestion): PromotionDecision 
 
 /**
  * Members that answered stay; those that did not leave, but never below `inSyncMin` (C6). The former primary is the
- * first to go: its disk may be gone with it.
+ * first to go: its disk may be gone with it. A node that has failed answers and will never acknowledge anything.
  */
 function setAfter(newest: ShardRecord, self: Member, answered: readonly PeerState[]): readonly Member[] {
   const present = newest.inSync.filter(
-    (member) => member.node !== self.node && answered.some((answer) => sameMember(answer.member, member)),
+    (member) =>
+      member.node !== self.node &&
+      answered.some((answer) => answer.state !== 'failed' && sameMember(answer.member, member)),
   )
   const absent = newest.inSync.filter((member) => member.node !== self.node && !hasMember(present, member))
   absent.sort((a, b) => Number(a.node === newest.primary.node) - Number(b.node === newest.primary.node))

@@ -154,8 +154,11 @@ export class ShardData {
     this.checkpointTimer?.cancel()
     await this.checkpointing
     await this.applier.stop()
-    await this.engine.close()
-    await this.journal.close()
+    try {
+      await this.engine.close()
+    } finally {
+      await this.journal.close()
+    }
   }
 
   private scheduleCheckpoint(): void {

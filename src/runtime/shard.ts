@@ -562,8 +562,11 @@ export class Shard {
     this.interruptLoop()
     await context.peers.close()
     await this.running
-    await this.closeData()
-    context.transition('stop', 'closed')
-    context.waiters.close(closed)
+    try {
+      await this.closeData()
+    } finally {
+      context.transition('stop', 'closed')
+      context.waiters.close(closed)
+    }
   }
 }

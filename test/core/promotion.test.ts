@@ -50,6 +50,15 @@ describe('promotion by hand', () => {
     assert.equal(next.lossy, false)
   })
 
+  test('C6: a node that has failed leaves although it answers', () => {
+    const failed = peer('a', { state: 'failed', record: record(['a', 'b', 'c']), durable: position(10) })
+    const { record: next } = promoted({ answers: [failed, peer('c', { record: record(['a', 'b', 'c']) })] })
+    assert.deepEqual(
+      next.inSync.map((one) => one.node),
+      ['b', 'c'],
+    )
+  })
+
   test('C6: the set is never left below inSyncMin; the former primary is the last to be kept', () => {
     const set = record(['a', 'b', 'c'], {
       voters: ['a', 'b', 'c', 'd'],

@@ -7,7 +7,6 @@ import {
   chooseSeed,
   createLoad,
   createRandom,
-  describeFailures,
   isFull,
   pass,
   untilAcknowledged,
@@ -70,7 +69,7 @@ describe(`a standby that hangs for ${stallMs / 1000} s under load`, () => {
       await load.stop()
       await assertNothingLost(cluster, load, names, valueBytes)
       await assertSameJournals(cluster, names)
-      assert.equal(load.ledger.counts.unknown + load.ledger.counts.refused, 0, describeFailures(load))
+      assert.equal(load.ledger.counts.unknown + load.ledger.counts.refused, 0, load.describeFailures())
     } finally {
       load.close()
       await cluster.close()
@@ -133,7 +132,7 @@ describe(`a standby that hangs for ${stallMs / 1000} s under load`, () => {
       context.diagnostic(
         `${acknowledged} acknowledged, ${unknown} unknown (${results[0]!.unknownSeen} of their keys there); memory at most ${Math.round(highest / mebibyte)} MiB`,
       )
-      context.diagnostic(`answers that were no success:\n${describeFailures(load)}`)
+      context.diagnostic(`answers that were no success:\n${load.describeFailures()}`)
     } finally {
       load.close()
       await cluster.close()

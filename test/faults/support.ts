@@ -71,7 +71,7 @@ export async function untilAcknowledged(load: Load, more: number, timeoutMs = 30
     if (performance.now() > endMs) {
       const { counts } = load.ledger
       throw new Error(
-        `not within ${timeoutMs} ms: ${more} more writes acknowledged; ${JSON.stringify(counts)} ${describeFailures(load)}`,
+        `not within ${timeoutMs} ms: ${more} more writes acknowledged; ${JSON.stringify(counts)} ${load.describeFailures()}`,
       )
     }
     await pass(10)
@@ -135,10 +135,6 @@ async function readJournal(cluster: ClusterProcesses, name: string, from: number
     blocks += 1
   }
   return { firstSequence, hash: hash.digest('hex'), blocks }
-}
-
-export function describeFailures(load: Load): string {
-  return [...load.failures].map(([name, { count, message }]) => `${count}x ${name}: ${message}`).join('\n')
 }
 
 /** Middle and edges of a set of times. */
