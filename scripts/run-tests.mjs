@@ -16,7 +16,11 @@ if (files.length === 0) {
   process.exit(2)
 }
 const reporter = process.env.TEST_REPORTER ?? 'spec'
-const run = spawnSync(process.execPath, ['--test', '--test-concurrency=2', `--test-reporter=${reporter}`, ...files], {
-  stdio: 'inherit',
-})
+const run = spawnSync(
+  process.execPath,
+  ['--test', '--test-concurrency=2', '--test-timeout=240000', `--test-reporter=${reporter}`, ...files],
+  {
+    stdio: 'inherit',
+  },
+)
 process.exit(run.status ?? 1)

@@ -7,5 +7,5 @@ export function makeDirectory(): Promise<string> {
 }
 
 export function removeDirectory(directory: string): Promise<void> {
-  return rm(directory, { recursive: true, force: true })
+  return rm(directory, { recursive: true, force: true, maxRetries: 20, retryDelay: 50 })
 }
