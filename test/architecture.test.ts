@@ -41,6 +41,7 @@ const rules: Readonly<Record<string, Rule>> = {
   index: anything,
   open: anything,
   'start-node': anything,
+  'node-parts': anything,
   testing: anything,
 }
 

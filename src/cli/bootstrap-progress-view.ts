@@ -42,7 +42,8 @@ export function describeProgress(status: BootstrapStatus): string {
 }
 
 function amounts({ bytesDone, bytesExpected, entriesDone, bytesPerSecond, secondsLeft }: BootstrapStatus): string {
-  const expected = bytesExpected === undefined ? '' : ` of about ${formatBytes(Math.max(bytesExpected, bytesDone))}`
+  const isKnown = bytesExpected !== undefined && bytesExpected > bytesDone
+  const expected = isKnown ? ` of about ${formatBytes(bytesExpected)}` : ''
   const left = secondsLeft === undefined ? '' : `, ${formatSeconds(secondsLeft)} left`
   return `${formatBytes(bytesDone)}${expected}, ${formatCount(entriesDone)} entries, ${formatBytes(bytesPerSecond)}/s${left}`
 }
@@ -60,9 +61,10 @@ class Bar implements ProgressView {
 
   update(status: BootstrapStatus): void {
     const { phase, bytesDone, bytesExpected } = status
-    const total = Math.max(1, bytesExpected ?? 1, bytesDone)
     const isWhole = phase === 'catching-up' || phase === 'installing' || phase === 'done'
-    const value = isWhole ? total : bytesDone
+    // An estimate: what exceeds it, or has none, is not shown as whole before it is.
+    const total = Math.max(1, bytesExpected ?? 1)
+    const value = isWhole ? total : bytesExpected === undefined ? 0 : Math.min(bytesDone, total * 0.99)
     const payload = { phase: phase.padEnd(12), text: phase === 'waiting' ? describeProgress(status) : amounts(status) }
     if (!this.started) {
       this.started = true

@@ -12,6 +12,8 @@ import { configSources, defaultListen, type Flags } from './node-flags.js'
 export interface BootstrapPlan {
   readonly options: NodeOptions
   readonly source: MemberAddress
+  /** Names of all nodes of the cluster, as the source knows it. */
+  readonly members: readonly string[]
 }
 
 type Facts = Pick<NodeStatus, 'cluster'> & {
@@ -53,6 +55,7 @@ export async function planBootstrap(flags: Flags, url: string): Promise<Bootstra
   const all = [...configured, ...missing]
   return {
     source,
+    members: members.map((member) => member.node),
     options: {
       ...options,
       coordinator: { kind: 'static', primary: undefined, url: '', ...options.coordinator, members: all },

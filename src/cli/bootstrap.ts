@@ -1,7 +1,7 @@
 import { type Command, Option } from 'commander'
 import { limits } from '../core/limits.js'
 import { formatPosition } from '../core/position.js'
-import { isFailure, UnderstudyError } from '../errors.js'
+import { UnderstudyError } from '../errors.js'
 import { createNodeParts } from '../node-parts.js'
 import { nodeClock } from '../platform/node-clock.js'
 import { createPinoLogger } from '../platform/pino-logger.js'
@@ -13,7 +13,7 @@ import { planBootstrap } from './bootstrap-source.js'
 import { parseDuration, parseUrl } from './client-flags.js'
 import { formatBytes, formatCount } from './format.js'
 import { addNodeFlags, type Flags } from './node-flags.js'
-import { printJson, printLine } from './terminal.js'
+import { createPaint, printJson, printLine } from './terminal.js'
 
 interface BootstrapFlags {
   readonly from: string
@@ -52,7 +52,11 @@ Examples:
 
 async function run(flags: BootstrapFlags & Flags): Promise<void> {
   const json = flags.json === true
-  const { options, source } = await planBootstrap(flags, flags.from)
+  const { options, source, members } = await planBootstrap(flags, flags.from)
+  if (!members.includes(options.node)) {
+    const text = `${source.node} knows no member ${options.node} (its cluster is ${members.join(', ')})`
+    process.stderr.write(`${createPaint(process.stderr)('yellow', 'warning')}: ${text}\n`)
+  }
   // Without a wish the progress says it all: what fails is in it, or ends the command.
   const level = flags.logLevel === undefined ? 'silent' : options.logLevel
   const logger = createPinoLogger({ level, fields: { node: options.node } })
@@ -91,7 +95,7 @@ async function run(flags: BootstrapFlags & Flags): Promise<void> {
     })
   } catch (error) {
     if (ended.signal.reason instanceof UnderstudyError) throw ended.signal.reason
-    throw withSource(error, source.node)
+    throw error
   } finally {
     stall.end()
     view.end()
@@ -127,15 +131,6 @@ function report(result: DirectoryBootstrapResult, data: string, json: boolean): 
   if (status.resumedFrom !== undefined) printLine(`resumed: ${status.resumedFrom}`)
   const size = `${formatCount(status.entriesDone)} entries, ${formatBytes(status.bytesDone)}`
   printLine(`${data} holds history ${historyId} up to ${position} (${size}); start it with understudy serve`)
-}
-
-/** Refusals of data that is there name the way out. */
-function withSource(error: unknown, source: string): unknown {
-  if (!isFailure(error, 'HISTORY_MISMATCH')) return error
-  return new UnderstudyError('HISTORY_MISMATCH', error.message, {
-    hint: `the data here is not of the cluster of ${source}; add --replace to give it up and build it anew`,
-    cause: error,
-  })
 }
 
 /** Ends what gets nothing any more, with the last reason it gave. */

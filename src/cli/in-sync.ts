@@ -31,10 +31,12 @@ Example:
     .action(async (flags: InSyncFlags) => {
       const { remove, shard, timeout: timeoutMs } = flags
       const changed = await askInSyncRemove(nodeAddress(flags), { remove, shard, timeoutMs })
-      if (flags.json === true) printJson(changed)
-      else
-        printLine(
-          `in-sync set: ${changed.inSync.join(', ')} (version ${changed.recordVersion}, epoch ${changed.epoch})`,
-        )
+      if (flags.json === true) {
+        printJson(changed)
+        return
+      }
+      const { inSync, recordVersion, epoch } = changed
+      printLine(`in-sync set: ${inSync.join(', ')} (version ${recordVersion}, epoch ${epoch})`)
+      if (inSync.includes(remove)) printLine(`${remove} is connected and caught up, and has joined again`)
     })
 }

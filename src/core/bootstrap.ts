@@ -25,12 +25,17 @@ export function judgeSnapshot(plan: BootstrapPlan | undefined, historyId: string
   return position.sequence < plan.first.sequence ? 'behind' : 'fits'
 }
 
-/** The order in which sources are asked: those that failed least and longest ago first, standbys before the primary. */
+/**
+ * The order in which sources are asked: those that failed least and longest ago first, then the one that was asked for,
+ * standbys before the primary.
+ */
 export interface SourceCandidate {
   readonly node: string
   readonly address: string
   readonly primary: boolean
   readonly durable: number
+  /** Named by an operator. */
+  readonly preferred?: boolean
 }
 
 export class SourceChooser {
@@ -45,6 +50,7 @@ export class SourceChooser {
       (a, b) =>
         Number(a.node === this.lastFailed) - Number(b.node === this.lastFailed) ||
         (this.failures.get(a.node) ?? 0) - (this.failures.get(b.node) ?? 0) ||
+        Number(b.preferred === true) - Number(a.preferred === true) ||
         Number(a.primary) - Number(b.primary) ||
         (a.node < b.node ? -1 : 1),
     )[0]

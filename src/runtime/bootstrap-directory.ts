@@ -1,4 +1,4 @@
-import { decodeMessage, type Message } from '../codec/messages.js'
+import { decodeMessage } from '../codec/messages.js'
 import { limits } from '../core/limits.js'
 import { epochZero, formatPosition, higherEpoch, type Position } from '../core/position.js'
 import { UnderstudyError } from '../errors.js'
@@ -43,9 +43,11 @@ export function bootstrapDirectory(
 ): Promise<DirectoryBootstrapResult> {
   return awake(parts.clock, async () => {
     try {
+      const work = new DirectoryBootstrap(parts, options)
+      const historyId = await work.greetSource()
       const lock = await takeDirectory({ ...parts, engine: parts.engines.kind, replaceDamaged: options.replace })
       try {
-        return await new DirectoryBootstrap(parts, options).run()
+        return await work.run(historyId)
       } finally {
         await lock.release()
       }
@@ -77,30 +79,31 @@ class DirectoryBootstrap {
     this.greeter = new Greeter(this.context, () => Promise.resolve())
   }
 
-  async run(): Promise<DirectoryBootstrapResult> {
-    const { context, options } = this
-    const { store } = context
-    const givenUp = options.replace ? await store.openForReplacement() : undefined
-    if (!options.replace) await store.open()
-    const welcome = await this.greetSource()
-    const { historyId } = welcome
-    if (historyId === undefined) {
-      throw new UnderstudyError('NOT_READY', `${welcome.node} has no data itself (${welcome.state})`, {
-        hint: 'name a node that has, or wait until it is built',
-      })
-    }
-    if (store.superblock !== undefined) {
-      const position = await this.judgePresent(historyId)
-      return { type: 'present', historyId, position, replaced: false, status: undefined }
-    }
-    return this.build(historyId, givenUp)
-  }
-
-  /** Every mismatch of names, history, settings or secret is thrown here, before anything is written. */
-  private async greetSource(): Promise<Message<'welcome'>> {
+  /** Every mismatch of names, settings or secret is thrown here, before anything is written. Returns the history. */
+  async greetSource(): Promise<string> {
     const { link, welcome } = await this.greeter.dial(this.options.source, 'control', this.options.signal)
     link.close()
-    return welcome
+    if (welcome.historyId !== undefined) return welcome.historyId
+    throw new UnderstudyError('NOT_READY', `${welcome.node} has no data itself (${welcome.state})`, {
+      hint: 'name a node that has, or wait until it is built',
+    })
+  }
+
+  async run(historyId: string): Promise<DirectoryBootstrapResult> {
+    const { store } = this.context
+    const { replace, source } = this.options
+    const givenUp = replace ? await store.openForReplacement() : undefined
+    if (!replace) await store.open()
+    const { superblock } = store
+    if (superblock === undefined) return this.build(historyId, givenUp)
+    const own = superblock.record.historyId
+    if (own !== historyId) {
+      throw new UnderstudyError('HISTORY_MISMATCH', `${store.root} holds history ${own}, ${source.node} ${historyId}`, {
+        hint: 'the two never had a common beginning; add --replace to give up what is here and build it anew',
+      })
+    }
+    const position = await this.judgePresent(historyId)
+    return { type: 'present', historyId, position, replaced: false, status: undefined }
   }
 
   private async build(historyId: string, givenUp: Superblock | undefined): Promise<DirectoryBootstrapResult> {
@@ -115,13 +118,18 @@ class DirectoryBootstrap {
       greeter: this.greeter,
       historyId,
       promised: () => higherEpoch(promised, context.promised),
+      preferred: options.source.node,
     })
     context.listen((event) => {
       if (event.type === 'bootstrap') onProgress(event.progress)
     })
-    context.peers = this.createPeers(() => bootstrap.onPeersChanged())
+    context.peers = this.createPeers(() => {
+      context.wake.signal()
+      bootstrap.onPeersChanged()
+    })
     context.peers.start()
     try {
+      await this.firstAnswer()
       await bootstrap.run(signal)
     } finally {
       await context.peers.close()
@@ -129,6 +137,17 @@ class DirectoryBootstrap {
     }
     const position = bootstrap.installed!
     return { type: 'built', historyId, position, replaced: replace, status: bootstrap.progress.status }
+  }
+
+  /** The source that was named is there, or has failed, before another one is chosen. */
+  private async firstAnswer(): Promise<void> {
+    const { context, options } = this
+    for (;;) {
+      const view = context.peers.view(options.source.node)
+      if (view === undefined || view.state !== undefined || view.lastError !== undefined) return
+      if (options.signal.aborted) return
+      await context.wake.wait(limits.pollMs)
+    }
   }
 
   private createPeers(onChange: () => void): Peers {

@@ -35,11 +35,9 @@ export class BootstrapProgress {
     const bytes = this.recent.reduce((sum, piece) => sum + piece.bytes, 0)
     const bytesPerSecond = Math.round((bytes * 1000) / spanMs)
     const { bytesExpected, bytesDone, phase } = this.now
-    const left = bytesExpected === undefined ? undefined : Math.max(0, bytesExpected - bytesDone)
+    const left = bytesExpected === undefined ? 0 : bytesExpected - bytesDone
     const secondsLeft =
-      phase === 'transferring' && left !== undefined && bytesPerSecond > 0
-        ? Math.round(left / bytesPerSecond)
-        : undefined
+      phase === 'transferring' && left > 0 && bytesPerSecond > 0 ? Math.round(left / bytesPerSecond) : undefined
     return { ...this.now, bytesPerSecond, secondsLeft }
   }
 
@@ -51,8 +49,10 @@ export class BootstrapProgress {
     this.set({ source })
   }
 
-  begin(position: number, bytesExpected: number): void {
-    this.set({ position, bytesExpected: Math.max(bytesExpected, this.now.bytesDone), lastError: undefined })
+  /** An engine that estimates nothing (all is in its memory still) says 0: what is expected is not known then. */
+  begin(position: number, estimate: number): void {
+    const bytesExpected = estimate === 0 ? undefined : Math.max(estimate, this.now.bytesDone)
+    this.set({ position, bytesExpected, lastError: undefined })
   }
 
   advance(bytes: number, entries: number): void {

@@ -1,5 +1,6 @@
 import { isFailure, UnderstudyError } from '../errors.js'
 import type { DirectoryLock, FileSystem } from '../ports/file-system.js'
+import { makeDurableDirectory } from './durable-directory.js'
 import { readDurableJson, writeDurableJson } from './durable-json.js'
 
 interface NodeFile {
@@ -50,7 +51,7 @@ export async function takeDirectory(wanted: NodeDirectory): Promise<DirectoryLoc
   if (exists && wanted.errorIfExists) {
     throw new UnderstudyError('CONFIG', `${directory} exists and errorIfExists is true`)
   }
-  await files.makeDirectory(directory)
+  await makeDurableDirectory(files, directory)
   const lock = await files.lock(directory)
   if (lock === undefined) {
     throw new UnderstudyError('LOCKED', `${directory} is in use by another process`, {

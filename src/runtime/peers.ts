@@ -130,9 +130,23 @@ class Peer {
     this.running ??= this.run()
   }
 
-  /** Uses the session that stands, or waits for one more attempt to open it: a node that is down answers nobody. */
+  /**
+   * Uses the session that stands, or waits for one more attempt to open it: a node that is down answers nobody. A
+   * session that breaks under the question may have been dead before: the question is put once more on a new one.
+   */
   async ask(fence: Epoch | undefined): Promise<PeerState> {
     const deadlineMs = this.parts.clock.nowMs() + limits.peerSilenceMs
+    for (;;) {
+      const link = await this.session(deadlineMs)
+      try {
+        return await this.question(link, fence)
+      } catch (error) {
+        if (!link.isClosed || this.parts.clock.nowMs() > deadlineMs || this.abort.signal.aborted) throw error
+      }
+    }
+  }
+
+  private async session(deadlineMs: number): Promise<Link> {
     const attempts = this.attempts
     this.wake.signal()
     while (this.link === undefined || this.link.isClosed) {
@@ -145,7 +159,7 @@ class Peer {
       })
       this.wake.signal()
     }
-    return this.question(this.link, fence)
+    return this.link
   }
 
   pin(slot: string, sequence: number): void {

@@ -256,10 +256,8 @@ export class PrimaryRole {
     this.parts.onCommitted(committed)
     this.queue.onProgress()
     this.waiters.check()
-    if (!this.inSync.changing) {
-      for (const follower of this.followers.values()) {
-        if (!follower.isLeaving && !this.left.has(follower)) this.tryJoin(follower.member)
-      }
+    for (const follower of this.followers.values()) {
+      if (!follower.isLeaving && !this.left.has(follower)) this.tryJoin(follower.member)
     }
     if (!this.ready && applier.applied.sequence >= this.inSync.epochStart) {
       this.ready = true
@@ -285,6 +283,8 @@ export class PrimaryRole {
         if (this.ended) return
         await this.parts.saveRecord(record)
         this.savedRecord = record
+        // Deposed meanwhile: what a smaller set would have committed belongs to an epoch that is over.
+        if (this.ended) return
         this.inSync.onOwnRecordDurable(record.version)
         for (const follower of this.followers.values()) follower.tellRecord(record)
         this.parts.onRecord(record)

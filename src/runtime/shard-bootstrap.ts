@@ -12,11 +12,13 @@ interface ShardBootstrapParts {
   readonly historyId: string
   /** Highest epoch that this node has promised in this history. */
   readonly promised: () => Epoch
+  /** Source that is asked first. */
+  readonly preferred?: string
 }
 
 /** A bootstrap of this node's shard: its sources, and the judge of its end, are the members that answer. */
 export function createShardBootstrap(question: ShardBootstrapParts): Bootstrap {
-  const { context, greeter, historyId, promised } = question
+  const { context, greeter, historyId, promised, preferred } = question
   const { parts, config } = context
   const bootstrap: Bootstrap = new Bootstrap({
     store: context.store,
@@ -32,7 +34,7 @@ export function createShardBootstrap(question: ShardBootstrapParts): Bootstrap {
     maxBytesPerSecond: config.bootstrapMaxBytesPerSecond,
     promised,
     empty: () => context.emptyPosition(historyId),
-    candidates: () => sourceCandidates(context, historyId),
+    candidates: () => sourceCandidates(context, historyId, preferred),
     dial: async (candidate, signal) => (await greeter.dial(candidate, 'source', signal)).link,
     confirm: (position, signal) => confirmPosition(question, bootstrap, position, signal),
     pinElsewhere: (slot, sequence) => context.peers.pin(slot, sequence),
@@ -67,7 +69,7 @@ async function confirmPosition(
   }
 }
 
-function sourceCandidates(context: ShardContext, historyId: string): SourceCandidate[] {
+function sourceCandidates(context: ShardContext, historyId: string, preferred: string | undefined): SourceCandidate[] {
   const candidates: SourceCandidate[] = []
   for (const answer of context.peers.answers) {
     if (answer.historyId !== historyId || answer.durable === undefined) continue
@@ -79,6 +81,7 @@ function sourceCandidates(context: ShardContext, historyId: string): SourceCandi
       address,
       primary: answer.state === 'primary' || answer.state === 'promoting',
       durable: answer.durable.sequence,
+      preferred: answer.member.node === preferred,
     })
   }
   return candidates

@@ -27,7 +27,8 @@ export function describeShard(
     settings: config.settings,
     primary:
       record === undefined ? undefined : { node: record.primary.node, address: context.addressOf(record.primary.node) },
-    inSync: record?.inSync.map((member) => member.node) ?? [],
+    // On the primary the set in force, which a change under way has not replaced yet.
+    inSync: (primary?.inSync.members ?? record?.inSync ?? []).map((member) => member.node),
     recordVersion: record?.version,
     sequence: {
       appended: journal?.appended.sequence ?? 0,

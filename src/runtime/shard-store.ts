@@ -3,6 +3,7 @@ import { formatEpoch, higherEpoch } from '../core/position.js'
 import { newerRecord, type ShardRecord } from '../core/record.js'
 import { isFailure, UnderstudyError } from '../errors.js'
 import type { FileSystem } from '../ports/file-system.js'
+import { makeDurableDirectory } from './durable-directory.js'
 import { readDurableJson, writeDurableJson } from './durable-json.js'
 
 const superblockName = 'shard.json'
@@ -58,13 +59,15 @@ export class ShardStore {
   readonly root: string
   readonly current: string
   readonly incoming: string
+  private readonly shards: string
   private readonly old: string
   private superblockNow: Superblock | undefined
   private writing: Promise<void> = Promise.resolve()
 
   constructor(files: FileSystem, dataDirectory: string, shard: string) {
     this.files = files
-    this.root = files.join(dataDirectory, 'shards', shard)
+    this.shards = files.join(dataDirectory, 'shards')
+    this.root = files.join(this.shards, shard)
     this.current = files.join(this.root, 'current')
     this.incoming = files.join(this.root, 'incoming')
     this.old = files.join(this.root, 'old')
@@ -212,7 +215,10 @@ export class ShardStore {
   }
 
   private async finishInstallation(): Promise<boolean> {
-    await this.files.makeDirectory(this.root)
+    await makeDurableDirectory(this.files, this.root)
+    // A process that ended between making and syncing them may have left names that only the cache knows.
+    await this.files.syncDirectory(this.files.join(this.shards, '..'))
+    await this.files.syncDirectory(this.shards)
     if (!(await this.exists(this.incoming)) || (await this.isIncomplete())) return false
     if ((await readDurableJson(this.files, this.incoming, superblockName)) === undefined) return false
     await this.install()

@@ -31,6 +31,8 @@ export class StandbyRole {
       await context.wake.wait(limits.reconnectMaxMs)
       return undefined
     }
+    // Fenced only until it was known who leads; what diverged stays fenced until it was matched.
+    if (this.fencedUnder === undefined) context.transition('unfence', `${record.primary.node} is the primary`)
     const { primary } = record
     const address = context.addressOf(primary.node)
     if (address === undefined) {
@@ -93,6 +95,7 @@ export class StandbyRole {
         },
         onSubscribed: (epoch) => {
           this.attempt = 0
+          this.fencedUnder = undefined
           context.transition('subscribed', `following ${node} in epoch ${formatEpoch(epoch)}`)
         },
         onCaughtUp: () => context.transition('caught-up', `streaming from ${node}`),

@@ -8,16 +8,19 @@ import type { Position } from '#src/core/position.js'
 import type { ShardSettings } from '#src/core/record.js'
 import { levelEngine } from '#src/engine/level.js'
 import { memoryEngine } from '#src/engine/memory.js'
+import { UnderstudyError } from '#src/errors.js'
+import { rawBlocks } from '#src/journal/inspect.js'
 import { createJournalFactory } from '#src/journal/journal-factory.js'
 import { nodeClock } from '#src/platform/node-clock.js'
 import { nodeFileSystem } from '#src/platform/node-file-system.js'
 import { nodeRandom } from '#src/platform/node-random.js'
 import { createPinoLogger } from '#src/platform/pino-logger.js'
+import type { Clock } from '#src/ports/clock.js'
 import type { EngineFactory } from '#src/ports/engine.js'
 import type { FileSystem } from '#src/ports/file-system.js'
-import { silentLogger } from '#src/ports/logger.js'
+import { type LogFields, type Logger, silentLogger } from '#src/ports/logger.js'
 import { Node } from '#src/runtime/node.js'
-import { SimulatedDisk } from '#src/sim/disk.js'
+import { type PowerLoss, SimulatedDisk } from '#src/sim/disk.js'
 import { createInMemoryNetwork, type InMemoryNetwork } from '#src/transport/in-memory.js'
 
 export interface ClusterOptions {
@@ -31,20 +34,33 @@ export interface ClusterOptions {
   readonly slotRetainBytes?: number
   readonly writeTimeoutMs?: number
   readonly bootstrapMaxBytesPerSecond?: number
+  /** Time runs so many times faster: time-outs that take seconds end within a test. */
+  readonly timeFactor?: number
+  /** Where the others are believed to be, if not at their addresses. */
+  readonly addresses?: Readonly<Record<string, string>>
+}
+
+export interface LogLine {
+  readonly node: string
+  readonly message: string
+  readonly fields: LogFields
 }
 
 /** Whole nodes in this process: the shipped runtime over an in-memory network. */
 export class TestCluster {
-  readonly network: InMemoryNetwork = createInMemoryNetwork()
+  readonly network: InMemoryNetwork
   readonly disks = new Map<string, SimulatedDisk>()
   private readonly processes = new Map<string, FileSystem & { kill(): void }>()
   private readonly running = new Map<string, Node>()
   private readonly options: ClusterOptions
   private readonly root: string
   readonly names: readonly string[]
+  /** Warnings and errors of all nodes. */
+  readonly warnings: LogLine[] = []
 
   constructor(options: ClusterOptions = {}) {
     this.options = options
+    this.network = createInMemoryNetwork(options.timeFactor === undefined ? undefined : fastClock(options.timeFactor))
     this.names = options.nodes ?? ['a', 'b', 'c']
     this.root = mkdtempSync(join(tmpdir(), 'understudy-cluster-'))
   }
@@ -71,7 +87,10 @@ export class TestCluster {
     const files = this.files(name)
     const engines: EngineFactory = this.options.storage === 'simulated' ? memoryEngine : levelEngine
     const logger =
-      process.env.TEST_LOG === undefined ? silentLogger : createPinoLogger({ level: 'debug' }).child({ node: name })
+      process.env.TEST_LOG === undefined
+        ? this.listener(name)
+        : createPinoLogger({ level: 'debug' }).child({ node: name })
+    const clock = options.timeFactor === undefined ? nodeClock : fastClock(options.timeFactor)
     const node = Node.create({
       files,
       directory: this.directory(name),
@@ -81,17 +100,20 @@ export class TestCluster {
       createIfMissing: true,
       errorIfExists: false,
       journals: createJournalFactory(files, {
-        clock: nodeClock,
+        clock,
         random: nodeRandom,
         segmentBytes: options.segmentBytes ?? limits.segmentBytesMin,
       }),
       engines,
-      clock: nodeClock,
+      clock,
       random: nodeRandom,
       logger,
       coordinator: createStaticCoordinator({
         node: name,
-        members: (options.nodes ?? this.names).map((node) => ({ node, address: this.address(node) })),
+        members: (options.nodes ?? this.names).map((node) => ({
+          node,
+          address: options.addresses?.[node] ?? this.address(node),
+        })),
         initialPrimary: 'initialPrimary' in options ? options.initialPrimary : this.names[0],
       }),
       transport: this.network.transport(this.address(name)),
@@ -140,9 +162,60 @@ export class TestCluster {
     this.running.delete(name)
   }
 
+  /** The disk of a node. Simulated storage only. */
+  disk(name: string): SimulatedDisk {
+    const disk = this.disks.get(name)
+    if (disk === undefined) throw new Error(`${name} has no simulated disk`)
+    return disk
+  }
+
+  /** Power loss at one node: its process ends, and of what was not synced only what is kept is there afterwards. */
+  losePower(name: string, keep: PowerLoss['keep'] = 'none'): void {
+    this.kill(name)
+    this.disk(name).crash({ keep })
+  }
+
+  /** Nothing passes between `name` and all others. */
+  isolate(name: string): void {
+    for (const other of this.names) if (other !== name) this.network.partition(this.address(name), this.address(other))
+  }
+
+  /** Warnings and errors go to `warnings`, the rest nowhere. */
+  private listener(node: string): Logger {
+    const hear = (fields: LogFields, message: string) => {
+      this.warnings.push({ node, message, fields })
+    }
+    const logger: Logger = { ...silentLogger, warn: hear, error: hear, child: () => logger }
+    return logger
+  }
+
   async close(): Promise<void> {
+    this.network.heal()
     await Promise.all([...this.running.keys()].map((name) => this.stop(name)))
     rmSync(this.root, { recursive: true, force: true })
+  }
+}
+
+/** The system's time, so many times faster. */
+export function fastClock(factor: number): Clock {
+  return {
+    nowMs: () => nodeClock.nowMs() * factor,
+    wallMs: nodeClock.wallMs,
+    setTimer: (delayMs, fn, options) => nodeClock.setTimer(delayMs / factor, fn, options),
+    defer: nodeClock.defer,
+  }
+}
+
+/** Runs a test over a cluster and closes it whatever happens. */
+export async function withCluster(
+  options: ClusterOptions,
+  work: (cluster: TestCluster) => Promise<void>,
+): Promise<void> {
+  const cluster = new TestCluster(options)
+  try {
+    await work(cluster)
+  } finally {
+    await cluster.close()
   }
 }
 
@@ -153,6 +226,44 @@ export function put(key: string, value: string, family = 0): Operation {
 export async function read(cluster: TestCluster, name: string, key: string): Promise<string | undefined> {
   const value = await cluster.shard(name).reader().get(0, Buffer.from(key))
   return value === undefined ? undefined : Buffer.from(value).toString()
+}
+
+export function value(text: string, bytes: number): string {
+  return text.padEnd(bytes, '.')
+}
+
+/** Bytes of all blocks of a stopped node's journal, from sequence `from` on. */
+export async function journalBytes(cluster: TestCluster, name: string, from = 0): Promise<Buffer> {
+  const blocks: Uint8Array[] = []
+  const directory = `${cluster.directory(name)}/shards/main/current/journal`
+  for await (const block of rawBlocks(cluster.files(name), directory, from)) blocks.push(block)
+  return Buffer.concat(blocks)
+}
+
+/** All keys and values of a family, as this node has them. */
+export async function contentOf(cluster: TestCluster, name: string, family = 0): Promise<Array<[string, string]>> {
+  const iterator = cluster.shard(name).reader().scan(family, {})
+  const all: Array<[string, string]> = []
+  try {
+    for (;;) {
+      const some = await iterator.next(1000)
+      if (some.length === 0) return all
+      for (const [key, found] of some) all.push([Buffer.from(key).toString(), Buffer.from(found).toString()])
+    }
+  } finally {
+    await iterator.close()
+  }
+}
+
+/** The coded error that a promise rejects with. */
+export async function failureOf(work: Promise<unknown>): Promise<UnderstudyError> {
+  try {
+    const result = await work
+    throw new Error(`expected a failure, got ${JSON.stringify(result)}`)
+  } catch (error) {
+    if (error instanceof UnderstudyError) return error
+    throw error
+  }
 }
 
 /** Waits for a state, looking again whenever the event loop comes round; fails with what it saw last. */
