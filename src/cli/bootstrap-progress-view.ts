@@ -42,8 +42,12 @@ export function describeProgress(status: BootstrapStatus): string {
 }
 
 function amounts({ bytesDone, bytesExpected, entriesDone, bytesPerSecond, secondsLeft }: BootstrapStatus): string {
-  const isKnown = bytesExpected !== undefined && bytesExpected > bytesDone
-  const expected = isKnown ? ` of about ${formatBytes(bytesExpected)}` : ''
+  const expected =
+    bytesExpected === undefined
+      ? ''
+      : bytesExpected < bytesDone
+        ? ` (more than the ${formatBytes(bytesExpected)} that the source estimated)`
+        : ` of about ${formatBytes(bytesExpected)}`
   const left = secondsLeft === undefined ? '' : `, ${formatSeconds(secondsLeft)} left`
   return `${formatBytes(bytesDone)}${expected}, ${formatCount(entriesDone)} entries, ${formatBytes(bytesPerSecond)}/s${left}`
 }

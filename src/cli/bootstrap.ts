@@ -2,12 +2,10 @@ import { type Command, Option } from 'commander'
 import { limits } from '../core/limits.js'
 import { formatPosition } from '../core/position.js'
 import { UnderstudyError } from '../errors.js'
-import { createNodeParts } from '../node-parts.js'
 import { nodeClock } from '../platform/node-clock.js'
 import { createPinoLogger } from '../platform/pino-logger.js'
-import { bootstrapDirectory, type DirectoryBootstrapResult } from '../runtime/bootstrap-directory.js'
+import type { DirectoryBootstrapResult } from '../runtime/bootstrap-directory.js'
 import type { BootstrapStatus } from '../runtime/handle.js'
-import { createHttpUpgradeTransport } from '../transport/http-upgrade.js'
 import { createProgressView } from './bootstrap-progress-view.js'
 import { planBootstrap } from './bootstrap-source.js'
 import { parseDuration, parseUrl } from './client-flags.js'
@@ -60,6 +58,12 @@ async function run(flags: BootstrapFlags & Flags): Promise<void> {
   // Without a wish the progress says it all: what fails is in it, or ends the command.
   const level = flags.logLevel === undefined ? 'silent' : options.logLevel
   const logger = createPinoLogger({ level, fields: { node: options.node } })
+  // Only here: no other command has a use for engine and transport.
+  const [{ createNodeParts }, { createHttpUpgradeTransport }, { bootstrapDirectory }] = await Promise.all([
+    import('../node-parts.js'),
+    import('../transport/http-upgrade.js'),
+    import('../runtime/bootstrap-directory.js'),
+  ])
   const transport = createHttpUpgradeTransport({
     clock: nodeClock,
     logger,

@@ -53,6 +53,8 @@ async function run(directory: string, flags: JournalFlags): Promise<void> {
   const summary = new Summary()
   const show = flags.json === true ? (record: InspectRecord) => JSON.stringify(asJson(record)) : lineOf
   for await (const record of inspectJournal(nodeFileSystem, path, { from })) {
+    // Notes of what was left out say nothing.
+    if ((record.type === 'mark' || record.type === 'seal') && record.flushedBefore < from) continue
     summary.add(record)
     if (!(await write(`${show(record)}\n`))) return
   }

@@ -1,11 +1,10 @@
 import type { Command } from 'commander'
 import { describeOptions } from '../config/node-options.js'
-import { toUnderstudyError, UnderstudyError } from '../errors.js'
+import { UnderstudyError } from '../errors.js'
 import { createPinoLogger } from '../platform/pino-logger.js'
 import type { Logger } from '../ports/logger.js'
-import { startNode } from '../start-node.js'
 import { version } from '../version.js'
-import { exitCodes } from './exit-code.js'
+import { exitCodes, toCommandError } from './exit-code.js'
 import { addNodeFlags, type Flags, servedOptions } from './node-flags.js'
 import { printJson, printLine } from './terminal.js'
 
@@ -37,6 +36,8 @@ async function serve(flags: Flags): Promise<void> {
   endOnSignals(ended, logger)
   endOnBugs(logger)
   logger.info({ version, pid: process.pid, options: describeOptions(options) }, 'starting')
+  // Only here: no other command has a use for engine and server.
+  const { startNode } = await import('../start-node.js')
   const running = await startNode(options, { logger, signal: ended.signal }).catch((error) => {
     // Ended by its operator while it was starting: that is no failure.
     if (ended.signal.aborted) return undefined
@@ -81,9 +82,8 @@ function endOnSignals(ended: AbortController, logger: Logger): void {
 /** After a bug nothing in this process can be trusted: the node ends, and whoever supervises it starts it again. */
 function endOnBugs(logger: Logger): void {
   const end = (kind: string) => (thrown: unknown) => {
-    const { code, message } = toUnderstudyError(thrown, kind)
-    const stack = thrown instanceof Error ? thrown.stack : undefined
-    logger.error({ code, error: message, stack }, `${kind}: the node ends`)
+    const { code, message } = toCommandError(thrown)
+    logger.error({ code, error: message }, `${kind}: the node ends`)
     process.exit(exitCodes.failed)
   }
   process.on('uncaughtException', end('uncaught exception'))

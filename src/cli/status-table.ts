@@ -4,6 +4,8 @@ import type { ClusterPicture, NodeRow, ShardPicture } from './cluster-picture.js
 import { formatBytes, formatCount, formatMs, formatSeconds } from './format.js'
 import { createPaint } from './terminal.js'
 
+const columnsForAll = 120
+
 type Paint = ReturnType<typeof createPaint>
 
 const noLines = Object.fromEntries(
@@ -40,12 +42,14 @@ function renderShard(picture: ClusterPicture, shard: ShardPicture, nowMs: number
     ...(settings === undefined ? [] : [formatSettings(settings)]),
     inSync.length === 0 ? 'no in-sync set yet' : `in-sync set ${inSync.join(', ')} (version ${recordVersion})`,
   ]
-  const head = ['node', 'role', 'state', 'epoch', 'position', 'lag', 'bytes', 'time', 'in sync', 'since', 'url']
+  const names = ['node', 'role', 'state', 'epoch', 'position', 'lag', 'bytes', 'time', 'in sync', 'since', 'url']
+  // A table that the terminal breaks is none; the address is what can be done without.
+  const head = (process.stdout.columns ?? columnsForAll) < columnsForAll ? names.slice(0, -1) : names
   const table = createTable(
     head.map((name) => paint('dim', name)),
     [5, 6, 7],
   )
-  for (const row of shard.nodes) table.push(cellsOf(row, nowMs, paint))
+  for (const row of shard.nodes) table.push(cellsOf(row, nowMs, paint).slice(0, head.length))
   const lines = [facts.join(' · '), ...trimmed(table.toString())]
   const notes = shard.nodes.filter(
     (row) => row.reason !== undefined && row.state !== 'primary' && row.state !== 'streaming',

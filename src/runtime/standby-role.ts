@@ -96,6 +96,8 @@ export class StandbyRole {
         onSubscribed: (epoch) => {
           this.attempt = 0
           this.fencedUnder = undefined
+          // From here on the primary keeps the journal under this standby's own slot.
+          context.peers.pin(`bootstrap:${context.config.node}`, 0)
           context.transition('subscribed', `following ${node} in epoch ${formatEpoch(epoch)}`)
         },
         onCaughtUp: () => context.transition('caught-up', `streaming from ${node}`),
