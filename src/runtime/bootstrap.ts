@@ -6,7 +6,7 @@ import { judgeSnapshot, type SourceCandidate, SourceChooser } from '../core/boot
 import type { EpochStart, Family } from '../core/entry.js'
 import { limits } from '../core/limits.js'
 import { type Epoch, higherEpoch, type Position } from '../core/position.js'
-import { newerRecord } from '../core/record.js'
+import { newerRecord, type ShardRecord } from '../core/record.js'
 import { errorFromFailure, isFailure, toUnderstudyError, UnderstudyError } from '../errors.js'
 import type { Clock } from '../ports/clock.js'
 import type { Engine, EngineFactory } from '../ports/engine.js'
@@ -18,6 +18,14 @@ import { BootstrapProgress } from './bootstrap-progress.js'
 import type { Link } from './link.js'
 import type { IncomingState, ShardStore } from './shard-store.js'
 import { Wake } from './wake.js'
+
+/** What the present primary says of the end of a bootstrap, and of the shard. */
+export interface Confirmation {
+  /** It has this position in its history. */
+  readonly fits: boolean
+  readonly record: ShardRecord | undefined
+  readonly promised: Epoch
+}
 
 export interface BootstrapParts {
   readonly store: ShardStore
@@ -40,7 +48,7 @@ export interface BootstrapParts {
   /** Opens and greets a session of purpose `source`. */
   readonly dial: (candidate: SourceCandidate, signal: AbortSignal) => Promise<Link>
   /** Does the present primary have this position in its history? Rejects while nobody can say. */
-  readonly confirm: (position: Position, signal: AbortSignal) => Promise<'fits' | 'start-over'>
+  readonly confirm: (position: Position, signal: AbortSignal) => Promise<Confirmation>
   readonly pinElsewhere: (slot: string, sequence: number) => void
   readonly onProgress: (progress: BootstrapProgress) => void
   readonly onRetry: () => void
@@ -174,11 +182,11 @@ export class Bootstrap {
       link.send('snapshotComplete', { snapshot: snapshot.id })
       await this.catchUp(inbox, signal)
       const end = this.journal!.durable
-      const verdict = await this.confirm(signal)
-      if (verdict === 'start-over') {
+      const confirmation = await this.confirm(signal)
+      if (!confirmation.fits) {
         throw new UnderstudyError('DIVERGED', 'the present primary does not have this position in its history')
       }
-      await this.install()
+      await this.install(confirmation)
       this.installedAt = end
     } finally {
       signal.removeEventListener('abort', onAbort)
@@ -189,7 +197,7 @@ export class Bootstrap {
   }
 
   /** What is here is complete; a primary that is away for the moment is waited for, not started over for. */
-  private async confirm(signal: AbortSignal): Promise<'fits' | 'start-over'> {
+  private async confirm(signal: AbortSignal): Promise<Confirmation> {
     for (;;) {
       try {
         return await this.parts.confirm(this.journal!.durable, signal)
@@ -463,7 +471,7 @@ export class Bootstrap {
     journal.noteCommitted(Math.max(highest.sequence, Math.min(inbox.committed, journal.durable.sequence)))
   }
 
-  private async install(): Promise<void> {
+  private async install(confirmation: Confirmation): Promise<void> {
     this.progress.phase('installing')
     await this.own(this.engine!.checkpoint())
     if (this.engine!.volatile) {
@@ -476,8 +484,9 @@ export class Bootstrap {
       cluster,
       shard,
       incarnation,
-      promised: higherEpoch(higherEpoch(promised, record.epoch), this.parts.promised()),
-      record,
+      promised: [promised, record.epoch, this.parts.promised()].reduce(higherEpoch, confirmation.promised),
+      record: newerRecord(record, confirmation.record) ?? record,
+      adopted: confirmation.record !== undefined,
       slots: [],
     })
     this.parts.pinElsewhere(`bootstrap:${this.parts.node}`, 0)

@@ -2,7 +2,7 @@ import type { SourceCandidate } from '../core/bootstrap.js'
 import { limits } from '../core/limits.js'
 import type { Epoch, Position } from '../core/position.js'
 import { UnderstudyError } from '../errors.js'
-import { Bootstrap } from './bootstrap.js'
+import { Bootstrap, type Confirmation } from './bootstrap.js'
 import type { Greeter } from './greeter.js'
 import type { ShardContext } from './shard-context.js'
 
@@ -53,17 +53,17 @@ async function confirmPosition(
   bootstrap: Bootstrap,
   position: Position,
   signal: AbortSignal,
-): Promise<'fits' | 'start-over'> {
+): Promise<Confirmation> {
   const primary = context.peers.answers.find((answer) => answer.state === 'primary' || answer.state === 'promoting')
   const address = primary === undefined ? undefined : context.addressOf(primary.member.node)
   if (primary === undefined || address === undefined) {
     throw new UnderstudyError('UNAVAILABLE', 'there is no primary now that could confirm the position')
   }
-  const { link } = await greeter.dial({ node: primary.member.node, address }, 'source', signal)
+  const { link, welcome } = await greeter.dial({ node: primary.member.node, address }, 'source', signal)
   try {
     link.send('subscribe', { position, epochs: bootstrap.epochs, creditBytes: 0 })
     const [answer] = await link.expectOneOf(['stream', 'tooOld', 'diverged'], limits.requestTimeoutMs, signal)
-    return answer === 'stream' ? 'fits' : 'start-over'
+    return { fits: answer === 'stream', record: welcome.record, promised: welcome.promised }
   } finally {
     link.close()
   }

@@ -195,7 +195,7 @@ export class ShardStore {
    * The incoming directory becomes the data; its engine and journal must be closed. What the data before had promised
    * and knew of the record is kept, whatever was promised while this went on (S3).
    */
-  finishIncoming(superblock: Omit<Superblock, 'formatVersion' | 'adopted'>): Promise<void> {
+  finishIncoming(superblock: Omit<Superblock, 'formatVersion'>): Promise<void> {
     return this.inTurn(async () => {
       const before = this.superblockNow
       const same = before !== undefined && before.record.historyId === superblock.record.historyId ? before : undefined
@@ -204,7 +204,7 @@ export class ShardStore {
         formatVersion,
         promised: same === undefined ? superblock.promised : higherEpoch(same.promised, superblock.promised),
         record: newerRecord(superblock.record, same?.record) ?? superblock.record,
-        adopted: same?.adopted ?? false,
+        adopted: superblock.adopted || same?.adopted === true,
       }
       await writeDurableJson(this.files, this.incoming, superblockName, merged)
       await this.files.remove(this.files.join(this.incoming, incompleteName))

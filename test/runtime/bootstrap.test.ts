@@ -71,20 +71,23 @@ function bootstrapOf(cluster: TestCluster, name: string) {
 
 describe('bootstrap', { timeout: 120_000 }, () => {
   test('J4, F2: a node with the engine in memory is built once, not for ever', async () => {
-    await withCluster({ nodes: ['a', 'b'], storage: 'simulated', settings: oneOfTwo, timeFactor: 5 }, async (cluster) => {
-      await begun(cluster)
-      await cluster.stop('b')
-      for (let index = 0; index < 50; index++) await cluster.shard('a').write([put(`k${index}`, 'v')])
-      cluster.disks.delete('b')
-      await cluster.start('b')
-      const { events } = follow(cluster, 'b')
-      await untilInSync(cluster, 'a', ['a', 'b'])
-      const position = await cluster.shard('a').write([put('after', 'v')])
-      await untilApplied(cluster, ['b'], position)
-      await sameContent(cluster, ['a', 'b'])
-      const begins = events.filter((event) => event.type === 'transition' && event.to === 'bootstrapping')
-      assert.ok(begins.length <= 1, `${begins.length} bootstraps`)
-    })
+    await withCluster(
+      { nodes: ['a', 'b'], storage: 'simulated', settings: oneOfTwo, timeFactor: 5 },
+      async (cluster) => {
+        await begun(cluster)
+        await cluster.stop('b')
+        for (let index = 0; index < 50; index++) await cluster.shard('a').write([put(`k${index}`, 'v')])
+        cluster.disks.delete('b')
+        await cluster.start('b')
+        const { events } = follow(cluster, 'b')
+        await untilInSync(cluster, 'a', ['a', 'b'])
+        const position = await cluster.shard('a').write([put('after', 'v')])
+        await untilApplied(cluster, ['b'], position)
+        await sameContent(cluster, ['a', 'b'])
+        const begins = events.filter((event) => event.type === 'transition' && event.to === 'bootstrapping')
+        assert.ok(begins.length <= 1, `${begins.length} bootstraps`)
+      },
+    )
   })
 
   test('F6, B1: under load no entry is missing at the seam, and the journals are byte-identical', async () => {
@@ -98,11 +101,13 @@ describe('bootstrap', { timeout: 120_000 }, () => {
       const load: Promise<unknown> = (async () => {
         while (!stop) {
           written += 1
-          await cluster.shard('a').write([
-            put(`load ${written % 200}`, `v${written}`),
-            put(`u${written % 50}`, `v${written}`, users.id),
-            { type: 'del', family: 0, key: Buffer.from(`load ${(written * 7) % 200}`) },
-          ])
+          await cluster
+            .shard('a')
+            .write([
+              put(`load ${written % 200}`, `v${written}`),
+              put(`u${written % 50}`, `v${written}`, users.id),
+              { type: 'del', family: 0, key: Buffer.from(`load ${(written * 7) % 200}`) },
+            ])
         }
       })().catch((error) => error)
       await cluster.start('c', { bootstrapMaxBytesPerSecond: 8 * 1024 * 1024 })
@@ -114,7 +119,11 @@ describe('bootstrap', { timeout: 120_000 }, () => {
       assert.ok(again.id > early.id, 'S8: ids are never reused')
       await cluster.shard('a').write([put('k', 'second users', again.id)])
       stop = true
-      assert.equal(((await load) as { code?: string } | undefined)?.code, 'UNDERSTUDY_UNKNOWN_FAMILY', 'users was dropped')
+      assert.equal(
+        ((await load) as { code?: string } | undefined)?.code,
+        'UNDERSTUDY_UNKNOWN_FAMILY',
+        'users was dropped',
+      )
       await untilInSync(cluster, 'a', ['a', 'b', 'c'])
       const position = await cluster.shard('a').write([put('last', 'x')])
       await untilApplied(cluster, ['b', 'c'], position)
@@ -136,13 +145,23 @@ describe('bootstrap', { timeout: 120_000 }, () => {
       await cluster.start('b', { bootstrapMaxBytesPerSecond: 4 * 1024 * 1024 })
       await until(() => (bootstrapOf(cluster, 'b')?.bytesDone ?? 0) > 1024 * 1024, 'two chunks')
       assert.throws(() => cluster.shard('b').reader(), /no readable data/)
-      const promoted = await cluster.shard('b').promote().catch((error) => error)
+      const promoted = await cluster
+        .shard('b')
+        .promote()
+        .catch((error) => error)
       assert.equal(promoted.code, 'UNDERSTUDY_PROMOTION_REFUSED', 'F9: half a node is not promoted')
       await cluster.stop('b')
-      assert.deepEqual(readdirSync(`${cluster.directory('b')}/shards/main`), ['incoming'], 'F9: nothing that looks like data')
+      assert.deepEqual(
+        readdirSync(`${cluster.directory('b')}/shards/main`),
+        ['incoming'],
+        'F9: nothing that looks like data',
+      )
       await cluster.shard('a').write([put('between', 'x')])
       await cluster.start('b')
-      await until(() => (bootstrapOf(cluster, 'b')?.resumedFrom ?? '') !== '' || cluster.shard('b').state === 'streaming', 'resumed')
+      await until(
+        () => (bootstrapOf(cluster, 'b')?.resumedFrom ?? '') !== '' || cluster.shard('b').state === 'streaming',
+        'resumed',
+      )
       const lines: string[] = []
       lines.push(bootstrapOf(cluster, 'b')?.resumedFrom ?? '')
       await untilInSync(cluster, 'a', ['a', 'b'])
@@ -153,60 +172,75 @@ describe('bootstrap', { timeout: 120_000 }, () => {
   })
 
   test('B1: a bootstrap goes on when the source restarts, and on another source when it does not', async () => {
-    await withCluster({ nodes: ['a', 'b', 'c'], storage: 'disk', settings: oneOfTwo, timeFactor: 3 }, async (cluster) => {
-      await begun(cluster)
-      await fill(cluster, 'a', 5)
-      await wipe(cluster, 'c')
-      await cluster.start('c', { bootstrapMaxBytesPerSecond: 2 * 1024 * 1024 })
-      const { events } = follow(cluster, 'c')
-      await until(() => (bootstrapOf(cluster, 'c')?.bytesDone ?? 0) > 0, 'a chunk')
-      assert.equal(bootstrapOf(cluster, 'c')?.source, 'b', 'a standby is asked before the primary')
-      const before = bootstrapOf(cluster, 'c')!.bytesDone
-      await cluster.stop('b')
-      await until(() => bootstrapOf(cluster, 'c')?.source === 'a' || cluster.shard('c').state === 'streaming', 'the other source')
-      await untilInSync(cluster, 'a', ['a', 'c'])
-      const done = events.flatMap((event) => (event.type === 'bootstrap' ? [event.progress] : []))
-      assert.ok(done.every((progress) => progress.restarts === 0), 'nothing began again')
-      assert.ok(done.at(-1)!.bytesDone >= before)
-      await untilApplied(cluster, ['c'], cluster.shard('a').applied!)
-      await sameContent(cluster, ['a', 'c'])
-    })
+    await withCluster(
+      { nodes: ['a', 'b', 'c'], storage: 'disk', settings: oneOfTwo, timeFactor: 3 },
+      async (cluster) => {
+        await begun(cluster)
+        await fill(cluster, 'a', 5)
+        await wipe(cluster, 'c')
+        await cluster.start('c', { bootstrapMaxBytesPerSecond: 2 * 1024 * 1024 })
+        const { events } = follow(cluster, 'c')
+        await until(() => (bootstrapOf(cluster, 'c')?.bytesDone ?? 0) > 0, 'a chunk')
+        assert.equal(bootstrapOf(cluster, 'c')?.source, 'b', 'a standby is asked before the primary')
+        const before = bootstrapOf(cluster, 'c')!.bytesDone
+        await cluster.stop('b')
+        await until(
+          () => bootstrapOf(cluster, 'c')?.source === 'a' || cluster.shard('c').state === 'streaming',
+          'the other source',
+        )
+        await untilInSync(cluster, 'a', ['a', 'c'])
+        const done = events.flatMap((event) => (event.type === 'bootstrap' ? [event.progress] : []))
+        assert.ok(
+          done.every((progress) => progress.restarts === 0),
+          'nothing began again',
+        )
+        assert.ok(done.at(-1)!.bytesDone >= before)
+        await untilApplied(cluster, ['c'], cluster.shard('a').applied!)
+        await sameContent(cluster, ['a', 'c'])
+      },
+    )
   })
 
   test('a source that fails with a disk error of its own is replaced; the destination is not at fault', async () => {
-    await withCluster({ nodes: ['a', 'b', 'c'], storage: 'simulated', settings: oneOfTwo, timeFactor: 10 }, async (cluster) => {
-      await begun(cluster)
-      for (let index = 0; index < 50; index++) await cluster.shard('a').write([put(`k${index}`, value('v', 4000))])
-      await untilApplied(cluster, ['b'], cluster.shard('a').applied!)
-      await cluster.stop('c')
-      cluster.disks.delete('c')
-      let failures = 0
-      cluster.disk('b').fault = (operation, path) => {
-        if (failures > 0 || operation !== 'write' || !path.includes('shard.json')) return undefined
-        failures += 1
-        return Object.assign(new Error('EIO: write'), { code: 'EIO' })
-      }
-      await cluster.start('c')
-      await untilInSync(cluster, 'a', ['a', 'b', 'c'])
-      assert.ok(failures > 0, 'the first source could not store the slot')
-      await untilApplied(cluster, ['c'], cluster.shard('a').applied!)
-      await sameContent(cluster, ['a', 'c'])
-    })
+    await withCluster(
+      { nodes: ['a', 'b', 'c'], storage: 'simulated', settings: oneOfTwo, timeFactor: 10 },
+      async (cluster) => {
+        await begun(cluster)
+        for (let index = 0; index < 50; index++) await cluster.shard('a').write([put(`k${index}`, value('v', 4000))])
+        await untilApplied(cluster, ['b'], cluster.shard('a').applied!)
+        await cluster.stop('c')
+        cluster.disks.delete('c')
+        let failures = 0
+        cluster.disk('b').fault = (operation, path) => {
+          if (failures > 0 || operation !== 'write' || !path.includes('shard.json')) return undefined
+          failures += 1
+          return Object.assign(new Error('EIO: write'), { code: 'EIO' })
+        }
+        await cluster.start('c')
+        await untilInSync(cluster, 'a', ['a', 'b', 'c'])
+        assert.ok(failures > 0, 'the first source could not store the slot')
+        await untilApplied(cluster, ['c'], cluster.shard('a').applied!)
+        await sameContent(cluster, ['a', 'c'])
+      },
+    )
   })
 
   test('chunk time-outs in a row mean another source', async () => {
-    await withCluster({ nodes: ['a', 'b', 'c'], storage: 'disk', settings: oneOfTwo, timeFactor: 10 }, async (cluster) => {
-      await begun(cluster)
-      await fill(cluster, 'a', 3)
-      await wipe(cluster, 'c')
-      await cluster.start('c', { bootstrapMaxBytesPerSecond: 4 * 1024 * 1024 })
-      await until(() => (bootstrapOf(cluster, 'c')?.bytesDone ?? 0) > 0, 'a chunk')
-      assert.equal(bootstrapOf(cluster, 'c')?.source, 'b')
-      cluster.network.partition(cluster.address('b'), cluster.address('c'))
-      await untilInSync(cluster, 'a', ['a', 'b', 'c'])
-      await untilApplied(cluster, ['c'], cluster.shard('a').applied!)
-      await sameContent(cluster, ['a', 'c'])
-    })
+    await withCluster(
+      { nodes: ['a', 'b', 'c'], storage: 'disk', settings: oneOfTwo, timeFactor: 10 },
+      async (cluster) => {
+        await begun(cluster)
+        await fill(cluster, 'a', 3)
+        await wipe(cluster, 'c')
+        await cluster.start('c', { bootstrapMaxBytesPerSecond: 4 * 1024 * 1024 })
+        await until(() => (bootstrapOf(cluster, 'c')?.bytesDone ?? 0) > 0, 'a chunk')
+        assert.equal(bootstrapOf(cluster, 'c')?.source, 'b')
+        cluster.network.partition(cluster.address('b'), cluster.address('c'))
+        await untilInSync(cluster, 'a', ['a', 'b', 'c'])
+        await untilApplied(cluster, ['c'], cluster.shard('a').applied!)
+        await sameContent(cluster, ['a', 'c'])
+      },
+    )
   })
 
   test('F42, F2: a standby whose slot is over its cap is told, rebuilt once, and leaves no slot of the bootstrap behind', async () => {
@@ -237,10 +271,19 @@ describe('bootstrap', { timeout: 120_000 }, () => {
         await untilApplied(cluster, ['b'], cluster.shard('a').applied!)
         await sameContent(cluster, ['a', 'b'])
         await until(
-          () => !cluster.shard('a').status().slots.some((slot) => slot.name.startsWith('bootstrap:')),
+          () =>
+            !cluster
+              .shard('a')
+              .status()
+              .slots.some((slot) => slot.name.startsWith('bootstrap:')),
           () => `no slot is left: ${JSON.stringify(cluster.shard('a').status().slots)}`,
         )
-        assert.ok(cluster.shard('a').status().slots.some((slot) => slot.name === 'standby:b'))
+        assert.ok(
+          cluster
+            .shard('a')
+            .status()
+            .slots.some((slot) => slot.name === 'standby:b'),
+        )
       },
     )
   })
@@ -263,7 +306,14 @@ describe('bootstrap', { timeout: 120_000 }, () => {
         const iterator = cluster.shard('b').reader().scan(0, {})
         cluster.network.partition(cluster.address('a'), cluster.address('b'))
         await until(() => cluster.shard('b').state === 'reconnecting', 'b is alone')
-        await until(() => !cluster.shard('a').status().followers.some((one) => one.connected), 'a is alone')
+        await until(
+          () =>
+            !cluster
+              .shard('a')
+              .status()
+              .followers.some((one) => one.connected),
+          'a is alone',
+        )
         await cluster.shard('a').removeFromInSync('b')
         await cluster.shard('a').write([{ type: 'del', family: 0, key: Buffer.from('old') }])
         for (let index = 0; index < 100; index++) {
@@ -284,34 +334,37 @@ describe('bootstrap', { timeout: 120_000 }, () => {
     let interrupted = 0
     for (let operations = 5; ; operations += 6) {
       let whole = false
-      await withCluster({ nodes: ['a', 'b'], storage: 'simulated', settings: oneOfTwo, timeFactor: 10 }, async (cluster) => {
-        await begun(cluster)
-        await cluster.stop('b')
-        for (let index = 0; index < 3; index++) await cluster.shard('a').write([put(`k${index}`, 'v')])
-        cluster.disks.delete('b')
-        cluster.files('b')
-        let left = operations
-        let dead = false
-        cluster.disk('b').latency = () => {
-          left -= 1
-          if (left === 0) {
-            dead = true
-            queueMicrotask(() => cluster.losePower('b', operations % 4 === 1 ? 'none' : 'all'))
+      await withCluster(
+        { nodes: ['a', 'b'], storage: 'simulated', settings: oneOfTwo, timeFactor: 10 },
+        async (cluster) => {
+          await begun(cluster)
+          await cluster.stop('b')
+          for (let index = 0; index < 3; index++) await cluster.shard('a').write([put(`k${index}`, 'v')])
+          cluster.disks.delete('b')
+          cluster.files('b')
+          let left = operations
+          let dead = false
+          cluster.disk('b').latency = () => {
+            left -= 1
+            if (left === 0) {
+              dead = true
+              queueMicrotask(() => cluster.losePower('b', operations % 4 === 1 ? 'none' : 'all'))
+            }
+            return undefined
           }
-          return undefined
-        }
-        const first = cluster.start('b').catch(() => undefined)
-        await Promise.race([first, until(() => dead, 'power loss')])
-        await until(() => dead || cluster.shard('b').state === 'streaming', 'whole or dead')
-        cluster.disk('b').latency = undefined
-        whole = !dead
-        if (whole) return
-        interrupted += 1
-        await cluster.start('b')
-        await untilInSync(cluster, 'a', ['a', 'b'])
-        await untilApplied(cluster, ['b'], cluster.shard('a').applied!)
-        await sameContent(cluster, ['a', 'b'])
-      })
+          const first = cluster.start('b').catch(() => undefined)
+          await Promise.race([first, until(() => dead, 'power loss')])
+          await until(() => dead || cluster.shard('b').state === 'streaming', 'whole or dead')
+          cluster.disk('b').latency = undefined
+          whole = !dead
+          if (whole) return
+          interrupted += 1
+          await cluster.start('b')
+          await untilInSync(cluster, 'a', ['a', 'b'])
+          await untilApplied(cluster, ['b'], cluster.shard('a').applied!)
+          await sameContent(cluster, ['a', 'b'])
+        },
+      )
       if (whole) break
       assert.ok(operations < 1000, 'ends')
     }
@@ -323,7 +376,14 @@ describe('bootstrap', { timeout: 120_000 }, () => {
       await begun(cluster)
       // c is cut off and taken out of the set: its own record still says that it is a member.
       cluster.isolate('c')
-      await until(() => !cluster.shard('a').status().followers.some((one) => one.node === 'c' && one.connected), 'c is gone')
+      await until(
+        () =>
+          !cluster
+            .shard('a')
+            .status()
+            .followers.some((one) => one.node === 'c' && one.connected),
+        'c is gone',
+      )
       await cluster.shard('a').removeFromInSync('c')
       await cluster.shard('a').write([put('k', 'without c')])
       await untilApplied(cluster, ['b'], cluster.shard('a').applied!)

@@ -20,7 +20,9 @@ describe('applier', () => {
     const journal = {
       durable: source.end,
       readCached: (from: Position, options: { limitSequence: number }): Block[] =>
-        source.blocks.filter(({ end }) => end.sequence > from.sequence && end.sequence <= options.limitSequence).slice(0, 1),
+        source.blocks
+          .filter(({ end }) => end.sequence > from.sequence && end.sequence <= options.limitSequence)
+          .slice(0, 1),
     } as unknown as Journal
     let next = 1
     // Between the end of the loop and whatever else notices it lie a few turns of the microtask queue: try them all.
