@@ -131,7 +131,9 @@ export class Load {
     await Promise.all(this.underWay)
   }
 
+  /** Ends the load where it stands; `stop` first where the books are to be complete. */
   close(): void {
+    this.stopping = true
     this.client.close()
   }
 
