@@ -27,6 +27,7 @@ export interface PromoteAnswer {
   readonly position: string
 }
 
+export const clusterName = 'local'
 const statusTimeoutMs = 2_000
 const lookAgainMs = 20
 
@@ -57,7 +58,19 @@ export class ClusterProcesses {
   }
 
   url(name: string): string {
-    return `http://127.0.0.1:${this.port(name)}`
+    return `http://${this.address(name)}`
+  }
+
+  /** `host:port` of a node. */
+  address(name: string): string {
+    return `127.0.0.1:${this.port(name)}`
+  }
+
+  /** What all nodes are configured with. */
+  get coordinator(): string {
+    const { names, primary } = this.options
+    const members = names.map((name) => `${name}=${this.address(name)}`).join(',')
+    return `static://${members}?primary=${primary ?? names[0]}`
   }
 
   data(name: string): string {
@@ -66,15 +79,14 @@ export class ClusterProcesses {
 
   /** Arguments with which a node is started; `more` come last and win. */
   args(name: string, more: readonly string[] = []): readonly string[] {
-    const { names, primary, durability, inSyncMin, args } = this.options
-    const members = names.map((one) => `${one}=127.0.0.1:${this.port(one)}`).join(',')
+    const { durability, inSyncMin, args } = this.options
     return [
       'serve',
       ...['--data', this.data(name)],
-      ...['--cluster', 'local'],
+      ...['--cluster', clusterName],
       ...['--node', name],
-      ...['--listen', `127.0.0.1:${this.port(name)}`],
-      ...['--coordinator', `static://${members}?primary=${primary ?? names[0]}`],
+      ...['--listen', this.address(name)],
+      ...['--coordinator', this.coordinator],
       ...['--durability', durability],
       ...['--in-sync-min', String(inSyncMin)],
       ...(args ?? []),

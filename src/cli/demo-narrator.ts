@@ -91,7 +91,9 @@ function verdict(summary: DemoSummary, paint: (format: 'green' | 'red', text: st
   const second = equal ? `${nodes} nodes with the same content` : 'the nodes differ'
   return [
     `${paint(good ? 'green' : 'red', good ? '✓' : '✗')} ${first}; ${second}.`,
-    `  ${count(unknown)} writes were under way when the primary was killed: told "unknown", never "done".`,
+    unknown === 0
+      ? '  No write was left without an answer.'
+      : `  ${count(unknown)} that were under way at the kill got no answer: their outcome is unknown, never "done".`,
     `  No write was acknowledged for ${count(writePauseMs)} ms around the takeover. ${seconds} s in all.`,
   ].join('\n')
 }

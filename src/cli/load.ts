@@ -36,6 +36,9 @@ export interface LoadFailure {
 
 interface Target {
   readonly url: string
+  /** Resolved when writes go elsewhere. */
+  readonly left: Promise<void>
+  readonly leave: () => void
   readonly first: Promise<FirstAcknowledged>
   readonly onAcknowledged: (atMs: number) => void
 }
@@ -53,6 +56,7 @@ export class Load {
   private readonly client: HttpClient
   private target: Target
   private running: Promise<unknown> | undefined
+  private readonly underWay = new Set<Promise<void>>()
   private stopping = false
   private nextSlotMs = 0
 
@@ -87,9 +91,14 @@ export class Load {
     return [...this.failures].map(([name, { count, message }]) => `${count}x ${name}: ${message}`).join('\n')
   }
 
-  /** Writes go to another node from now on; what was refused before is sent there. */
+  /**
+   * Writes go to another node from now on; what was refused before is sent there. Requests that the old target has
+   * not answered stay under way, and whatever comes of them is noted, but no writer waits for them.
+   */
   switchTo(url: string): void {
+    const old = this.target
     this.target = createTarget(url)
+    old.leave()
   }
 
   /** Writes `keys` new keys in batches and resolves when all of them are acknowledged. */
@@ -113,15 +122,18 @@ export class Load {
     this.running.catch(() => undefined)
   }
 
-  /** Resolves when the last request is answered. */
+  /** Resolves when the last request is answered, whoever it was sent to. */
   async stop(): Promise<void> {
     this.stopping = true
     const { running } = this
     this.running = undefined
     await running
+    await Promise.all(this.underWay)
   }
 
+  /** Ends the load where it stands; `stop` first where the books are to be complete. */
   close(): void {
+    this.stopping = true
     this.client.close()
   }
 
@@ -131,7 +143,13 @@ export class Load {
         const turn = next()
         if (turn === undefined) return
         await this.pace(turn.write)
-        this.ledger.end(turn.write, await this.carryOut(turn.request))
+        const { left } = this.target
+        const done = this.carryOut(turn.request).then((outcome) => {
+          this.ledger.end(turn.write, outcome)
+          this.underWay.delete(done)
+        })
+        this.underWay.add(done)
+        await Promise.race([done, left])
       }
     }
     await Promise.all(Array.from({ length: this.options.writers }, writer))
@@ -225,11 +243,15 @@ export class Load {
 }
 
 function createTarget(url: string): Target {
-  let resolve: (first: FirstAcknowledged) => void
-  const first = new Promise<FirstAcknowledged>((done) => {
-    resolve = done
+  let acknowledged: (first: FirstAcknowledged) => void
+  let leave: () => void
+  const first = new Promise<FirstAcknowledged>((resolve) => {
+    acknowledged = resolve
   })
-  return { url, first, onAcknowledged: (atMs) => resolve({ atMs }) }
+  const left = new Promise<void>((resolve) => {
+    leave = resolve
+  })
+  return { url, first, left, onAcknowledged: (atMs) => acknowledged({ atMs }), leave: () => leave() }
 }
 
 function sleep(ms: number): Promise<void> {

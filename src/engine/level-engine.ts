@@ -34,6 +34,8 @@ export class LevelEngine implements Engine {
   private readonly empty: Position
   /** The highest position that batches of an earlier process named; undefined once this one has passed it. */
   private replayTarget: Position | undefined
+  /** Since the last flush. */
+  private writtenBytes = 0
   private table: FamilyTable
   private ingesting: boolean
   private appliedPosition: Position
@@ -93,6 +95,7 @@ export class LevelEngine implements Engine {
       operations.push({ type: 'put', key: metaKeys.applied, value: encodePosition(last.end) })
       const replayed = this.pushReached(operations, last.end)
       await this.level.batch(operations)
+      for (const block of blocks) this.writtenBytes += block.bytes.length
       this.table = table
       this.appliedPosition = last.end
       this.folded = last.end
@@ -160,6 +163,7 @@ export class LevelEngine implements Engine {
   private async flush(operations: readonly LevelOperation[]): Promise<void> {
     try {
       await this.level.compactRange(aboveAll, aboveAll)
+      this.writtenBytes = 0
       await this.level.batch([...operations], { sync: true })
     } catch (error) {
       throw levelError(error, 'writing a checkpoint', this.directory)
@@ -227,7 +231,9 @@ export class LevelEngine implements Engine {
   async sizeEstimateBytes(): Promise<number> {
     this.assertOpen()
     try {
-      return await this.level.approximateSize(dataStart, dataEnd)
+      // LevelDB counts table files only; what it still has in memory is about the rest of a full write buffer.
+      const inMemory = this.writtenBytes % limits.engineWriteBufferBytes
+      return (await this.level.approximateSize(dataStart, dataEnd)) + inMemory
     } catch (error) {
       throw levelError(error, 'estimating the size', this.directory)
     }
@@ -245,6 +251,7 @@ export class LevelEngine implements Engine {
       // Synced, every chunk: otherwise a power loss could keep a later chunk with its progress and lose an earlier one.
       this.ingesting = true
       await this.level.batch(operations, { sync: true })
+      this.writtenBytes += chunk.length
       this.table = table
     })
   }
