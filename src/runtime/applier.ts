@@ -16,7 +16,9 @@ export class Applier {
   private readonly onApplied: (position: Position, seconds: number, bytes: number) => void
   private readonly onFailed: (error: unknown) => void
   private target: number
-  private running: Promise<void> | undefined
+  private running: Promise<void> = Promise.resolve()
+  /** False from the very moment in which the loop ends: a target that comes then begins a new one. */
+  private active = false
   private stopped = false
   private at: Position
 
@@ -47,16 +49,9 @@ export class Applier {
     invariant(sequence <= this.journal.durable.sequence, 'only what is durable here is applied')
     if (sequence <= this.target || this.stopped) return
     this.target = sequence
-    if (this.running === undefined) {
-      this.running = this.run()
-        .catch((error) => {
-          this.stopped = true
-          this.onFailed(error)
-        })
-        .finally(() => {
-          this.running = undefined
-        })
-    }
+    if (this.active) return
+    this.active = true
+    this.running = this.run()
   }
 
   /** Resolves when what is under way has ended; nothing is applied afterwards. */
@@ -67,23 +62,30 @@ export class Applier {
 
   /** Resolves when everything up to the present target is applied. */
   async settled(): Promise<void> {
-    while (this.running !== undefined) await this.running
+    while (this.active) await this.running
   }
 
   private async run(): Promise<void> {
-    while (this.at.sequence < this.target && !this.stopped) {
-      const options = { bytesMax: limits.applyBytesMax, limitSequence: this.target }
-      const blocks = this.journal.readCached(this.at, options) ?? (await this.journal.read(this.at, options))
-      const last = blocks.at(-1)
-      // A target inside a block: the rest of the block was not announced yet.
-      if (last === undefined) return
-      invariant(blocks[0]!.header.firstSequence === this.at.sequence + 1, 'entries are applied without a gap')
-      const startMs = this.clock.nowMs()
-      await this.engine.apply(blocks)
-      this.at = last.end
-      let bytes = 0
-      for (const block of blocks) bytes += block.bytes.length
-      this.onApplied(last.end, (this.clock.nowMs() - startMs) / 1000, bytes)
+    try {
+      while (this.at.sequence < this.target && !this.stopped) {
+        const options = { bytesMax: limits.applyBytesMax, limitSequence: this.target }
+        const blocks = this.journal.readCached(this.at, options) ?? (await this.journal.read(this.at, options))
+        const last = blocks.at(-1)
+        // A target inside a block: the rest of the block was not announced yet.
+        if (last === undefined) return
+        invariant(blocks[0]!.header.firstSequence === this.at.sequence + 1, 'entries are applied without a gap')
+        const startMs = this.clock.nowMs()
+        await this.engine.apply(blocks)
+        this.at = last.end
+        let bytes = 0
+        for (const block of blocks) bytes += block.bytes.length
+        this.onApplied(last.end, (this.clock.nowMs() - startMs) / 1000, bytes)
+      }
+    } catch (error) {
+      this.stopped = true
+      this.onFailed(error)
+    } finally {
+      this.active = false
     }
   }
 }

@@ -1,6 +1,7 @@
 import type { Operation } from '../core/entry.js'
 import { limits } from '../core/limits.js'
 import type { Position } from '../core/position.js'
+import { UnderstudyError } from '../errors.js'
 import type { Engine, KeyRange } from '../ports/engine.js'
 import type { ClearRequest } from './handle.js'
 
@@ -17,6 +18,7 @@ export async function resolveClear(
   },
 ): Promise<Position> {
   let position = await primary.barrier()
+  let written = false
   const limited = request.limit !== undefined && request.limit >= 0
   let left = limited ? request.limit! : Number.POSITIVE_INFINITY
   let range: KeyRange = request
@@ -38,11 +40,16 @@ export async function resolveClear(
     const last = keys.at(-1)
     if (first === undefined || last === undefined) break
     const [low, high] = request.reverse === true ? [last, first] : [first, last]
-    position = await primary.write(
-      limited
-        ? keys.map((key) => ({ type: 'del', family: request.family, key }))
-        : [{ type: 'delRange', family: request.family, start: low, end: after(high) }],
-    )
+    try {
+      position = await primary.write(
+        limited
+          ? keys.map((key) => ({ type: 'del', family: request.family, key }))
+          : [{ type: 'delRange', family: request.family, start: low, end: after(high) }],
+      )
+    } catch (error) {
+      throw written ? partlyDone(error) : error
+    }
+    written = true
     left -= keys.length
     if (keys.length < size) break
     range =
@@ -51,6 +58,16 @@ export async function resolveClear(
         : { ...rangeOf(range), start: high, startOpen: true }
   }
   return position
+}
+
+/** Earlier pieces are committed: whatever became of this one, the clear as a whole is not without effect (S9). */
+function partlyDone(error: unknown): unknown {
+  if (!(error instanceof UnderstudyError) || error.outcome !== 'none') return error
+  return new UnderstudyError(error.failure, `${error.message} (a part of the keys is deleted already)`, {
+    outcome: 'unknown',
+    hint: 'clear again: what is gone stays gone',
+    cause: error,
+  })
 }
 
 function rangeOf(range: KeyRange): KeyRange {

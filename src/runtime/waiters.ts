@@ -15,6 +15,7 @@ interface Waiter {
 export class Waiters {
   private readonly clock: Clock
   private readonly waiters = new Set<Waiter>()
+  private closed: Error | undefined
 
   constructor(clock: Clock) {
     this.clock = clock
@@ -30,6 +31,7 @@ export class Waiters {
       readonly error?: ErrorOptions
     },
   ): Promise<void> {
+    if (this.closed !== undefined) return Promise.reject(this.closed)
     if (holds()) return Promise.resolve()
     const { signal } = options
     if (signal?.aborted)
@@ -65,7 +67,9 @@ export class Waiters {
     }
   }
 
+  /** Ends all waits, and those that come later at once (I8). */
   close(error: Error): void {
+    this.closed ??= error
     for (const waiter of this.waiters) {
       this.drop(waiter)
       waiter.reject(error)
