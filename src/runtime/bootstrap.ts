@@ -4,9 +4,10 @@ import { decodeMessage, decodeMessageAndRest, type Message } from '../codec/mess
 import { refuseAppend } from '../core/append.js'
 import { judgeSnapshot, type SourceCandidate, SourceChooser } from '../core/bootstrap.js'
 import type { EpochStart, Family } from '../core/entry.js'
+import { invariant } from '../core/invariant.js'
 import { limits } from '../core/limits.js'
 import { type Epoch, higherEpoch, type Position } from '../core/position.js'
-import { newerRecord } from '../core/record.js'
+import { newerRecord, type ShardRecord } from '../core/record.js'
 import { errorFromFailure, isFailure, toUnderstudyError, UnderstudyError } from '../errors.js'
 import type { Clock } from '../ports/clock.js'
 import type { Engine, EngineFactory } from '../ports/engine.js'
@@ -18,6 +19,11 @@ import { BootstrapProgress } from './bootstrap-progress.js'
 import type { Link } from './link.js'
 import type { IncomingState, ShardStore } from './shard-store.js'
 import { Wake } from './wake.js'
+
+/** What those who answer know at the end of a bootstrap. */
+export type SourceConfirmation =
+  | { readonly verdict: 'start-over' }
+  | { readonly verdict: 'fits'; readonly record: ShardRecord | undefined; readonly promised: Epoch }
 
 export interface BootstrapParts {
   readonly store: ShardStore
@@ -40,7 +46,7 @@ export interface BootstrapParts {
   /** Opens and greets a session of purpose `source`. */
   readonly dial: (candidate: SourceCandidate, signal: AbortSignal) => Promise<Link>
   /** Does the present primary have this position in its history? Rejects while nobody can say. */
-  readonly confirm: (position: Position, signal: AbortSignal) => Promise<'fits' | 'start-over'>
+  readonly confirm: (position: Position, signal: AbortSignal) => Promise<SourceConfirmation>
   readonly pinElsewhere: (slot: string, sequence: number) => void
   readonly onProgress: (progress: BootstrapProgress) => void
   readonly onRetry: () => void
@@ -64,6 +70,8 @@ export class Bootstrap {
   private failed: ((error: unknown) => void) | undefined
   private onDurable: (() => void) | undefined
   private restarts = 0
+  /** This node's own disk or engine failed: no other source helps. */
+  private ownFailure: unknown
 
   constructor(parts: BootstrapParts) {
     this.parts = parts
@@ -71,8 +79,15 @@ export class Bootstrap {
     this.progress = new BootstrapProgress(parts.clock, (progress) => parts.onProgress(progress))
   }
 
-  /** Resolves when the new data is in place; rejects on abort or when this disk fails. */
-  async run(signal: AbortSignal): Promise<void> {
+  get historyId(): string {
+    return this.parts.historyId
+  }
+
+  /**
+   * Resolves when the new data is in place, with the engine if it lives in memory only; rejects on abort or when this
+   * disk fails.
+   */
+  async run(signal: AbortSignal): Promise<Engine | undefined> {
     const onAbort = () => this.wake.signal()
     signal.addEventListener('abort', onAbort, { once: true })
     try {
@@ -85,8 +100,7 @@ export class Bootstrap {
           continue
         }
         try {
-          await this.attempt(source, signal)
-          return
+          return await this.attempt(source, signal)
         } catch (error) {
           await this.onFailure(source, error, signal)
         }
@@ -110,9 +124,8 @@ export class Bootstrap {
 
   private async onFailure(source: SourceCandidate, error: unknown, signal: AbortSignal): Promise<void> {
     if (signal.aborted) return
+    if (this.ownFailure !== undefined) throw this.ownFailure
     if (!(error instanceof UnderstudyError)) throw error
-    // This node's own disk: another source does not help.
-    if (isFailure(error, 'DISK_FULL', 'IO', 'CORRUPTION') && error.hint !== sourceSide) throw error
     const startOver =
       isFailure(error, 'TOO_OLD', 'DIVERGED', 'HISTORY_MISMATCH') &&
       this.state !== undefined &&
@@ -140,7 +153,7 @@ export class Bootstrap {
     return this.parts.candidates().every((candidate) => this.refusedBy.has(candidate.node))
   }
 
-  private async attempt(source: SourceCandidate, signal: AbortSignal): Promise<void> {
+  private async attempt(source: SourceCandidate, signal: AbortSignal): Promise<Engine | undefined> {
     const link = await this.parts.dial(source, signal)
     const onAbort = () => link.close(new UnderstudyError('ABORTED', 'bootstrap interrupted'))
     signal.addEventListener('abort', onAbort, { once: true })
@@ -152,11 +165,11 @@ export class Bootstrap {
       await this.transfer(link, inbox, snapshot, signal)
       link.send('snapshotComplete', { snapshot: snapshot.id })
       await this.catchUp(inbox, signal)
-      const verdict = await this.parts.confirm(this.journal!.durable, signal)
-      if (verdict === 'start-over') {
+      const confirmed = await this.parts.confirm(this.journal!.durable, signal)
+      if (confirmed.verdict === 'start-over') {
         throw new UnderstudyError('DIVERGED', 'the present primary does not have this position in its history')
       }
-      await this.install()
+      return await this.own(this.install(confirmed))
     } finally {
       signal.removeEventListener('abort', onAbort)
       this.onDurable = undefined
@@ -184,7 +197,7 @@ export class Bootstrap {
         `${link.remote} is at ${snapshot.position.sequence}, behind the beginning of this bootstrap`,
       )
     }
-    if (state === undefined) await this.begin(snapshot)
+    if (state === undefined) await this.own(this.begin(snapshot))
     else if (snapshot.position.sequence > state.highest.sequence) {
       // Stored before a chunk of the new snapshot is: what was mixed must be replayed that far (B1).
       await this.saveState({
@@ -244,9 +257,17 @@ export class Bootstrap {
       return
     }
     this.state = state
-    this.engine = await this.parts.engines.open(engineDirectory, this.parts.empty())
-    const opened = await this.parts.journals.open(journalDirectory, this.journalIdentity(), this.journalEvents())
-    this.journal = opened.journal
+    try {
+      this.engine = await this.parts.engines.open(engineDirectory, this.parts.empty())
+      const opened = await this.parts.journals.open(journalDirectory, this.journalIdentity(), this.journalEvents())
+      this.journal = opened.journal
+    } catch (error) {
+      // Nothing but this bootstrap rests on it: what cannot be read is fetched again (F23).
+      if (!isFailure(error, 'CORRUPTION')) throw error
+      this.parts.logger.warn({ error: error.message }, 'an unfinished bootstrap is damaged and begins again')
+      await this.discard()
+      return
+    }
     if (this.engine.volatile) {
       await this.discard()
       return
@@ -329,10 +350,12 @@ export class Bootstrap {
         bytes += raw.length
         entries += chunk.entryCount
         const complete = start === undefined && index === families.length - 1
-        await engine.ingest(
-          family,
-          raw,
-          encodeProgress({ family: family.id, familyName: family.name, nextKey: start, complete, bytes, entries }),
+        await this.own(
+          engine.ingest(
+            family,
+            raw,
+            encodeProgress({ family: family.id, familyName: family.name, nextKey: start, complete, bytes, entries }),
+          ),
         )
         this.chooser.onProgress()
         this.progress.advance(raw.length, chunk.entryCount)
@@ -370,9 +393,7 @@ export class Bootstrap {
         throw new UnderstudyError(
           'CORRUPTION',
           `chunk from ${link.remote}: expected checksum ${chunk.checksum}, found ${checksum}`,
-          {
-            hint: sourceSide,
-          },
+          { hint: 'the source or the network is at fault: another source is asked' },
         )
       }
       return [chunk, raw]
@@ -384,17 +405,27 @@ export class Bootstrap {
     this.progress.phase('catching-up')
     const journal = this.journal!
     const { highest, families, familyIdNext, first } = this.state!
+    let reached = journal.durable.sequence
+    let sinceMs = this.parts.clock.nowMs()
     while (journal.durable.sequence < highest.sequence) {
       if (signal.aborted || inbox.ended)
         throw inbox.error ?? new UnderstudyError('UNAVAILABLE', 'the source ended the connection')
       await inbox.wake.wait(limits.pollMs)
+      const nowMs = this.parts.clock.nowMs()
+      if (journal.durable.sequence > reached) {
+        reached = journal.durable.sequence
+        sinceMs = nowMs
+      } else if (nowMs - sinceMs > limits.chunkTimeoutMs * limits.chunkTimeoutsMax) {
+        // A source that was cut off may never reach what an earlier one had.
+        throw new UnderstudyError('TIMEOUT', `nothing followed ${reached}; ${highest.sequence} must be reached`)
+      }
     }
     // Blocks that a source shows are committed there; whatever is durable here up to `highest` may be applied.
     await journal.mark()
-    const at = (await journal.positionAt(highest.sequence)) ?? highest
-    if (at.chain !== highest.chain)
+    const at = await journal.positionAt(highest.sequence)
+    if (at?.chain !== highest.chain)
       throw new UnderstudyError('DIVERGED', 'the journal does not contain the snapshot that was used')
-    await this.engine!.finishIngest(first, families, familyIdNext)
+    await this.own(this.engine!.finishIngest(first, families, familyIdNext))
     const failure = { error: undefined as unknown }
     this.applier = new Applier({
       journal,
@@ -408,24 +439,45 @@ export class Bootstrap {
     })
     this.applier.advance(highest.sequence)
     await this.applier.settled()
-    if (failure.error !== undefined) throw toUnderstudyError(failure.error, 'replaying the journal')
+    if (failure.error !== undefined) {
+      this.ownFailure = toUnderstudyError(failure.error, 'replaying the journal')
+      throw this.ownFailure
+    }
+    invariant(this.applier.applied.sequence === highest.sequence, 'the replay ends where the newest snapshot was taken')
     journal.noteCommitted(Math.max(highest.sequence, Math.min(inbox.committed, journal.durable.sequence)))
   }
 
-  private async install(): Promise<void> {
+  private async install(confirmed: SourceConfirmation & { verdict: 'fits' }): Promise<Engine | undefined> {
     this.progress.phase('installing')
-    await this.engine!.checkpoint()
+    const engine = this.engine!
+    await engine.checkpoint()
+    // What lives in memory only is handed over as it is: closed, it would be empty.
+    const kept = engine.volatile ? engine : undefined
+    if (kept !== undefined) this.engine = undefined
     await this.closeData()
-    const { cluster, shard, incarnation, promised, record } = this.state!
+    const { cluster, shard, incarnation, promised } = this.state!
+    const record = newerRecord(this.state!.record, confirmed.record)!
+    const seen = [record.epoch, confirmed.promised, this.parts.promised()]
     await this.parts.store.finishIncoming({
       cluster,
       shard,
       incarnation,
-      promised: higherEpoch(higherEpoch(promised, record.epoch), this.parts.promised()),
+      promised: seen.reduce(higherEpoch, promised),
       record,
       slots: [],
     })
     this.progress.phase('done')
+    return kept
+  }
+
+  /** What fails here is this node's own disk or engine, whatever code it carries. */
+  private async own<T>(work: Promise<T>): Promise<T> {
+    try {
+      return await work
+    } catch (error) {
+      this.ownFailure ??= error
+      throw error
+    }
   }
 
   private async closeData(): Promise<void> {
@@ -462,13 +514,13 @@ export class Bootstrap {
   private journalEvents() {
     return {
       onDurable: () => this.onDurable?.(),
-      onFailed: (error: Error) => this.failed?.(error),
+      onFailed: (error: Error) => {
+        this.ownFailure ??= error
+        this.failed?.(error)
+      },
     }
   }
 }
-
-/** Marks an error as the source's, where the code alone would speak of this node's disk. */
-const sourceSide = 'the data arrived damaged: the source or the network is at fault, another source is asked'
 
 interface StoredProgress {
   readonly family: number

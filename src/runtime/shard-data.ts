@@ -86,26 +86,31 @@ export class ShardData {
     return data
   }
 
-  /** Throws `BootstrapNeeded` where another node must help, coded errors where an operator must. */
-  static async open(parts: ShardDataParts): Promise<ShardData> {
+  /**
+   * Throws `BootstrapNeeded` where another node must help, coded errors where an operator must. `bootstrapped`: an
+   * engine without files that a bootstrap has just filled; from here on it is owned by what is returned.
+   */
+  static async open(parts: ShardDataParts, bootstrapped?: Engine): Promise<ShardData> {
     const { files, current } = parts.store
     const hooks = new JournalHooks(parts)
-    const { journal, cutBytes } = await parts.journals.open(
-      files.join(current, 'journal'),
-      parts.identity,
-      hooks.events,
-    )
+    const { journal, cutBytes } = await parts.journals
+      .open(files.join(current, 'journal'), parts.identity, hooks.events)
+      .catch(async (error) => {
+        await bootstrapped?.close()
+        throw error
+      })
     if (cutBytes > 0)
       parts.logger.warn({ cutBytes, end: journal.durable.sequence }, 'a torn tail of the journal was cut')
     let engine: Engine
     try {
-      engine = await parts.engines.open(files.join(current, 'engine'), parts.empty)
+      engine = bootstrapped ?? (await parts.engines.open(files.join(current, 'engine'), parts.empty))
     } catch (error) {
       await journal.close()
       throw error
     }
     try {
-      const from = await replayStart(journal, engine, parts.empty)
+      const found = bootstrapped?.applied ?? engine.opened.checkpoint ?? parts.empty
+      const from = await replayStart(journal, found)
       const knownCommitted = Math.max(journal.committedMark, engine.opened.applied?.sequence ?? 0, from.sequence)
       const committed = Math.min(knownCommitted, journal.durable.sequence)
       const data = new ShardData(parts, journal, engine, from, committed)
@@ -191,10 +196,9 @@ class JournalHooks {
 }
 
 /** Where the replay begins: the engine's proven position, held against the journal's chain (J4). */
-async function replayStart(journal: Journal, engine: Engine, empty: Position): Promise<Position> {
-  const found = engine.opened.checkpoint ?? empty
+async function replayStart(journal: Journal, found: Position): Promise<Position> {
   if (found.sequence < journal.base.sequence) {
-    if (engine.volatile || engine.opened.checkpoint === undefined) {
+    if (found.sequence === 0) {
       throw new BootstrapNeeded(`the engine is empty and the journal begins after ${journal.base.sequence}`)
     }
     throw new BootstrapNeeded(`the engine ends at ${found.sequence}, the journal begins after ${journal.base.sequence}`)

@@ -101,13 +101,17 @@ export class ShardStore {
 
   /** One change at a time, durable when it resolves. `change` sees what the one before left. */
   update(change: (now: Superblock) => Superblock): Promise<Superblock> {
-    const result = this.writing.then(async () => {
+    return this.inTurn(async () => {
       const now = this.superblockNow
       if (now === undefined) throw new UnderstudyError('NOT_READY', `${this.root}: no data yet`)
       const next = change(now)
       if (next !== now) await this.save(next)
       return next
     })
+  }
+
+  private inTurn<T>(work: () => Promise<T>): Promise<T> {
+    const result = this.writing.then(work)
     this.writing = result.then(
       () => undefined,
       () => undefined,
@@ -151,12 +155,17 @@ export class ShardStore {
   }
 
   /** The incoming directory becomes the data; its engine and journal must be closed. */
-  async finishIncoming(superblock: Omit<Superblock, 'formatVersion'>): Promise<void> {
-    await writeDurableJson(this.files, this.incoming, superblockName, { ...superblock, formatVersion })
-    await this.files.remove(this.files.join(this.incoming, incompleteName))
-    await this.files.syncDirectory(this.incoming)
-    await this.install()
-    this.superblockNow = { ...superblock, formatVersion }
+  finishIncoming(superblock: Omit<Superblock, 'formatVersion'>): Promise<void> {
+    return this.inTurn(async () => {
+      // What was promised in the old directory up to this moment is not forgotten with it (S3).
+      const promised = higherEpoch(superblock.promised, this.superblockNow?.promised ?? superblock.promised)
+      const next = { ...superblock, promised, formatVersion }
+      await writeDurableJson(this.files, this.incoming, superblockName, next)
+      await this.files.remove(this.files.join(this.incoming, incompleteName))
+      await this.files.syncDirectory(this.incoming)
+      await this.install()
+      this.superblockNow = next
+    })
   }
 
   private async install(): Promise<void> {

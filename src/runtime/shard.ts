@@ -2,11 +2,12 @@ import type { Message } from '../codec/messages.js'
 import type { SourceCandidate } from '../core/bootstrap.js'
 import { refuseSettings } from '../core/handshake.js'
 import { limits } from '../core/limits.js'
-import { compareEpochs, type Epoch, formatEpoch, type Position } from '../core/position.js'
-import { sameMember } from '../core/record.js'
+import { compareEpochs, type Epoch, formatEpoch, higherEpoch, type Position } from '../core/position.js'
+import { newerRecord, sameMember } from '../core/record.js'
 import { decideStart } from '../core/start.js'
 import { errorFromFailure, isFailure, toUnderstudyError, UnderstudyError } from '../errors.js'
-import { Bootstrap } from './bootstrap.js'
+import type { Engine } from '../ports/engine.js'
+import { Bootstrap, type SourceConfirmation } from './bootstrap.js'
 import { serveControl } from './control-session.js'
 import { FollowerSession } from './follower-session.js'
 import { Forwarder } from './forwarder.js'
@@ -129,6 +130,7 @@ export class Shard {
 
   promote(options: PromoteOptions): Promise<PromoteResult> {
     const { context } = this
+    if (context.stopping) return Promise.reject(new UnderstudyError('CLOSED', `${context.config.node} is closed`))
     if (context.primary !== undefined) {
       const { epoch } = context.primary
       return Promise.resolve({ epoch, position: context.data!.journal.appended, mayLose: undefined })
@@ -184,7 +186,9 @@ export class Shard {
     }
     if (context.data === undefined) {
       const { historyId } = context
-      return historyId === undefined ? this.stepWithoutData() : this.runBootstrap(historyId, this.bootstrapReason)
+      if (historyId === undefined) return this.stepWithoutData()
+      this.refusePromotion(`${context.config.node} must be rebuilt first: ${this.bootstrapReason}`)
+      return this.runBootstrap(historyId, this.bootstrapReason)
     }
     if (this.promotion !== undefined) return this.carryOutPromotion()
     const record = context.newestRecord!
@@ -330,21 +334,25 @@ export class Shard {
         context.observer.bootstrapBytes += bytes
       },
     })
+    let engine: Engine | undefined
     try {
-      await this.bootstrap.run(this.interrupt.signal)
+      engine = await this.bootstrap.run(this.interrupt.signal)
     } catch (error) {
       if (context.stopping || this.interrupt.signal.aborted) return
       throw error
     } finally {
       context.observer.bootstrapRestarts += this.bootstrap.progress.status.restarts
     }
-    await this.openData()
+    await this.openData(engine)
     context.transition('bootstrapped', 'the new data is in place')
     this.bootstrap = undefined
   }
 
-  /** Asks the present primary whether it would continue from here, without letting it. */
-  private async confirmPosition(position: Position, signal: AbortSignal): Promise<'fits' | 'start-over'> {
+  /**
+   * Asks the present primary whether it would continue from here, without letting it, and everybody for the record:
+   * a rebuilt node must not know less about the set than those who answer, since its own answer counts again (S2).
+   */
+  private async confirmPosition(position: Position, signal: AbortSignal): Promise<SourceConfirmation> {
     const primary = this.context.peers.answers.find(
       (answer) => answer.state === 'primary' || answer.state === 'promoting',
     )
@@ -352,11 +360,19 @@ export class Shard {
     if (primary === undefined || address === undefined) {
       throw new UnderstudyError('UNAVAILABLE', 'there is no primary now that could confirm the position')
     }
-    const { link } = await this.greeter.dial({ node: primary.member.node, address }, 'source', signal)
+    const { link, welcome } = await this.greeter.dial({ node: primary.member.node, address }, 'source', signal)
     try {
       link.send('subscribe', { position, epochs: this.bootstrap!.epochs, creditBytes: 0 })
       const [answer] = await link.expectOneOf(['stream', 'tooOld', 'diverged'], limits.requestTimeoutMs, signal)
-      return answer === 'stream' ? 'fits' : 'start-over'
+      if (answer !== 'stream') return { verdict: 'start-over' }
+      let record = welcome.record
+      let promised = welcome.promised
+      for (const state of await this.context.peers.ask()) {
+        if (state.historyId !== this.bootstrap!.historyId) continue
+        record = newerRecord(record, state.record)
+        promised = higherEpoch(promised, state.promised)
+      }
+      return { verdict: 'fits', record, promised }
     } finally {
       link.close()
     }
@@ -450,10 +466,10 @@ export class Shard {
 
   // Data
 
-  private async openData(): Promise<void> {
+  private async openData(engine?: Engine): Promise<void> {
     const { context } = this
     try {
-      this.useData(await ShardData.open(this.dataParts(context.historyId!)))
+      this.useData(await ShardData.open(this.dataParts(context.historyId!), engine))
     } catch (error) {
       if (!(error instanceof BootstrapNeeded)) throw error
       // Only another node can help, if there is one.

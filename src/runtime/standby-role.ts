@@ -52,6 +52,7 @@ export class StandbyRole {
       case 'fence':
         this.fencedUnder = record
         context.transition('fence', end.error.message)
+        context.explain(end.error.message)
         context.emit({ type: 'failure', error: end.error })
         return undefined
       case 'bootstrap':
@@ -89,6 +90,8 @@ export class StandbyRole {
         onSubscribed: (epoch) => {
           this.attempt = 0
           this.fencedUnder = undefined
+          // From here on the primary keeps the journal under this standby's own slot.
+          context.peers.pin(`bootstrap:${context.config.node}`, 0)
           context.transition('subscribed', `following ${node} in epoch ${formatEpoch(epoch)}`)
         },
         onCaughtUp: () => context.transition('caught-up', `streaming from ${node}`),
