@@ -134,7 +134,16 @@ class Peer {
     const deadlineMs = this.parts.clock.nowMs() + limits.peerSilenceMs
     const attempts = this.attempts
     this.wake.signal()
-    while (this.link === undefined || this.link.isClosed) {
+    for (;;) {
+      const { link } = this
+      if (link !== undefined && !link.isClosed) {
+        try {
+          return await this.question(link, fence)
+        } catch (error) {
+          // A session may have been dead for a while without a sign: the node behind it is asked on a new one.
+          if (!link.isClosed || this.parts.clock.nowMs() > deadlineMs) throw error
+        }
+      }
       // The attempt under way may have begun before the question; the one after it has not.
       if (this.attempts >= attempts + 2 || this.parts.clock.nowMs() > deadlineMs || this.abort.signal.aborted) {
         throw this.lastError ?? new UnderstudyError('UNAVAILABLE', `${this.parts.member.node} does not answer`)
@@ -144,7 +153,6 @@ class Peer {
       })
       this.wake.signal()
     }
-    return this.question(this.link, fence)
   }
 
   pin(slot: string, sequence: number): void {
