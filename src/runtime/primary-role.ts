@@ -57,6 +57,8 @@ export class PrimaryRole {
   private readonly waiters: Waiters
   /** By node: the newest connection of a node is the one that counts (S2). */
   private readonly followers = new Map<string, FollowerLink>()
+  /** Followers that left the set in their present session: they are asked again in the next one. */
+  private readonly left = new Set<FollowerLink>()
   private committedTold = 0
   private ready = false
   private ended = false
@@ -167,6 +169,7 @@ export class PrimaryRole {
   }
 
   removeFollower(follower: FollowerLink): void {
+    this.left.delete(follower)
     if (this.followers.get(follower.member.node) !== follower) return
     this.followers.delete(follower.member.node)
     this.forgetSession(follower.member)
@@ -187,6 +190,8 @@ export class PrimaryRole {
         `${node} cannot leave the in-sync set (${set}): it is not a standby in it, or fewer than inSyncMin ${settings.inSyncMin} would be left`,
       )
     }
+    const follower = this.followers.get(node)
+    if (follower !== undefined) this.left.add(follower)
     this.propose(record)
     await this.waiters.until(() => this.inSync.record.version > record.version || !this.inSync.changing, {
       timeoutMs: options.timeoutMs ?? limits.writeTimeoutMs,
@@ -230,7 +235,7 @@ export class PrimaryRole {
     this.parts.onCommitted(committed)
     this.queue.onProgress()
     this.waiters.check()
-    for (const follower of this.followers.values()) this.tryJoin(follower.member)
+    for (const follower of this.followers.values()) if (!this.left.has(follower)) this.tryJoin(follower.member)
     if (!this.ready && applier.applied.sequence >= this.inSync.epochStart) {
       this.ready = true
       this.parts.onReady()
