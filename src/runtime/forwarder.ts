@@ -64,6 +64,8 @@ export class Forwarder {
   }
 
   async clear(request: ClearRequest, options: WriteOptions): Promise<Position> {
+    // On the wire 0 means no limit; what deletes nothing only waits for what came before it.
+    if (request.limit === 0) return this.write([], options)
     const timeoutMs = options.timeoutMs ?? limits.writeTimeoutMs
     const { link, epoch } = await this.connected(timeoutMs, options.signal)
     return this.send(link, timeoutMs, options.signal, (number) =>
@@ -99,14 +101,18 @@ export class Forwarder {
   }
 
   private async connected(timeoutMs: number, signal: AbortSignal | undefined) {
-    await this.waiters.until(() => this.session !== undefined, {
-      timeoutMs,
-      signal,
-      what: 'a connection to the primary',
-      code: 'UNAVAILABLE',
-      error: { outcome: 'none', hint: 'see `understudy status`: there may be no primary now' },
-    })
-    return this.session!
+    const untilMs = this.clock.nowMs() + timeoutMs
+    for (;;) {
+      await this.waiters.until(() => this.session !== undefined, {
+        timeoutMs: Math.max(0, untilMs - this.clock.nowMs()),
+        signal,
+        what: 'a connection to the primary',
+        code: 'UNAVAILABLE',
+        error: { outcome: 'none', hint: 'see `understudy status`: there may be no primary now' },
+      })
+      // It may have ended between the moment in which it stood and this one.
+      if (this.session !== undefined) return this.session
+    }
   }
 
   private send(
