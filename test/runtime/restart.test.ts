@@ -116,7 +116,16 @@ describe('restart', { timeout: 60_000 }, () => {
           await cluster.start(name)
           if (order.slice(0, index + 1).includes('a') && index < 2) {
             await until(() => cluster.shard('a').status().state === 'fenced', 'the former primary waits')
-            assert.match(cluster.shard('a').status().reason, new RegExp(order.slice(index + 1).split('').sort().join(', ')))
+            assert.match(
+              cluster.shard('a').status().reason,
+              new RegExp(
+                order
+                  .slice(index + 1)
+                  .split('')
+                  .sort()
+                  .join(', '),
+              ),
+            )
           }
         }
         await untilInSync(cluster, 'a', ['a', 'b', 'c'])
@@ -173,7 +182,14 @@ describe('restart', { timeout: 60_000 }, () => {
       await until(() => cluster.shard('a').status().state === 'fenced', 'fenced again')
       await cluster.start('b')
       // Two of three are enough for a hand, not for coming back by itself.
-      await until(() => cluster.node('a').status().members.some((one) => one.node === 'b' && one.reachable), 'b answers')
+      await until(
+        () =>
+          cluster
+            .node('a')
+            .status()
+            .members.some((one) => one.node === 'b' && one.reachable),
+        'b answers',
+      )
       assert.equal(cluster.shard('a').status().state, 'fenced')
       await cluster.shard('a').promote()
       await until(() => cluster.shard('a').status().state === 'primary', 'primary')
@@ -204,26 +220,32 @@ describe('restart', { timeout: 60_000 }, () => {
   test('F9: a power loss while the directory is made leaves an empty node, not half of one', async () => {
     for (let operations = 1; ; operations += 3) {
       let completed = false
-      await withCluster({ nodes: ['a'], settings: { durability: 'local', inSyncMin: 1 }, ...simulated }, async (cluster) => {
-        cluster.files('a')
-        let left = operations
-        cluster.disk('a').latency = () => {
-          left -= 1
-          if (left === 0) queueMicrotask(() => cluster.losePower('a'))
-          return undefined
-        }
-        const start = cluster.start('a').then(async () => {
+      await withCluster(
+        { nodes: ['a'], settings: { durability: 'local', inSyncMin: 1 }, ...simulated },
+        async (cluster) => {
+          cluster.files('a')
+          let left = operations
+          cluster.disk('a').latency = () => {
+            left -= 1
+            if (left === 0) queueMicrotask(() => cluster.losePower('a'))
+            return undefined
+          }
+          cluster.start('a').then(
+            async () => {
+              await cluster.shard('a').ready()
+              completed = left > 0
+            },
+            () => undefined,
+          )
+          await until(() => left <= 0 || completed, 'power loss')
+          cluster.disk('a').latency = undefined
+          if (completed) return
+          await cluster.start('a')
           await cluster.shard('a').ready()
-          completed = true
-        })
-        await Promise.race([start, until(() => left <= 0, 'power loss')])
-        cluster.disk('a').latency = undefined
-        if (completed) return
-        await cluster.start('a')
-        await cluster.shard('a').ready()
-        await cluster.shard('a').write([put('k', 'v')])
-        assert.equal(await read(cluster, 'a', 'k'), 'v')
-      })
+          await cluster.shard('a').write([put('k', 'v')])
+          assert.equal(await read(cluster, 'a', 'k'), 'v')
+        },
+      )
       if (completed) break
       assert.ok(operations < 400, 'ends')
     }

@@ -71,7 +71,8 @@ describe('takeover', { timeout: 60_000 }, () => {
       await started(cluster)
       // Its disk stands still and its messages wait, as if the process had been stopped.
       let paused: Array<() => void> | undefined = []
-      cluster.disk('a').latency = () => (paused === undefined ? undefined : new Promise((resolve) => paused!.push(resolve)))
+      cluster.disk('a').latency = () =>
+        paused === undefined ? undefined : new Promise((resolve) => paused!.push(resolve))
       const lost = failureOf(cluster.shard('a').write([put('k', 'paused')], { timeoutMs: 20_000 }))
       cluster.isolate('a')
       await cluster.shard('b').promote()
@@ -115,9 +116,17 @@ describe('takeover', { timeout: 60_000 }, () => {
       cluster.kill('a')
       cluster.network.heal(cluster.address('a'), cluster.address('b'))
       await cluster.start('a')
-      await until(() => cluster.node('b').status().members.some((one) => one.node === 'a' && one.reachable), 'a answers')
+      await until(
+        () =>
+          cluster
+            .node('b')
+            .status()
+            .members.some((one) => one.node === 'a' && one.reachable),
+        'a answers',
+      )
       await cluster.shard('b').promote()
-      for (let index = 0; index < 5; index++) await cluster.shard('b').write([put('k', `new ${index}`)], { timeoutMs: 20_000 })
+      for (let index = 0; index < 5; index++)
+        await cluster.shard('b').write([put('k', `new ${index}`)], { timeoutMs: 20_000 })
       const applied: Array<string | undefined> = []
       const watch = setInterval(() => {
         read(cluster, 'c', 'tail').then(
@@ -151,33 +160,35 @@ describe('takeover', { timeout: 60_000 }, () => {
       assert.equal(alone.code, 'UNDERSTUDY_PROMOTION_REFUSED')
       const forced = await cluster.shard('c').promote({ force: true })
       assert.ok(forced.mayLose !== undefined, 'it says that something may be lost')
-      assert.ok(cluster.shard('c').status().warnings.some((warning) => warning.includes('forced')))
+      assert.ok(
+        cluster
+          .shard('c')
+          .status()
+          .warnings.some((warning) => warning.includes('forced')),
+      )
     })
   })
 
-  test('C5: committed entries that are missing refuse a promotion; the node that has them fences instead of cutting', async () => {
+  test('C5: a node whose committed entries the new history lacks fences; it cuts nothing', async () => {
     await withCluster(
       { ...simulated, nodes: ['a', 'b'], settings: { durability: 'local', inSyncMin: 1 } },
       async (cluster) => {
         await started(cluster)
-        cluster.network.partition(cluster.address('a'), cluster.address('b'))
-        await cluster.shard('a').write([put('k', 'only on a')])
-        cluster.network.heal()
-        // The question reaches a: it says what it has committed. b cannot fetch it any more.
-        const blocked = cluster.disk('b')
-        blocked.latency = (operation, path) =>
-          path.includes('journal') && operation === 'write' ? new Promise(() => {}) : undefined
-        const position = await cluster.shard('a').write([put('k2', 'only on a')])
-        blocked.latency = undefined
-        cluster.kill('b')
-        await cluster.start('b', { addresses: { a: 'nowhere.test:1' } })
+        cluster.isolate('a')
+        const position = await cluster.shard('a').write([put('k', 'only on a')])
+        const refused = await failureOf(cluster.shard('b').promote())
+        assert.equal(refused.code, 'UNDERSTUDY_PROMOTION_REFUSED')
         const forced = await cluster.shard('b').promote({ force: true })
         assert.ok(forced.mayLose !== undefined)
-        cluster.kill('b')
-        await cluster.start('b')
-        await until(() => cluster.shard('a').status().state === 'fenced', 'a fences')
-        assert.match(cluster.shard('a').status().reason, /committed here/)
+        await cluster.shard('b').write([put('k', 'by b')])
+        cluster.network.heal()
+        await until(
+          () => /are committed here/.test(cluster.shard('a').status().reason),
+          () => `a fences: ${cluster.shard('a').status().reason}`,
+        )
+        assert.equal(cluster.shard('a').status().state, 'fenced')
         assert.ok(cluster.shard('a').status().sequence.durable >= position.sequence, 'nothing was cut')
+        assert.throws(() => cluster.shard('a').reader(), /fenced/)
       },
     )
   })
@@ -190,7 +201,34 @@ describe('takeover', { timeout: 60_000 }, () => {
       await cluster.shard('a').write([put('k', 'v')], { timeoutMs: 2_000 })
       await cluster.start('c')
       await untilInSync(cluster, 'a', ['a', 'b', 'c'])
+      await untilApplied(cluster, ['c'], cluster.shard('a').applied!)
       assert.equal(await read(cluster, 'c', 'k'), 'v')
+    })
+  })
+
+  test('C8: who left the set is not taken back in the same session', async () => {
+    await withCluster(simulated, async (cluster) => {
+      await started(cluster)
+      const { version } = await cluster.shard('a').removeFromInSync('c')
+      for (let index = 0; index < 20; index++) {
+        const position = await cluster.shard('a').write([put(`k${index}`, 'v')])
+        await untilApplied(cluster, ['c'], position)
+      }
+      assert.deepEqual(cluster.shard('a').status().inSync, ['a', 'b'])
+      assert.equal(cluster.shard('a').status().recordVersion, version, 'no further change')
+      cluster.network.dropConnections(cluster.address('a'), cluster.address('c'))
+      await untilInSync(cluster, 'a', ['a', 'b', 'c'])
+      const before = cluster.shard('a').status().recordVersion!
+      await cluster.stop('c')
+      await until(
+        () =>
+          !cluster
+            .shard('a')
+            .status()
+            .followers.some((one) => one.node === 'c'),
+        'c is gone',
+      )
+      assert.equal(cluster.shard('a').status().recordVersion, before + 1, 'a clean stop is one change')
     })
   })
 
@@ -201,7 +239,12 @@ describe('takeover', { timeout: 60_000 }, () => {
       const error = await failureOf(cluster.shard('a').write([put('k', 'v')], { timeoutMs: 500 }))
       assert.equal(error.code, 'UNDERSTUDY_ACK_TIMEOUT')
       assert.match(error.message, /waiting for c/)
-      assert.ok(cluster.shard('a').status().warnings.some((warning) => warning.includes('c')))
+      assert.ok(
+        cluster
+          .shard('a')
+          .status()
+          .warnings.some((warning) => warning.includes('c')),
+      )
       const record = await cluster.shard('a').removeFromInSync('c')
       assert.deepEqual(
         record.inSync.map((one) => one.node),
