@@ -213,6 +213,7 @@ describe('restart', { timeout: 60_000 }, () => {
       assert.notEqual(cluster.shard('a').status().state, 'primary')
       await cluster.start('b')
       await untilInSync(cluster, 'b', ['a', 'b', 'c'])
+      await untilApplied(cluster, ['a'], position)
       assert.equal(await read(cluster, 'a', 'k'), 'by b')
     })
   })
