@@ -12,8 +12,6 @@ export interface PeerState {
   readonly record: ShardRecord | undefined
   readonly durable: Position | undefined
   readonly committed: number
-  /** False if its directory may have forgotten a record: it counts for no promotion. */
-  readonly votes: boolean
 }
 
 export interface PromotionQuestion {
@@ -113,15 +111,18 @@ export function decidePromotion(question: PromotionQuestion): PromotionDecision 
   }
 }
 
+/** States in which a node keeps its promises but acknowledges nothing before an operator or a bootstrap has helped. */
+const unfitStates: ReadonlySet<LifecycleState> = new Set<LifecycleState>(['failed', 'bootstrapping', 'stopped'])
+
 /**
- * Members that answered stay; those that did not leave, but never below `inSyncMin` (C6). The former primary is the
- * first to go: its disk may be gone with it. A node that has failed answers and will never acknowledge anything.
+ * Members that answered and can follow stay; those that did not leave, but never below `inSyncMin` (C6). The former
+ * primary is the first to go: its disk may be gone with it.
  */
 function setAfter(newest: ShardRecord, self: Member, answered: readonly PeerState[]): readonly Member[] {
   const present = newest.inSync.filter(
     (member) =>
       member.node !== self.node &&
-      answered.some((answer) => answer.state !== 'failed' && sameMember(answer.member, member)),
+      answered.some((answer) => sameMember(answer.member, member) && !unfitStates.has(answer.state)),
   )
   const absent = newest.inSync.filter((member) => member.node !== self.node && !hasMember(present, member))
   absent.sort((a, b) => Number(a.node === newest.primary.node) - Number(b.node === newest.primary.node))

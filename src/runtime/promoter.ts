@@ -89,6 +89,9 @@ export async function lead(
   if (!sameEpoch(context.promised, record.epoch)) {
     throw new UnderstudyError('PROMOTION_REFUSED', 'a higher epoch was seen meanwhile')
   }
+  // Nobody would end a role that begins after the end.
+  if (context.failure !== undefined) throw context.failure
+  if (context.stopping) throw new UnderstudyError('CLOSED', `${context.config.node} is closing`)
   const role = new PrimaryRole({
     journal: data.journal,
     engine: data.engine,

@@ -56,6 +56,7 @@ export class StandbyRole {
       case 'fence':
         this.fencedUnder = record
         context.transition('fence', end.error.message)
+        context.explain(end.error.message)
         context.emit({ type: 'failure', error: end.error })
         return undefined
       case 'bootstrap':

@@ -130,6 +130,17 @@ describe('commit rule of the in-sync set', () => {
     assert.equal(state.durableEverywhere, 0)
   })
 
+  test('C3: while the set in force is too small nothing is committed, however many are waited for', () => {
+    const state = stateOf(record(['a']))
+    state.onOwnProgress(10, 0)
+    state.onSession(member('b'), acked(10))
+    propose(state, state.joinOf(member('b')))
+    state.onAck(member('b'), e1, acked(10))
+    assert.equal(state.committed, 0, 'b could not prove that it is a member')
+    state.onAck(member('b'), e1, acked(10, 2))
+    assert.equal(state.committed, 10)
+  })
+
   test('committed never goes back when the set grows', () => {
     const state = stateOf(record(['a', 'b']))
     state.onSession(member('b'), acked(10))

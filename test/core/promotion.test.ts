@@ -77,6 +77,17 @@ describe('promotion by hand', () => {
     )
   })
 
+  test('C6: a member whose disk has failed answers but does not stay: every write would wait for it', () => {
+    for (const state of ['failed', 'bootstrapping'] as const) {
+      const failed = peer('a', { record: record(['a', 'b', 'c']), state })
+      const { record: next } = promoted({ answers: [failed, peer('c', { record: record(['a', 'b', 'c']) })] })
+      assert.deepEqual(
+        next.inSync.map((one) => one.node),
+        ['b', 'c'],
+      )
+    }
+  })
+
   test('S2: a member that answers with another directory does not stay as the old one', () => {
     const wiped = peer('c', { member: member('c', '2'), record: record(['a', 'b', 'c']) })
     const { record: next } = promoted({ answers: [wiped] })

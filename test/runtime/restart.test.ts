@@ -231,11 +231,14 @@ describe('restart', { timeout: 60_000 }, () => {
             if (left === 0) queueMicrotask(() => cluster.losePower('a'))
             return undefined
           }
-          const start = cluster.start('a').then(async () => {
-            await cluster.shard('a').ready()
-            completed = true
-          })
-          await Promise.race([start, until(() => left <= 0, 'power loss')])
+          cluster.start('a').then(
+            async () => {
+              await cluster.shard('a').ready()
+              completed = left > 0
+            },
+            () => undefined,
+          )
+          await until(() => left <= 0 || completed, 'power loss')
           cluster.disk('a').latency = undefined
           if (completed) return
           await cluster.start('a')

@@ -169,21 +169,26 @@ describe('takeover', { timeout: 60_000 }, () => {
     })
   })
 
-  test('C5: a node that has committed entries which a forced promotion left behind fences instead of cutting them', async () => {
+  test('C5: a node whose committed entries the new history lacks fences; it cuts nothing', async () => {
     await withCluster(
       { ...simulated, nodes: ['a', 'b'], settings: { durability: 'local', inSyncMin: 1 } },
       async (cluster) => {
         await started(cluster)
-        cluster.network.partition(cluster.address('a'), cluster.address('b'))
+        cluster.isolate('a')
         const position = await cluster.shard('a').write([put('k', 'only on a')])
         const refused = await failureOf(cluster.shard('b').promote())
         assert.equal(refused.code, 'UNDERSTUDY_PROMOTION_REFUSED')
         const forced = await cluster.shard('b').promote({ force: true })
         assert.ok(forced.mayLose !== undefined)
+        await cluster.shard('b').write([put('k', 'by b')])
         cluster.network.heal()
-        await until(() => cluster.shard('a').status().state === 'fenced', 'a fences')
-        assert.match(cluster.shard('a').status().reason, /committed here/)
+        await until(
+          () => /are committed here/.test(cluster.shard('a').status().reason),
+          () => `a fences: ${cluster.shard('a').status().reason}`,
+        )
+        assert.equal(cluster.shard('a').status().state, 'fenced')
         assert.ok(cluster.shard('a').status().sequence.durable >= position.sequence, 'nothing was cut')
+        assert.throws(() => cluster.shard('a').reader(), /fenced/)
       },
     )
   })
@@ -193,11 +198,37 @@ describe('takeover', { timeout: 60_000 }, () => {
       await started(cluster)
       await cluster.stop('c')
       assert.deepEqual(cluster.shard('a').status().inSync, ['a', 'b'])
-      const position = await cluster.shard('a').write([put('k', 'v')], { timeoutMs: 2_000 })
+      await cluster.shard('a').write([put('k', 'v')], { timeoutMs: 2_000 })
       await cluster.start('c')
       await untilInSync(cluster, 'a', ['a', 'b', 'c'])
-      await untilApplied(cluster, ['c'], position)
+      await untilApplied(cluster, ['c'], cluster.shard('a').applied!)
       assert.equal(await read(cluster, 'c', 'k'), 'v')
+    })
+  })
+
+  test('C8: who left the set is not taken back in the same session', async () => {
+    await withCluster(simulated, async (cluster) => {
+      await started(cluster)
+      const { version } = await cluster.shard('a').removeFromInSync('c')
+      for (let index = 0; index < 20; index++) {
+        const position = await cluster.shard('a').write([put(`k${index}`, 'v')])
+        await untilApplied(cluster, ['c'], position)
+      }
+      assert.deepEqual(cluster.shard('a').status().inSync, ['a', 'b'])
+      assert.equal(cluster.shard('a').status().recordVersion, version, 'no further change')
+      cluster.network.dropConnections(cluster.address('a'), cluster.address('c'))
+      await untilInSync(cluster, 'a', ['a', 'b', 'c'])
+      const before = cluster.shard('a').status().recordVersion!
+      await cluster.stop('c')
+      await until(
+        () =>
+          !cluster
+            .shard('a')
+            .status()
+            .followers.some((one) => one.node === 'c'),
+        'c is gone',
+      )
+      assert.equal(cluster.shard('a').status().recordVersion, before + 1, 'a clean stop is one change')
     })
   })
 

@@ -15,7 +15,7 @@ import { nodeClock } from '#src/platform/node-clock.js'
 import { nodeFileSystem } from '#src/platform/node-file-system.js'
 import { nodeRandom } from '#src/platform/node-random.js'
 import { createPinoLogger } from '#src/platform/pino-logger.js'
-import type { Clock } from '#src/ports/clock.js'
+import type { Clock, Timer } from '#src/ports/clock.js'
 import type { EngineFactory } from '#src/ports/engine.js'
 import type { FileSystem } from '#src/ports/file-system.js'
 import { type LogFields, type Logger, silentLogger } from '#src/ports/logger.js'
@@ -51,6 +51,7 @@ export class TestCluster {
   readonly network: InMemoryNetwork
   readonly disks = new Map<string, SimulatedDisk>()
   private readonly processes = new Map<string, FileSystem & { kill(): void }>()
+  private readonly clocks = new Map<string, MortalClock>()
   private readonly running = new Map<string, Node>()
   private readonly options: ClusterOptions
   private readonly root: string
@@ -90,8 +91,9 @@ export class TestCluster {
       process.env.TEST_LOG === undefined
         ? this.listener(name)
         : createPinoLogger({ level: 'debug' }).child({ node: name })
-    const clock = options.timeFactor === undefined ? nodeClock : fastClock(options.timeFactor)
-    const node = Node.create({
+    const clock = new MortalClock(options.timeFactor === undefined ? nodeClock : fastClock(options.timeFactor))
+    this.clocks.set(name, clock)
+    const node = await Node.start({
       files,
       directory: this.directory(name),
       version: '0.0.0-test',
@@ -120,7 +122,7 @@ export class TestCluster {
       shards: [
         {
           name: 'main',
-          advertise: () => this.address(name),
+          advertise: this.address(name),
           settings: options.settings ?? { durability: 'standby', inSyncMin: Math.min(2, this.names.length) },
           checkpointBytes: options.checkpointBytes ?? limits.checkpointBytes,
           checkpointIntervalMs: limits.checkpointIntervalMs,
@@ -130,7 +132,6 @@ export class TestCluster {
         },
       ],
     })
-    await node.start()
     this.running.set(name, node)
     return node
   }
@@ -158,6 +159,7 @@ export class TestCluster {
   /** As a kill -9: nothing that the node still does has an effect. Simulated storage only. */
   kill(name: string): void {
     this.processes.get(name)!.kill()
+    this.clocks.get(name)?.kill()
     this.network.crash(this.address(name))
     this.running.delete(name)
   }
@@ -193,6 +195,53 @@ export class TestCluster {
     this.network.heal()
     await Promise.all([...this.running.keys()].map((name) => this.stop(name)))
     rmSync(this.root, { recursive: true, force: true })
+  }
+}
+
+/** The clock of one process: when that is killed, none of its timers fires any more. */
+class MortalClock implements Clock {
+  private readonly clock: Clock
+  private readonly timers = new Set<Timer>()
+  private dead = false
+
+  constructor(clock: Clock) {
+    this.clock = clock
+  }
+
+  nowMs(): number {
+    return this.clock.nowMs()
+  }
+
+  wallMs(): number {
+    return this.clock.wallMs()
+  }
+
+  setTimer(delayMs: number, fn: () => void, options?: { readonly keepsAlive?: boolean }): Timer {
+    if (this.dead) return { cancel() {} }
+    const fire = () => {
+      this.timers.delete(timer)
+      fn()
+    }
+    const timer = this.clock.setTimer(delayMs, fire, options)
+    this.timers.add(timer)
+    return {
+      cancel: () => {
+        this.timers.delete(timer)
+        timer.cancel()
+      },
+    }
+  }
+
+  defer(fn: () => void): void {
+    this.clock.defer(() => {
+      if (!this.dead) fn()
+    })
+  }
+
+  kill(): void {
+    this.dead = true
+    for (const timer of this.timers) timer.cancel()
+    this.timers.clear()
   }
 }
 
