@@ -12,6 +12,8 @@ export interface PeerState {
   readonly record: ShardRecord | undefined
   readonly durable: Position | undefined
   readonly committed: number
+  /** False if its directory may have forgotten a record: it counts for no promotion. */
+  readonly votes: boolean
 }
 
 export interface PromotionQuestion {

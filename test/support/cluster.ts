@@ -93,7 +93,7 @@ export class TestCluster {
         : createPinoLogger({ level: 'debug' }).child({ node: name })
     const clock = new MortalClock(options.timeFactor === undefined ? nodeClock : fastClock(options.timeFactor))
     this.clocks.set(name, clock)
-    const node = await Node.start({
+    const node = Node.create({
       files,
       directory: this.directory(name),
       version: '0.0.0-test',
@@ -122,7 +122,7 @@ export class TestCluster {
       shards: [
         {
           name: 'main',
-          advertise: this.address(name),
+          advertise: () => this.address(name),
           settings: options.settings ?? { durability: 'standby', inSyncMin: Math.min(2, this.names.length) },
           checkpointBytes: options.checkpointBytes ?? limits.checkpointBytes,
           checkpointIntervalMs: limits.checkpointIntervalMs,
@@ -132,6 +132,7 @@ export class TestCluster {
         },
       ],
     })
+    await node.start()
     this.running.set(name, node)
     return node
   }
