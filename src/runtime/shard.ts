@@ -139,6 +139,7 @@ export class Shard {
       const { epoch } = context.primary
       return Promise.resolve({ epoch, position: context.data!.journal.appended, mayLose: undefined })
     }
+    if (context.stopping) return Promise.reject(new UnderstudyError('CLOSED', `${context.config.node} is closed`))
     if (context.failure !== undefined) return Promise.reject(context.failure)
     if (this.promotion !== undefined)
       return Promise.reject(new UnderstudyError('PROMOTION_REFUSED', 'a promotion is under way'))
