@@ -34,7 +34,12 @@ function isOurs(key: string): boolean {
   return nodeKeys.has(key) || (!databaseKeys.has(key) && closest(key, [...nodeKeys, ...databaseKeys]) !== undefined)
 }
 
-async function start(location: string, options: OpenOptions, signal: AbortSignal): Promise<NodeHandle> {
+/** How a database starts its node: options of the library in, a node that serves its HTTP interface out. */
+export async function startDatabaseNode(
+  location: string,
+  options: OpenOptions,
+  signal: AbortSignal,
+): Promise<NodeHandle> {
   const input: Record<string, unknown> = { data: location, logLevel: 'warn' }
   for (const [key, value] of Object.entries(options)) {
     if (value !== undefined && isOurs(key)) input[key] = value
@@ -61,7 +66,7 @@ async function start(location: string, options: OpenOptions, signal: AbortSignal
  */
 export class Understudy<K = string, V = string> extends UnderstudyLevel<K, V> {
   constructor(location: string, options?: UnderstudyOptions<K, V>) {
-    super(location, options, start)
+    super(location, options, startDatabaseNode)
   }
 }
 
