@@ -53,6 +53,8 @@ export class Shard {
   /** Told a higher epoch while primary: this process does not make itself primary again. */
   private deposed = false
   private closing: Promise<void> | undefined
+  /** The directory was read: only from then on this node knows whether it holds data. */
+  private opened = false
 
   constructor(parts: ShardParts) {
     this.context = new ShardContext(parts)
@@ -96,6 +98,7 @@ export class Shard {
       const failure = refuseSettings(superblock.record, context.config.settings)
       if (failure !== undefined) throw errorFromFailure(failure)
     }
+    this.opened = true
     context.transition('start', 'starting')
     if (superblock !== undefined) await this.openData()
     context.peers.start()
@@ -112,6 +115,8 @@ export class Shard {
   async accept(link: Link, hello: Message<'hello'>): Promise<void> {
     const { context } = this
     if (context.stopping) return link.fail({ code: 'CLOSED', message: `${context.config.node} is stopping` })
+    // Who has not looked yet must not pass for empty: others would begin a second history beside the data here (S1).
+    if (!this.opened) return link.fail({ code: 'NOT_READY', message: `${context.config.node} is starting` })
     if (hello.purpose === 'source' && this.sources.size >= limits.snapshotsMax) {
       return link.fail({ code: 'BACKPRESSURE', message: `${this.sources.size} bootstraps are served already` })
     }

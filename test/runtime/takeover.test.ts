@@ -1,5 +1,11 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
+import { decodeBlock } from '#src/codec/block.js'
+import { chainZero } from '#src/codec/digest.js'
+import { decodeMessage } from '#src/codec/messages.js'
+import { limits } from '#src/core/limits.js'
+import { nodeClock } from '#src/platform/node-clock.js'
+import { Link } from '#src/runtime/link.js'
 import {
   contentOf,
   failureOf,
@@ -141,6 +147,50 @@ describe('takeover', { timeout: 60_000 }, () => {
       assert.ok(applied.every((found) => found === undefined))
       assert.equal(await read(cluster, 'c', 'k'), 'new 4')
       assert.deepEqual(await contentOf(cluster, 'c'), await contentOf(cluster, 'b'))
+    })
+  })
+
+  test('C1: whoever asks a node as a source is shown its committed prefix and nothing beyond', async () => {
+    await withCluster(simulated, async (cluster) => {
+      await started(cluster)
+      const position = await cluster.shard('a').write([put('k', 'committed')])
+      cluster.kill('c')
+      await failureOf(cluster.shard('a').write([put('k', 'uncommitted')], { timeoutMs: 300 }))
+      const { sequence, historyId, settings } = cluster.shard('a').status()
+      assert.ok(sequence.durable > sequence.committed)
+      const transport = cluster.network.transport('x.test:1')
+      const options = { timeoutMs: 1000 }
+      const link = new Link(await transport.connect(cluster.address('a'), options), nodeClock)
+      link.send('hello', {
+        protocolMin: limits.protocolVersion,
+        protocolMax: limits.protocolVersion,
+        cluster: 'test',
+        node: 'x',
+        incarnation: '0'.repeat(32),
+        boot: '0'.repeat(16),
+        shard: 'main',
+        purpose: 'source',
+        historyId,
+        coordinatorId: undefined,
+        settings,
+        promised: { number: 0, node: '' },
+        advertise: '',
+      })
+      await link.expect('welcome', 1000)
+      const from = { epoch: { number: 0, node: '' }, sequence: 0, chain: chainZero(historyId!, 'main') }
+      link.send('subscribe', { position: from, epochs: [], creditBytes: limits.creditBytes })
+      await link.expect('stream', 1000)
+      let end = 0
+      let announced = 0
+      link.handle((name, payload) => {
+        if (name === 'block') end = decodeBlock(payload).end.sequence
+        if (name === 'committed') announced = decodeMessage('committed', payload).sequence
+      })
+      await until(() => end >= position.sequence && announced > 0, 'the committed prefix and a heartbeat after it')
+      assert.equal(end, position.sequence)
+      assert.equal(announced, position.sequence)
+      link.close()
+      await transport.close()
     })
   })
 
