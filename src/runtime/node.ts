@@ -69,9 +69,8 @@ export class Node implements NodeHandle {
           engine: this.parts.engines.kind,
           replaceDamaged: false,
         })
-        for (const { shard } of this.shards.values()) await shard.start()
-        // Only now: asked before its directory was read, a node would say that it holds nothing (S1).
         this.parts.transport.accept((connection) => this.accept(connection))
+        for (const { shard } of this.shards.values()) await shard.start()
       } catch (error) {
         await this.close()
         throw toUnderstudyError(error, `starting in ${this.parts.directory}`)
