@@ -87,7 +87,7 @@ export const limits = Object.freeze({
   forwardsInFlightMax: 16_384,
 
   // Bootstrap
-  chunkBytes: 1 * MiB,
+  chunkBytes: 4 * MiB,
   chunkBytesMax: 32 * MiB,
   chunkTimeoutMs: 10_000,
   chunkTimeoutsMax: 3,
