@@ -12,6 +12,7 @@ import { BootstrapProgress } from './bootstrap-progress.js'
 import { ChunkTransfer } from './chunk-transfer.js'
 import { IncomingData, type IncomingDataParts } from './incoming-data.js'
 import type { Link } from './link.js'
+import { bootstrapSlot } from './slots.js'
 import { SourceInbox } from './source-inbox.js'
 import { describeResume } from './stored-progress.js'
 import { Wake } from './wake.js'
@@ -179,7 +180,7 @@ export class Bootstrap {
   private async startSnapshot(link: Link, signal: AbortSignal): Promise<Message<'snapshot'>> {
     this.progress.phase('snapshot')
     const { state } = this.data
-    link.send('snapshotStart', { slot: `bootstrap:${this.parts.node}`, first: state?.first })
+    link.send('snapshotStart', { slot: bootstrapSlot(this.parts.node), first: state?.first })
     const snapshot = await link.expect('snapshot', limits.requestTimeoutMs, signal)
     const plan =
       state === undefined
@@ -198,7 +199,7 @@ export class Bootstrap {
     await this.data.take(snapshot)
     const first = this.data.state!.first.sequence
     this.progress.begin(first, snapshot.sizeEstimateBytes)
-    this.parts.pinElsewhere(`bootstrap:${this.parts.node}`, first)
+    this.parts.pinElsewhere(bootstrapSlot(this.parts.node), first)
     return snapshot
   }
 
@@ -284,7 +285,7 @@ export class Bootstrap {
     this.progress.phase('installing')
     this.kept = await this.data.checkpoint()
     await this.data.install(confirmation)
-    this.parts.pinElsewhere(`bootstrap:${this.parts.node}`, 0)
+    this.parts.pinElsewhere(bootstrapSlot(this.parts.node), 0)
     this.progress.phase('done')
   }
 }

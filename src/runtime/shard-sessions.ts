@@ -7,6 +7,7 @@ import { FollowerSession } from './follower-session.js'
 import type { Greeter } from './greeter.js'
 import type { Link } from './link.js'
 import type { ShardContext } from './shard-context.js'
+import { standbySlot } from './slots.js'
 import { SourceSession } from './source-session.js'
 
 /** The sessions that others have opened with this shard. */
@@ -72,7 +73,7 @@ export class ShardSessions {
       role: primary,
       journal: data.journal,
       clock: context.clock,
-      holdSlot: (sequence) => slots.note(`standby:${hello.node}`, sequence),
+      holdSlot: (sequence) => slots.note(standbySlot(hello.node), sequence),
       onEnd: () => {
         if (this.followersByNode.get(hello.node) === session) this.followersByNode.delete(hello.node)
       },
