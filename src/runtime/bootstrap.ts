@@ -1,22 +1,20 @@
 import { decodeBlock } from '../codec/block.js'
-import { crc32 } from '../codec/digest.js'
-import { decodeMessage, decodeMessageAndRest, type Message } from '../codec/messages.js'
+import { decodeMessage, type Message } from '../codec/messages.js'
 import { refuseAppend } from '../core/append.js'
 import { judgeSnapshot, type SourceCandidate, SourceChooser } from '../core/bootstrap.js'
-import type { EpochStart, Family } from '../core/entry.js'
+import type { EpochStart } from '../core/entry.js'
 import { limits } from '../core/limits.js'
 import { type Epoch, higherEpoch, type Position } from '../core/position.js'
-import { newerRecord, type ShardRecord } from '../core/record.js'
+import type { ShardRecord } from '../core/record.js'
 import { errorFromFailure, isFailure, toUnderstudyError, UnderstudyError } from '../errors.js'
-import type { Clock } from '../ports/clock.js'
-import type { Engine, EngineFactory } from '../ports/engine.js'
-import type { Journal, JournalFactory, JournalIdentity } from '../ports/journal.js'
-import type { Logger } from '../ports/logger.js'
-import type { Random } from '../ports/random.js'
-import { Applier } from './applier.js'
+import type { Engine } from '../ports/engine.js'
 import { BootstrapProgress } from './bootstrap-progress.js'
+import { ChunkTransfer } from './chunk-transfer.js'
+import { IncomingData, type IncomingDataParts } from './incoming-data.js'
 import type { Link } from './link.js'
-import type { IncomingState, ShardStore } from './shard-store.js'
+import { bootstrapSlot } from './slots.js'
+import { SourceInbox } from './source-inbox.js'
+import { describeResume } from './stored-progress.js'
 import { Wake } from './wake.js'
 
 /** What the present primary says of the end of a bootstrap, and of the shard. */
@@ -27,22 +25,9 @@ export interface Confirmation {
   readonly promised: Epoch
 }
 
-export interface BootstrapParts {
-  readonly store: ShardStore
-  readonly journals: JournalFactory
-  readonly engines: EngineFactory
-  readonly clock: Clock
-  readonly random: Random
-  readonly logger: Logger
-  readonly cluster: string
-  readonly shard: string
+export interface BootstrapParts extends IncomingDataParts {
   readonly node: string
-  readonly historyId: string
   readonly maxBytesPerSecond: number | undefined
-  /** Highest epoch that this node has promised so far: a new directory does not forget it (S3). */
-  readonly promised: () => Epoch
-  /** The position of this history without entries. */
-  readonly empty: () => Position
   /** Healthy nodes with data, asked anew for each attempt. */
   readonly candidates: () => readonly SourceCandidate[]
   /** Opens and greets a session of purpose `source`. */
@@ -65,14 +50,9 @@ export class Bootstrap {
   private readonly parts: BootstrapParts
   private readonly chooser = new SourceChooser()
   private readonly wake: Wake
-  private state: IncomingState | undefined
-  private engine: Engine | undefined
-  private journal: Journal | undefined
-  private applier: Applier | undefined
-  private failed: ((error: unknown) => void) | undefined
-  private onDurable: (() => void) | undefined
-  private restarts = 0
-  private ownFailure: unknown
+  private readonly data: IncomingData
+  /** What is too old for one source may be retained by another: begin again only when all of them have said no. */
+  private readonly refusedBy = new Set<string>()
   private kept: Engine | undefined
   private installedAt: Position | undefined
 
@@ -80,6 +60,10 @@ export class Bootstrap {
     this.parts = parts
     this.wake = new Wake(parts.clock)
     this.progress = new BootstrapProgress(parts.clock, (progress) => parts.onProgress(progress))
+    this.data = new IncomingData(parts, (restarts) => {
+      this.refusedBy.clear()
+      this.progress.startedOver(restarts)
+    })
   }
 
   /**
@@ -108,23 +92,13 @@ export class Bootstrap {
       throw new UnderstudyError('CLOSED', 'the bootstrap was interrupted; it resumes at the next start')
     } finally {
       signal.removeEventListener('abort', onAbort)
-      await this.closeData()
+      await this.data.close()
     }
   }
 
   /** Epochs of the journal as far as it is here. */
   get epochs(): readonly EpochStart[] {
-    return this.journal?.epochs ?? []
-  }
-
-  /** What this node's own disk refuses is no reason to ask another source. */
-  private async own<T>(work: Promise<T>): Promise<T> {
-    try {
-      return await work
-    } catch (error) {
-      this.ownFailure ??= error
-      throw error
-    }
+    return this.data.epochs
   }
 
   /** End of the journal that was installed; undefined before. */
@@ -140,18 +114,15 @@ export class Bootstrap {
   private async onFailure(source: SourceCandidate, error: unknown, signal: AbortSignal): Promise<void> {
     if (signal.aborted) return
     // This node's own disk or an invariant: another source does not help.
-    if (this.ownFailure !== undefined) throw this.ownFailure
+    if (this.data.failure !== undefined) throw this.data.failure
     if (!(error instanceof UnderstudyError)) throw error
     const startOver =
       isFailure(error, 'TOO_OLD', 'DIVERGED', 'HISTORY_MISMATCH') &&
-      this.state !== undefined &&
+      this.data.state !== undefined &&
       this.othersCannotHelp(source)
     const waitMs = this.chooser.onFailure(source.node, this.parts.random.next())
     this.parts.logger.warn({ source: source.node, error: error.message, waitMs, startOver }, 'bootstrap attempt failed')
-    if (startOver) {
-      this.restarts += 1
-      await this.discard()
-    }
+    if (startOver) await this.data.startOver()
     this.parts.onRetry()
     this.progress.waiting(error.message, waitMs)
     const untilMs = this.parts.clock.nowMs() + waitMs
@@ -162,8 +133,6 @@ export class Bootstrap {
     }
   }
 
-  /** What is too old for one source may be retained by another: begin again only when all of them have said no. */
-  private readonly refusedBy = new Set<string>()
   private othersCannotHelp(source: SourceCandidate): boolean {
     this.refusedBy.add(source.node)
     return this.parts.candidates().every((candidate) => this.refusedBy.has(candidate.node))
@@ -181,7 +150,7 @@ export class Bootstrap {
       await this.transfer(link, inbox, snapshot, signal)
       link.send('snapshotComplete', { snapshot: snapshot.id })
       await this.catchUp(inbox, signal)
-      const end = this.journal!.durable
+      const end = this.data.journal.durable
       const confirmation = await this.confirm(signal)
       if (!confirmation.fits) {
         throw new UnderstudyError('DIVERGED', 'the present primary does not have this position in its history')
@@ -190,8 +159,7 @@ export class Bootstrap {
       this.installedAt = end
     } finally {
       signal.removeEventListener('abort', onAbort)
-      this.onDurable = undefined
-      this.failed = undefined
+      this.data.watchJournal(undefined)
       link.close()
     }
   }
@@ -200,7 +168,7 @@ export class Bootstrap {
   private async confirm(signal: AbortSignal): Promise<Confirmation> {
     for (;;) {
       try {
-        return await this.parts.confirm(this.journal!.durable, signal)
+        return await this.parts.confirm(this.data.journal.durable, signal)
       } catch (error) {
         if (signal.aborted || !isFailure(error) || !error.retryable) throw error
         this.progress.waiting(`complete, but not installed: ${error.message}`, undefined)
@@ -211,8 +179,8 @@ export class Bootstrap {
 
   private async startSnapshot(link: Link, signal: AbortSignal): Promise<Message<'snapshot'>> {
     this.progress.phase('snapshot')
-    const { state } = this
-    link.send('snapshotStart', { slot: `bootstrap:${this.parts.node}`, first: state?.first })
+    const { state } = this.data
+    link.send('snapshotStart', { slot: bootstrapSlot(this.parts.node), first: state?.first })
     const snapshot = await link.expect('snapshot', limits.requestTimeoutMs, signal)
     const plan =
       state === undefined
@@ -228,104 +196,24 @@ export class Bootstrap {
         `${link.remote} is at ${snapshot.position.sequence}, behind the beginning of this bootstrap`,
       )
     }
-    if (state === undefined) await this.own(this.begin(snapshot))
-    else if (snapshot.position.sequence > state.highest.sequence) {
-      // Stored before a chunk of the new snapshot is: what was mixed must be replayed that far (B1).
-      await this.saveState({
-        ...state,
-        highest: snapshot.position,
-        families: snapshot.families,
-        familyIdNext: Math.max(state.familyIdNext, snapshot.familyIdNext),
-        record: newerRecord(state.record, snapshot.record)!,
-      })
-    }
-    this.progress.begin(this.state!.first.sequence, snapshot.sizeEstimateBytes)
-    this.parts.pinElsewhere(`bootstrap:${this.parts.node}`, this.state!.first.sequence)
+    await this.data.take(snapshot)
+    const first = this.data.state!.first.sequence
+    this.progress.begin(first, snapshot.sizeEstimateBytes)
+    this.parts.pinElsewhere(bootstrapSlot(this.parts.node), first)
     return snapshot
   }
 
-  private async begin(snapshot: Message<'snapshot'>): Promise<void> {
-    await this.parts.store.beginIncoming()
-    await this.saveState({
-      formatVersion: 1,
-      cluster: this.parts.cluster,
-      shard: this.parts.shard,
-      incarnation: this.parts.random.hex(16),
-      promised: snapshot.record.epoch,
-      record: snapshot.record,
-      first: snapshot.position,
-      highest: snapshot.position,
-      families: snapshot.families,
-      familyIdNext: snapshot.familyIdNext,
-      restarts: this.restarts,
-    })
-    const { files, incoming } = this.parts.store
-    this.engine = await this.parts.engines.open(files.join(incoming, 'engine'), this.parts.empty())
-    this.journal = await this.parts.journals.create(
-      files.join(incoming, 'journal'),
-      this.journalIdentity(),
-      { base: snapshot.position, epochs: snapshot.epochs },
-      this.journalEvents(),
-    )
-  }
-
-  /** Goes on with what an earlier process stored, if that can be used; a half-made beginning is wiped. */
   private async resume(): Promise<void> {
-    const state = await this.parts.store.incomingState()
-    if (state === undefined) return
-    this.restarts = state.restarts
-    if (state.record.historyId !== this.parts.historyId || state.cluster !== this.parts.cluster) {
-      this.parts.logger.warn(
-        { found: state.record.historyId },
-        'an unfinished bootstrap of another history is discarded',
-      )
-      await this.discard()
-      return
-    }
-    const { files, incoming } = this.parts.store
-    const engineDirectory = files.join(incoming, 'engine')
-    const journalDirectory = files.join(incoming, 'journal')
-    if ((await files.stat(journalDirectory)) === undefined || (await files.list(journalDirectory)).length === 0) {
-      await this.discard()
-      return
-    }
-    let stored: StoredProgress
-    try {
-      this.engine = await this.parts.engines.open(engineDirectory, this.parts.empty())
-      const opened = await this.parts.journals.open(journalDirectory, this.journalIdentity(), this.journalEvents())
-      this.journal = opened.journal
-      stored = await this.storedProgress()
-    } catch (error) {
-      if (!(error instanceof UnderstudyError) || error.failure === 'DISK_FULL') throw error
-      // Nothing here was ever acknowledged: what a crash left unusable is fetched again.
-      this.parts.logger.warn({ error: error.message }, 'an unfinished bootstrap cannot be resumed and begins anew')
-      this.restarts += 1
-      await this.discard()
-      return
-    }
-    if (this.engine.volatile) {
-      await this.discard()
-      return
-    }
-    this.state = state
-    this.progress.resumed(describeResume(stored), stored.bytes, stored.entries)
-    this.parts.logger.info(
-      { from: describeResume(stored), journal: this.journal.durable.sequence },
-      'bootstrap resumes',
-    )
-  }
-
-  private async discard(): Promise<void> {
-    await this.closeData()
-    await this.parts.store.discardIncoming()
-    this.state = undefined
-    this.refusedBy.clear()
-    this.progress.startedOver(this.restarts)
+    const stored = await this.data.resume()
+    if (stored === undefined) return
+    const from = describeResume(stored)
+    this.progress.resumed(from, stored.bytes, stored.entries)
+    this.parts.logger.info({ from, journal: this.data.journal.durable.sequence }, 'bootstrap resumes')
   }
 
   /** The journal streams in beside the chunks, so that no trimming on the source can cut the way (B2). */
   private async followJournal(link: Link, inbox: SourceInbox, signal: AbortSignal): Promise<void> {
-    const journal = this.journal!
+    const { journal } = this.data
     await journal.mark()
     link.send('subscribe', { position: journal.durable, epochs: journal.epochs, creditBytes: limits.creditBytes })
     const [name, payload] = await link.expectOneOf(['stream', 'tooOld', 'diverged'], limits.requestTimeoutMs, signal)
@@ -336,14 +224,16 @@ export class Bootstrap {
     const stream = decodeMessage('stream', payload)
     inbox.committed = stream.committed
     const uncredited: Array<{ sequence: number; bytes: number }> = []
-    this.failed = (error) => link.close(toUnderstudyError(error, 'writing the journal'))
-    this.onDurable = () => {
-      let bytes = 0
-      while (uncredited[0] !== undefined && uncredited[0].sequence <= journal.durable.sequence)
-        bytes += uncredited.shift()!.bytes
-      if (bytes > 0) link.send('credit', { bytes })
-      inbox.wake.signal()
-    }
+    this.data.watchJournal({
+      onFailed: (error) => link.close(toUnderstudyError(error, 'writing the journal')),
+      onDurable: () => {
+        let bytes = 0
+        while (uncredited[0] !== undefined && uncredited[0].sequence <= journal.durable.sequence)
+          bytes += uncredited.shift()!.bytes
+        if (bytes > 0) link.send('credit', { bytes })
+        inbox.wake.signal()
+      },
+    })
     inbox.onBlock = (bytes) => {
       const block = decodeBlock(bytes)
       const failure = refuseAppend({
@@ -367,267 +257,35 @@ export class Bootstrap {
     signal: AbortSignal,
   ): Promise<void> {
     this.progress.phase('transferring')
-    const engine = this.engine!
-    const stored = await this.storedProgress()
-    if (stored.complete) return
-    const families = [...snapshot.families].sort((a, b) => a.id - b.id)
-    let { bytes, entries } = stored
-    for (const [index, family] of families.entries()) {
-      if (family.id < stored.family) continue
-      let start: Uint8Array | undefined = family.id === stored.family ? stored.nextKey : new Uint8Array(0)
-      let answer = start === undefined ? undefined : this.requestChunk(link, inbox, snapshot.id, family, start, signal)
-      while (answer !== undefined) {
-        const [chunk, raw] = await answer
-        start = chunk.nextKey
-        // The next chunk travels while this one is written.
-        answer = start === undefined ? undefined : this.requestChunk(link, inbox, snapshot.id, family, start, signal)
-        answer?.catch(() => undefined)
-        bytes += raw.length
-        entries += chunk.entryCount
-        const complete = start === undefined && index === families.length - 1
-        await this.own(
-          engine.ingest(
-            family,
-            raw,
-            encodeProgress({ family: family.id, familyName: family.name, nextKey: start, complete, bytes, entries }),
-          ),
-        )
-        this.chooser.onProgress()
-        this.progress.advance(raw.length, chunk.entryCount)
-        this.parts.onBytes(raw.length)
-        await this.throttle(raw.length)
-      }
+    const { clock, logger, maxBytesPerSecond } = this.parts
+    const onChunk = (bytes: number, entries: number) => {
+      this.chooser.onProgress()
+      this.progress.advance(bytes, entries)
+      this.parts.onBytes(bytes)
     }
-  }
-
-  private async requestChunk(
-    link: Link,
-    inbox: SourceInbox,
-    snapshot: number,
-    family: Family,
-    start: Uint8Array,
-    signal: AbortSignal,
-  ): Promise<[Message<'chunk'>, Uint8Array]> {
-    for (let timeouts = 1; ; timeouts++) {
-      // A late chunk still answers the one request that is open; it is never asked for twice on one connection.
-      if (timeouts === 1) link.send('chunkRequest', { snapshot, family, start, bytesMax: limits.chunkBytes })
-      const payload = await inbox.nextChunk(limits.chunkTimeoutMs, signal)
-      if (payload === undefined) {
-        this.parts.logger.warn({ source: link.remote, timeouts }, 'no chunk within the time-out')
-        if (timeouts >= limits.chunkTimeoutsMax) {
-          throw new UnderstudyError('TIMEOUT', `${link.remote}: ${timeouts} chunk time-outs in a row`)
-        }
-        continue
-      }
-      const [chunk, raw] = decodeMessageAndRest('chunk', payload)
-      const checksum = crc32(raw)
-      if (chunk.snapshot !== snapshot || chunk.family !== family.id) {
-        throw new UnderstudyError('PROTOCOL', `${link.remote}: chunk of family ${chunk.family}, asked for ${family.id}`)
-      }
-      if (checksum !== chunk.checksum) {
-        throw new UnderstudyError(
-          'CORRUPTION',
-          `chunk from ${link.remote}: expected checksum ${chunk.checksum}, found ${checksum}`,
-          {
-            hint: 'the source or the network is at fault; another source is asked',
-          },
-        )
-      }
-      return [chunk, raw]
-    }
+    const parts = { link, inbox, snapshot, data: this.data, clock, logger, maxBytesPerSecond, onChunk }
+    await new ChunkTransfer(parts).run(signal)
   }
 
   /** Replays the journal over the content until no snapshot that was used lies ahead. */
   private async catchUp(inbox: SourceInbox, signal: AbortSignal): Promise<void> {
     this.progress.phase('catching-up')
-    const journal = this.journal!
-    const { highest, families, familyIdNext, first } = this.state!
+    const { journal } = this.data
+    const { highest } = this.data.state!
     while (journal.durable.sequence < highest.sequence) {
       if (signal.aborted || inbox.ended)
         throw inbox.error ?? new UnderstudyError('UNAVAILABLE', 'the source ended the connection')
       await inbox.wake.wait(limits.pollMs)
     }
-    // Blocks that a source shows are committed there; whatever is durable here up to `highest` may be applied.
-    await journal.mark()
-    const at = (await journal.positionAt(highest.sequence)) ?? highest
-    if (at.chain !== highest.chain)
-      throw new UnderstudyError('DIVERGED', 'the journal does not contain the snapshot that was used')
-    await this.own(this.engine!.finishIngest(first, families, familyIdNext))
-    const failure = { error: undefined as unknown }
-    this.applier = new Applier({
-      journal,
-      engine: this.engine!,
-      clock: this.parts.clock,
-      from: first,
-      onApplied: () => undefined,
-      onFailed: (error) => {
-        failure.error = error
-      },
-    })
-    this.applier.advance(highest.sequence)
-    await this.applier.settled()
-    if (failure.error !== undefined) this.ownFailure = failure.error
-    if (failure.error !== undefined) throw toUnderstudyError(failure.error, 'replaying the journal')
+    await this.data.replay()
     journal.noteCommitted(Math.max(highest.sequence, Math.min(inbox.committed, journal.durable.sequence)))
   }
 
   private async install(confirmation: Confirmation): Promise<void> {
     this.progress.phase('installing')
-    await this.own(this.engine!.checkpoint())
-    if (this.engine!.volatile) {
-      this.kept = this.engine
-      this.engine = undefined
-    }
-    await this.closeData()
-    const { cluster, shard, incarnation, promised, record } = this.state!
-    await this.parts.store.finishIncoming({
-      cluster,
-      shard,
-      incarnation,
-      promised: [promised, record.epoch, this.parts.promised()].reduce(higherEpoch, confirmation.promised),
-      record: newerRecord(record, confirmation.record) ?? record,
-      adopted: confirmation.record !== undefined,
-      slots: [],
-    })
-    this.parts.pinElsewhere(`bootstrap:${this.parts.node}`, 0)
+    this.kept = await this.data.checkpoint()
+    await this.data.install(confirmation)
+    this.parts.pinElsewhere(bootstrapSlot(this.parts.node), 0)
     this.progress.phase('done')
-  }
-
-  private async closeData(): Promise<void> {
-    await this.applier?.stop()
-    await this.engine?.close()
-    await this.journal?.close()
-    this.applier = undefined
-    this.engine = undefined
-    this.journal = undefined
-  }
-
-  private async storedProgress(): Promise<StoredProgress> {
-    const bytes = await this.engine!.ingestProgress()
-    return bytes === undefined ? noProgress : decodeProgress(bytes)
-  }
-
-  private async saveState(state: IncomingState): Promise<void> {
-    await this.parts.store.saveIncoming(state)
-    this.state = state
-  }
-
-  private async throttle(bytes: number): Promise<void> {
-    const { maxBytesPerSecond, clock } = this.parts
-    if (maxBytesPerSecond === undefined) return
-    await new Promise<void>((resolve) => {
-      clock.setTimer((bytes / maxBytesPerSecond) * 1000, resolve)
-    })
-  }
-
-  private journalIdentity(): JournalIdentity {
-    return { cluster: this.parts.cluster, shard: this.parts.shard, historyId: this.parts.historyId }
-  }
-
-  private journalEvents() {
-    return {
-      onDurable: () => this.onDurable?.(),
-      onFailed: (error: Error) => {
-        this.ownFailure ??= error
-        this.failed?.(error)
-      },
-    }
-  }
-}
-
-interface StoredProgress {
-  readonly family: number
-  readonly familyName: string
-  readonly nextKey: Uint8Array | undefined
-  readonly complete: boolean
-  readonly bytes: number
-  readonly entries: number
-}
-
-const noProgress: StoredProgress = {
-  family: 0,
-  familyName: 'default',
-  nextKey: new Uint8Array(0),
-  complete: false,
-  bytes: 0,
-  entries: 0,
-}
-
-function encodeProgress(progress: StoredProgress): Uint8Array {
-  const nextKey = progress.nextKey === undefined ? null : Buffer.from(progress.nextKey).toString('hex')
-  return Buffer.from(JSON.stringify({ ...progress, nextKey }))
-}
-
-function decodeProgress(bytes: Uint8Array): StoredProgress {
-  const stored = JSON.parse(Buffer.from(bytes).toString()) as Omit<StoredProgress, 'nextKey'> & {
-    nextKey: string | null
-  }
-  return { ...stored, nextKey: stored.nextKey === null ? undefined : Buffer.from(stored.nextKey, 'hex') }
-}
-
-function describeResume(stored: StoredProgress): string {
-  if (stored.complete) return `all chunks present (${stored.entries} entries, ${stored.bytes} bytes)`
-  const key =
-    stored.nextKey === undefined ? 'its end' : `key 0x${Buffer.from(stored.nextKey.subarray(0, 16)).toString('hex')}`
-  return `family ${stored.familyName} from ${key} on (${stored.entries} entries, ${stored.bytes} bytes present)`
-}
-
-/** Sorts what a source sends into chunks (awaited one at a time) and blocks (taken as they come). */
-class SourceInbox {
-  readonly wake: Wake
-  committed = 0
-  ended = false
-  error: UnderstudyError | undefined
-  onBlock: ((bytes: Uint8Array) => void) | undefined
-  private readonly link: Link
-  private readonly clock: Clock
-  private readonly chunks: Uint8Array[] = []
-  private chunkWaiter: (() => void) | undefined
-
-  constructor(link: Link, clock: Clock) {
-    this.link = link
-    this.clock = clock
-    this.wake = new Wake(clock)
-  }
-
-  open(): void {
-    this.link.handle((name, payload) => {
-      if (name === 'block') this.onBlock?.(payload)
-      else if (name === 'chunk') {
-        this.chunks.push(payload)
-        this.chunkWaiter?.()
-      } else if (name === 'committed') {
-        this.committed = decodeMessage('committed', payload).sequence
-      } else throw new UnderstudyError('PROTOCOL', `${name} is not expected from a source`)
-    })
-    this.link.closed.then(
-      (error) => {
-        this.ended = true
-        this.error = error
-        this.chunkWaiter?.()
-        this.wake.signal()
-      },
-      () => undefined,
-    )
-  }
-
-  /** Undefined after the time-out. */
-  async nextChunk(timeoutMs: number, signal: AbortSignal): Promise<Uint8Array | undefined> {
-    if (this.chunks.length === 0 && !this.ended) {
-      await new Promise<void>((resolve) => {
-        const timer = this.clock.setTimer(timeoutMs, resolve)
-        this.chunkWaiter = () => {
-          timer.cancel()
-          resolve()
-        }
-      })
-      this.chunkWaiter = undefined
-    }
-    const chunk = this.chunks.shift()
-    if (chunk !== undefined) return chunk
-    if (this.ended || signal.aborted) {
-      throw this.error ?? new UnderstudyError('UNAVAILABLE', `${this.link.remote} ended the connection`)
-    }
-    return undefined
   }
 }

@@ -1,7 +1,7 @@
 import { decodeOperations } from '../codec/block.js'
 import { decodeMessage, decodeMessageAndRest, type Message, type MessageName } from '../codec/messages.js'
 import { limits } from '../core/limits.js'
-import { type Epoch, sameEpoch } from '../core/position.js'
+import { type Epoch, type Position, sameEpoch } from '../core/position.js'
 import type { Member, ShardRecord } from '../core/record.js'
 import { toUnderstudyError, UnderstudyError } from '../errors.js'
 import type { Clock } from '../ports/clock.js'
@@ -92,15 +92,13 @@ export class FollowerSession implements FollowerLink {
     const end = this.journal.appended.sequence
     const { received, durable, applied } = this.progress
     const lagEntries = Math.max(0, end - durable)
+    const inSync = this.role.inSync.members.some((one) => one.node === this.member.node)
     return {
       node: this.member.node,
       address: this.hello.advertise,
       connected: true,
-      inSync: this.role.inSync.members.some((one) => one.node === this.member.node),
-      state:
-        lagEntries === 0 || this.role.inSync.members.some((one) => one.node === this.member.node)
-          ? 'streaming'
-          : 'catching-up',
+      inSync,
+      state: lagEntries === 0 || inSync ? 'streaming' : 'catching-up',
       received,
       durable,
       applied,
@@ -196,7 +194,7 @@ export class FollowerSession implements FollowerLink {
     message: Pick<Message<'forward'>, 'epoch' | 'boot' | 'request' | 'waitApplied' | 'timeoutMs'>,
     what: { readonly operations?: Uint8Array; readonly clear?: ClearRequest },
   ): void {
-    const answer = (result: { position?: import('../core/position.js').Position; error?: unknown }) => {
+    const answer = (result: { position?: Position; error?: unknown }) => {
       const error =
         result.error === undefined
           ? undefined

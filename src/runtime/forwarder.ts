@@ -15,6 +15,9 @@ interface Forward {
   readonly link: Link
 }
 
+/** What every forwarded write says, whatever it does. */
+type ForwardHead = Pick<Message<'forward'>, 'epoch' | 'boot' | 'request' | 'timeoutMs'>
+
 /**
  * Sends a standby's writes on to the primary over the session in which it follows. A write whose session ends
  * unanswered has an unknown outcome and is not sent again: the new primary may have it or not (S9).
@@ -56,25 +59,16 @@ export class Forwarder {
   }
 
   write(operations: readonly Operation[], options: WriteOptions): Promise<Position> {
-    const timeoutMs = options.timeoutMs ?? limits.writeTimeoutMs
-    if (this.session === undefined) return Promise.reject(notConnected())
-    const { link, epoch } = this.session
-    return this.send(link, timeoutMs, options.signal, (request) => {
-      const message = { epoch, boot: this.boot, request, waitApplied: options.waitFor === 'applied', timeoutMs }
-      link.send('forward', message, encodeOperations(operations))
-    })
+    const waitApplied = options.waitFor === 'applied'
+    return this.send(options, (link, head) =>
+      link.send('forward', { ...head, waitApplied }, encodeOperations(operations)),
+    )
   }
 
   clear(request: ClearRequest, options: WriteOptions): Promise<Position> {
-    const timeoutMs = options.timeoutMs ?? limits.writeTimeoutMs
-    if (this.session === undefined) return Promise.reject(notConnected())
-    const { link, epoch } = this.session
-    return this.send(link, timeoutMs, options.signal, (number) =>
+    return this.send(options, (link, head) =>
       link.send('forwardClear', {
-        epoch,
-        boot: this.boot,
-        request: number,
-        timeoutMs,
+        ...head,
         family: request.family,
         start: request.start,
         startOpen: request.startOpen === true,
@@ -100,12 +94,10 @@ export class Forwarder {
     for (const request of [...this.forwards.keys()]) this.settle(request, error)
   }
 
-  private send(
-    link: Link,
-    timeoutMs: number,
-    signal: AbortSignal | undefined,
-    transmit: (request: number) => void,
-  ): Promise<Position> {
+  private send(options: WriteOptions, transmit: (link: Link, head: ForwardHead) => void): Promise<Position> {
+    const { signal, timeoutMs = limits.writeTimeoutMs } = options
+    if (this.session === undefined) return Promise.reject(notConnected())
+    const { link, epoch } = this.session
     if (this.forwards.size >= limits.forwardsInFlightMax || link.unsentBytes > limits.sendBufferBytesMax) {
       return Promise.reject(
         new UnderstudyError('BACKPRESSURE', `${this.forwards.size} writes wait for the primary already`),
@@ -137,7 +129,7 @@ export class Forwarder {
         timer,
         link,
       })
-      transmit(request)
+      transmit(link, { epoch, boot: this.boot, request, timeoutMs })
     })
   }
 

@@ -23,6 +23,16 @@ export interface PeerView {
 /** Opens a control session: dialled, authenticated, greeted and checked. */
 export type DialControl = (member: MemberAddress, signal: AbortSignal) => Promise<Link>
 
+/** What the session with each member needs. */
+interface PeerParts {
+  readonly dial: DialControl
+  readonly clock: Clock
+  readonly random: Random
+  readonly logger: Logger
+  readonly onState: (state: PeerState) => Promise<void>
+  readonly onChange: () => void
+}
+
 /**
  * Keeps a control session with every other member and asks for its state all the time: who is primary, which epochs
  * were promised, how far everybody is. What it learns wakes the shard.
@@ -30,15 +40,7 @@ export type DialControl = (member: MemberAddress, signal: AbortSignal) => Promis
 export class Peers {
   private readonly peers = new Map<string, Peer>()
 
-  constructor(parts: {
-    readonly members: readonly MemberAddress[]
-    readonly dial: DialControl
-    readonly clock: Clock
-    readonly random: Random
-    readonly logger: Logger
-    readonly onState: (state: PeerState) => Promise<void>
-    readonly onChange: () => void
-  }) {
+  constructor(parts: PeerParts & { readonly members: readonly MemberAddress[] }) {
     for (const member of parts.members) this.peers.set(member.node, new Peer({ ...parts, member }))
   }
 
@@ -88,15 +90,7 @@ export class Peers {
 }
 
 class Peer {
-  private readonly parts: {
-    readonly member: MemberAddress
-    readonly dial: DialControl
-    readonly clock: Clock
-    readonly random: Random
-    readonly logger: Logger
-    readonly onState: (state: PeerState) => Promise<void>
-    readonly onChange: () => void
-  }
+  private readonly parts: PeerParts & { readonly member: MemberAddress }
   private readonly wake: Wake
   private readonly abort = new AbortController()
   private link: Link | undefined

@@ -1,4 +1,3 @@
-import { limits } from '../core/limits.js'
 import { epochZero, higherEpoch, nextEpoch, sameEpoch } from '../core/position.js'
 import { confirmPromotion, decidePromotion, type PeerState } from '../core/promotion.js'
 import type { ShardRecord } from '../core/record.js'
@@ -126,5 +125,3 @@ export async function lead(
   context.explain('waiting until the first block of the epoch is committed')
   context.emit({ type: 'record', record })
 }
-
-export const promotionTimeoutMs = limits.writeTimeoutMs

@@ -3,6 +3,7 @@ import type { FollowerSession } from './follower-session.js'
 import { lagBytesOf } from './follower-session.js'
 import type { BootstrapStatus, FollowerStatus, ShardStatus } from './handle.js'
 import type { ShardContext } from './shard-context.js'
+import { standbySlot } from './slots.js'
 
 /** The whole picture of one shard on this node, as `GET /v1/status` shows it. */
 export function describeShard(
@@ -57,7 +58,7 @@ function followerStates(context: ShardContext, followers: readonly FollowerSessi
   const states = followers.map((follower) => follower.status())
   for (const member of primary.inSync.members) {
     if (member.node === context.config.node || states.some((state) => state.node === member.node)) continue
-    const seen = context.slots?.status.find((slot) => slot.name === `standby:${member.node}`)?.sequence ?? 0
+    const seen = context.slots?.status.find((slot) => slot.name === standbySlot(member.node))?.sequence ?? 0
     states.push({
       node: member.node,
       address: context.addressOf(member.node) ?? '',

@@ -7,8 +7,7 @@ import { decideStart } from '../core/start.js'
 import { errorFromFailure, isFailure, toUnderstudyError, UnderstudyError } from '../errors.js'
 import type { Engine } from '../ports/engine.js'
 import type { Bootstrap } from './bootstrap.js'
-import { serveControl } from './control-session.js'
-import { FollowerSession } from './follower-session.js'
+import { DataOpener } from './data-opener.js'
 import { Forwarder } from './forwarder.js'
 import { Greeter } from './greeter.js'
 import type { PromoteOptions, PromoteResult, ShardMetrics, ShardStatus } from './handle.js'
@@ -16,19 +15,12 @@ import { LagReporter } from './lag-reporter.js'
 import type { Link } from './link.js'
 import { Peers } from './peers.js'
 import { firstRecord, lead, promote } from './promoter.js'
+import { PromotionRequest } from './promotion-request.js'
 import { createShardBootstrap } from './shard-bootstrap.js'
 import { ShardContext, type ShardParts } from './shard-context.js'
-import { BootstrapNeeded, ShardData } from './shard-data.js'
+import { ShardSessions } from './shard-sessions.js'
 import { describeShard } from './shard-status.js'
-import { Slots } from './slots.js'
-import { SourceSession } from './source-session.js'
 import { StandbyRole } from './standby-role.js'
-
-interface PromotionRequest {
-  readonly force: boolean
-  readonly resolve: (result: PromoteResult) => void
-  readonly reject: (error: Error) => void
-}
 
 /**
  * One shard on one node: a loop that asks what this node may be now, and is that until something changes. The
@@ -39,12 +31,11 @@ export class Shard {
   readonly forwarder: Forwarder
   private readonly greeter: Greeter
   private readonly standbyRole: StandbyRole
-  private readonly followers = new Map<string, FollowerSession>()
-  private readonly sources = new Set<SourceSession>()
+  private readonly sessions: ShardSessions
+  private readonly opener: DataOpener
   private readonly lagReporter: LagReporter
   private bootstrap: Bootstrap | undefined
   private promotion: PromotionRequest | undefined
-  private promoting = false
   /** Ends what the loop is waiting in: a session, a bootstrap. */
   private interrupt = new AbortController()
   private running: Promise<void> | undefined
@@ -61,6 +52,8 @@ export class Shard {
     const { context } = this
     this.lagReporter = new LagReporter(context)
     this.greeter = new Greeter(context, (epoch) => this.observeEpoch(epoch))
+    this.sessions = new ShardSessions(context, this.greeter, (epoch) => this.observeEpoch(epoch))
+    this.opener = new DataOpener(context, this.sessions, (error) => this.fail(error))
     this.forwarder = new Forwarder({
       clock: context.clock,
       boot: context.config.boot,
@@ -112,30 +105,13 @@ export class Shard {
   }
 
   /** Serves a connection whose first frame named this shard; resolves when it ends. */
-  async accept(link: Link, hello: Message<'hello'>): Promise<void> {
-    const { context } = this
-    if (context.stopping) return link.fail({ code: 'CLOSED', message: `${context.config.node} is stopping` })
+  accept(link: Link, hello: Message<'hello'>): Promise<void> {
     // Who has not looked yet must not pass for empty: others would begin a second history beside the data here (S1).
-    if (!this.opened) return link.fail({ code: 'NOT_READY', message: `${context.config.node} is starting` })
-    if (hello.purpose === 'source' && this.sources.size >= limits.snapshotsMax) {
-      return link.fail({ code: 'BACKPRESSURE', message: `${this.sources.size} bootstraps are served already` })
+    if (!this.opened) {
+      link.fail({ code: 'NOT_READY', message: `${this.context.config.node} is starting` })
+      return Promise.resolve()
     }
-    if (!(await this.greeter.receive(link, hello))) return
-    switch (hello.purpose) {
-      case 'control':
-        return serveControl(link, {
-          state: () => context.stateMessage(),
-          promise: (epoch) => this.observeEpoch(epoch),
-          pin: async (slot, sequence) => {
-            if (sequence === 0) await context.slots?.release(slot)
-            else await context.slots?.hold(slot, sequence)
-          },
-        })
-      case 'follow':
-        return this.serveFollower(link, hello)
-      case 'source':
-        return this.serveSource(link)
-    }
+    return this.sessions.accept(link, hello)
   }
 
   promote(options: PromoteOptions): Promise<PromoteResult> {
@@ -149,63 +125,32 @@ export class Shard {
     if (this.promotion !== undefined)
       return Promise.reject(new UnderstudyError('PROMOTION_REFUSED', 'a promotion is under way'))
     if (context.state === 'bootstrapping') {
-      return Promise.reject(
-        new UnderstudyError(
-          'PROMOTION_REFUSED',
-          `${context.config.node} is still being built and has no complete data`,
-          {
-            hint: 'promote another node, or wait until the bootstrap is done',
-          },
-        ),
-      )
+      const message = `${context.config.node} is still being built and has no complete data`
+      const hint = 'promote another node, or wait until the bootstrap is done'
+      return Promise.reject(new UnderstudyError('PROMOTION_REFUSED', message, { hint }))
     }
     return this.requestPromotion(options)
   }
 
-  /** Answered by the loop; time-out and abort end the wait, not what the loop may be doing already. */
+  /** Answered by the loop. */
   private requestPromotion(options: PromoteOptions): Promise<PromoteResult> {
     const { context } = this
-    const timeoutMs = options.timeoutMs ?? context.config.writeTimeoutMs
-    return new Promise((resolve, reject) => {
-      const giveUp = (code: 'TIMEOUT' | 'ABORTED', message: string) => {
-        if (this.promotion === request && !this.promoting) this.promotion = undefined
-        request.reject(
-          new UnderstudyError(code, message, {
-            outcome: this.promoting ? 'unknown' : 'none',
-            hint: 'look at the status before you repeat it',
-          }),
-        )
-      }
-      const timer = context.clock.setTimer(
-        timeoutMs,
-        () =>
-          giveUp('TIMEOUT', `the promotion was not done within ${timeoutMs} ms (${context.state}: ${context.reason})`),
-        { keepsAlive: true },
-      )
-      const onAbort = () => giveUp('ABORTED', 'the promotion was aborted')
-      options.signal?.addEventListener('abort', onAbort, { once: true })
-      const settled = () => {
-        timer.cancel()
-        options.signal?.removeEventListener('abort', onAbort)
-      }
-      const request: PromotionRequest = {
-        force: options.force === true,
-        resolve: (result) => {
-          settled()
-          resolve(result)
-        },
-        reject: (error) => {
-          settled()
-          reject(error)
-        },
-      }
-      this.promotion = request
-      this.interruptLoop()
+    const request: PromotionRequest = new PromotionRequest({
+      options,
+      timeoutMs: options.timeoutMs ?? context.config.writeTimeoutMs,
+      clock: context.clock,
+      describe: () => `${context.state}: ${context.reason}`,
+      onGivenUp: () => {
+        if (this.promotion === request) this.promotion = undefined
+      },
     })
+    this.promotion = request
+    this.interruptLoop()
+    return request.answer
   }
 
   get status(): ShardStatus {
-    return describeShard(this.context, [...this.followers.values()], this.bootstrap?.progress.status)
+    return describeShard(this.context, this.sessions.followers, this.bootstrap?.progress.status)
   }
 
   get metrics(): ShardMetrics {
@@ -270,7 +215,7 @@ export class Shard {
     const reason = await this.standbyRole.step(context.newestRecord!, this.interrupt.signal)
     if (reason === undefined) return
     const { historyId } = context
-    await this.closeData()
+    await this.opener.close()
     await this.runBootstrap(historyId!, reason)
   }
 
@@ -308,14 +253,13 @@ export class Shard {
 
   private async carryOutPromotion(): Promise<void> {
     const request = this.promotion!
-    this.promoting = true
+    request.begin()
     try {
       request.resolve(await this.becomePrimary(request.force, 'promotion by hand'))
     } catch (error) {
       request.reject(toUnderstudyError(error, 'promotion'))
       if (!(error instanceof UnderstudyError)) throw error
     } finally {
-      this.promoting = false
       this.promotion = undefined
     }
   }
@@ -338,17 +282,7 @@ export class Shard {
     const historyId = context.random.hex(16)
     const incarnation = context.random.hex(16)
     const record = firstRecord(context, historyId, incarnation)
-    const data = await ShardData.create(this.dataParts(historyId))
-    await context.store.create({
-      cluster: context.config.cluster,
-      shard: context.config.name,
-      incarnation,
-      promised: record.epoch,
-      record,
-      adopted: true,
-      slots: [],
-    })
-    this.useData(data)
+    const data = await this.opener.create(record)
     context.transition('promote', 'a new history begins: all nodes were empty')
     await lead(context, record, (error) => this.fail(error))
     const request = this.promotion
@@ -379,50 +313,7 @@ export class Shard {
     this.bootstrap = undefined
   }
 
-  // Sessions of others
-
-  private async serveFollower(link: Link, hello: Message<'hello'>): Promise<void> {
-    const { context } = this
-    const { primary, data, slots } = context
-    if (primary === undefined || data === undefined || slots === undefined) return link.close()
-    const session = new FollowerSession({
-      link,
-      hello,
-      role: primary,
-      journal: data.journal,
-      clock: context.clock,
-      holdSlot: (sequence) => slots.note(`standby:${hello.node}`, sequence),
-      onEnd: () => {
-        if (this.followers.get(hello.node) === session) this.followers.delete(hello.node)
-      },
-    })
-    this.followers.set(hello.node, session)
-    await session.run()
-  }
-
-  private async serveSource(link: Link): Promise<void> {
-    const { context } = this
-    const { data, slots } = context
-    if (data === undefined || slots === undefined) return link.close()
-    const session = new SourceSession({
-      link,
-      journal: data.journal,
-      engine: data.engine,
-      clock: context.clock,
-      record: () => context.record!,
-      committed: () => data.committed,
-      holdSlot: (slot, sequence) => slots.hold(slot, sequence),
-    })
-    this.sources.add(session)
-    this.sourceLinks.add(link)
-    try {
-      await session.run()
-    } finally {
-      this.sources.delete(session)
-      this.sourceLinks.delete(link)
-    }
-  }
-  private readonly sourceLinks = new Set<Link>()
+  // Epochs
 
   /** The highest epoch seen is durable before any answer in it; a primary of a lower one stops at once (S3, I2). */
   private async observeEpoch(epoch: Epoch): Promise<void> {
@@ -450,74 +341,7 @@ export class Shard {
   // Data
 
   private async openData(kept?: Engine): Promise<void> {
-    const { context } = this
-    try {
-      this.useData(await ShardData.open(this.dataParts(context.historyId!), kept))
-    } catch (error) {
-      if (!(error instanceof BootstrapNeeded)) throw error
-      // Only another node can help, if there is one.
-      if (context.parts.coordinator.members.length === 0) {
-        throw new UnderstudyError('CORRUPTION', `${context.store.root}: ${error.message}`, {
-          hint: 'there is no other node to rebuild this one from; restore a backup',
-        })
-      }
-      this.bootstrapReason = error.message
-    }
-  }
-
-  private useData(data: ShardData): void {
-    const { context } = this
-    context.data = data
-    context.slots = new Slots({
-      store: context.store,
-      clock: context.clock,
-      logger: context.logger,
-      retainBytesMax: context.config.slotRetainBytes,
-    })
-    context.waiters.check()
-  }
-
-  private dataParts(historyId: string): Parameters<typeof ShardData.create>[0] {
-    const { context } = this
-    return {
-      store: context.store,
-      journals: context.parts.journals,
-      engines: context.parts.engines,
-      clock: context.clock,
-      logger: context.logger,
-      identity: { cluster: context.config.cluster, shard: context.config.name, historyId },
-      empty: context.emptyPosition(historyId),
-      checkpointBytes: context.config.checkpointBytes,
-      checkpointIntervalMs: context.config.checkpointIntervalMs,
-      onDurable: () => {
-        context.primary?.onOwnProgress()
-        context.primary?.onFlushed()
-        context.standby?.onDurable()
-        const { data } = context
-        if (data !== undefined) data.noteCommitted(data.committed)
-      },
-      onApplied: () => {
-        context.primary?.onOwnProgress()
-        context.standby?.onApplied()
-        for (const source of this.sources) source.pump()
-        context.waiters.check()
-      },
-      onFailed: (error) => this.fail(error),
-      onCheckpoint: async (checkpoint) => {
-        const { data, slots } = context
-        if (data !== undefined) await slots?.retain(data.journal, checkpoint.sequence)
-      },
-      observe: context.observer,
-    }
-  }
-
-  private async closeData(): Promise<void> {
-    const { context } = this
-    const { data } = context
-    context.data = undefined
-    context.slots = undefined
-    for (const link of this.sourceLinks) link.close(new UnderstudyError('NOT_READY', 'the data is being rebuilt'))
-    await data?.close()
+    this.bootstrapReason = (await this.opener.open(kept)) ?? this.bootstrapReason
   }
 
   // Ends
@@ -534,14 +358,17 @@ export class Shard {
     context.primary = undefined
     this.forwarder.close(failure)
     context.emit({ type: 'failure', error: failure })
-    this.promotion?.reject(failure)
-    this.promotion = undefined
+    this.endPromotion(failure)
     this.interruptLoop()
     context.waiters.check()
   }
 
   private refusePromotion(reason: string): void {
-    this.promotion?.reject(new UnderstudyError('PROMOTION_REFUSED', reason))
+    this.endPromotion(new UnderstudyError('PROMOTION_REFUSED', reason))
+  }
+
+  private endPromotion(error: Error): void {
+    this.promotion?.reject(error)
     this.promotion = undefined
   }
 
@@ -563,13 +390,12 @@ export class Shard {
     context.primary?.end('CLOSED', `${context.config.node} is closing`)
     context.primary = undefined
     this.forwarder.close(closed)
-    this.promotion?.reject(closed)
-    this.promotion = undefined
+    this.endPromotion(closed)
     this.interruptLoop()
     await context.peers.close()
     await this.running
     try {
-      await this.closeData()
+      await this.opener.close()
     } finally {
       context.transition('stop', 'closed')
       context.waiters.close(closed)

@@ -7,6 +7,16 @@ import type { Logger } from '../ports/logger.js'
 import type { SlotStatus } from './handle.js'
 import type { ShardStore, Slot } from './shard-store.js'
 
+/** Held by the primary for a standby that follows it. */
+export function standbySlot(node: string): string {
+  return `standby:${node}`
+}
+
+/** Held by every node that may serve the bootstrap of `node`, until the primary holds its standby slot. */
+export function bootstrapSlot(node: string): string {
+  return `bootstrap:${node}`
+}
+
 /**
  * Who still needs the journal. A slot is durable from the moment it is made; its progress is written with the next
  * checkpoint, since an older floor only keeps more. Every slot has a cap and an expiry, and losing one is said aloud

@@ -6,6 +6,7 @@ import { toUnderstudyError, type UnderstudyError } from '../errors.js'
 import type { Forwarder } from './forwarder.js'
 import type { Greeter } from './greeter.js'
 import type { ShardContext } from './shard-context.js'
+import { bootstrapSlot } from './slots.js'
 import { type SessionEnd, StandbySession } from './standby-session.js'
 
 /** What a node does while it is not primary and has data: find the primary, follow it, again and again. */
@@ -98,7 +99,7 @@ export class StandbyRole {
           this.attempt = 0
           this.fencedUnder = undefined
           // From here on the primary keeps the journal under this standby's own slot.
-          context.peers.pin(`bootstrap:${context.config.node}`, 0)
+          context.peers.pin(bootstrapSlot(context.config.node), 0)
           context.transition('subscribed', `following ${node} in epoch ${formatEpoch(epoch)}`)
         },
         onCaughtUp: () => context.transition('caught-up', `streaming from ${node}`),

@@ -1,0 +1,113 @@
+import type { ShardRecord } from '../core/record.js'
+import { UnderstudyError } from '../errors.js'
+import type { Engine } from '../ports/engine.js'
+import type { ShardContext } from './shard-context.js'
+import { BootstrapNeeded, ShardData, type ShardDataParts } from './shard-data.js'
+import type { ShardSessions } from './shard-sessions.js'
+import { Slots } from './slots.js'
+
+/** Puts the shard's data into its context and takes it out again; tells the roles and sessions how far it is. */
+export class DataOpener {
+  private readonly context: ShardContext
+  private readonly sessions: ShardSessions
+  private readonly onFailed: (error: unknown) => void
+
+  constructor(context: ShardContext, sessions: ShardSessions, onFailed: (error: unknown) => void) {
+    this.context = context
+    this.sessions = sessions
+    this.onFailed = onFailed
+  }
+
+  /** A new history of which this node is the first primary: its superblock is written after journal and engine. */
+  async create(record: ShardRecord): Promise<ShardData> {
+    const { context } = this
+    const data = await ShardData.create(this.parts(record.historyId))
+    await context.store.create({
+      cluster: context.config.cluster,
+      shard: context.config.name,
+      incarnation: record.primary.incarnation,
+      promised: record.epoch,
+      record,
+      adopted: true,
+      slots: [],
+    })
+    this.use(data)
+    return data
+  }
+
+  /**
+   * Returns why what is there needs a bootstrap, if it does. `kept`: the engine that a bootstrap has just filled, where
+   * it lives in memory only.
+   */
+  async open(kept?: Engine): Promise<string | undefined> {
+    const { context } = this
+    try {
+      this.use(await ShardData.open(this.parts(context.historyId!), kept))
+      return undefined
+    } catch (error) {
+      if (!(error instanceof BootstrapNeeded)) throw error
+      // Only another node can help, if there is one.
+      if (context.parts.coordinator.members.length === 0) {
+        throw new UnderstudyError('CORRUPTION', `${context.store.root}: ${error.message}`, {
+          hint: 'there is no other node to rebuild this one from; restore a backup',
+        })
+      }
+      return error.message
+    }
+  }
+
+  private use(data: ShardData): void {
+    const { context } = this
+    context.data = data
+    context.slots = new Slots({
+      store: context.store,
+      clock: context.clock,
+      logger: context.logger,
+      retainBytesMax: context.config.slotRetainBytes,
+    })
+    context.waiters.check()
+  }
+
+  async close(): Promise<void> {
+    const { context } = this
+    const { data } = context
+    context.data = undefined
+    context.slots = undefined
+    this.sessions.closeSources(new UnderstudyError('NOT_READY', 'the data is being rebuilt'))
+    await data?.close()
+  }
+
+  private parts(historyId: string): ShardDataParts {
+    const { context } = this
+    return {
+      store: context.store,
+      journals: context.parts.journals,
+      engines: context.parts.engines,
+      clock: context.clock,
+      logger: context.logger,
+      identity: { cluster: context.config.cluster, shard: context.config.name, historyId },
+      empty: context.emptyPosition(historyId),
+      checkpointBytes: context.config.checkpointBytes,
+      checkpointIntervalMs: context.config.checkpointIntervalMs,
+      onDurable: () => {
+        context.primary?.onOwnProgress()
+        context.primary?.onFlushed()
+        context.standby?.onDurable()
+        const { data } = context
+        if (data !== undefined) data.noteCommitted(data.committed)
+      },
+      onApplied: () => {
+        context.primary?.onOwnProgress()
+        context.standby?.onApplied()
+        this.sessions.pumpSources()
+        context.waiters.check()
+      },
+      onFailed: this.onFailed,
+      onCheckpoint: async (checkpoint) => {
+        const { data, slots } = context
+        if (data !== undefined) await slots?.retain(data.journal, checkpoint.sequence)
+      },
+      observe: context.observer,
+    }
+  }
+}
