@@ -272,9 +272,21 @@ export class Bootstrap {
     this.progress.phase('catching-up')
     const { journal } = this.data
     const { highest } = this.data.state!
+    let reached = journal.durable.sequence
+    let reachedMs = this.parts.clock.nowMs()
     while (journal.durable.sequence < highest.sequence) {
-      if (signal.aborted || inbox.ended)
+      if (signal.aborted || inbox.ended) {
         throw inbox.error ?? new UnderstudyError('UNAVAILABLE', 'the source ended the connection')
+      }
+      if (journal.durable.sequence > reached) {
+        reached = journal.durable.sequence
+        reachedMs = this.parts.clock.nowMs()
+      } else if (this.parts.clock.nowMs() - reachedMs > limits.requestTimeoutMs) {
+        throw new UnderstudyError(
+          'TIMEOUT',
+          `the source sent no block after ${reached} within ${limits.requestTimeoutMs} ms`,
+        )
+      }
       await inbox.wake.wait(limits.pollMs)
     }
     await this.data.replay()

@@ -125,13 +125,15 @@ export class IncomingData {
     if (state === undefined) await this.own(this.begin(snapshot))
     else if (snapshot.position.sequence > state.highest.sequence) {
       // Stored before a chunk of the new snapshot is: what was mixed must be replayed that far (B1).
-      await this.saveState({
-        ...state,
-        highest: snapshot.position,
-        families: snapshot.families,
-        familyIdNext: Math.max(state.familyIdNext, snapshot.familyIdNext),
-        record: newerRecord(state.record, snapshot.record)!,
-      })
+      await this.own(
+        this.saveState({
+          ...state,
+          highest: snapshot.position,
+          families: snapshot.families,
+          familyIdNext: Math.max(state.familyIdNext, snapshot.familyIdNext),
+          record: newerRecord(state.record, snapshot.record)!,
+        }),
+      )
     }
   }
 
@@ -152,9 +154,10 @@ export class IncomingData {
     const { highest, families, familyIdNext, first } = this.begun
     // Blocks that a source shows are committed there; whatever is durable here up to `highest` may be applied.
     await journal.mark()
-    const at = (await journal.positionAt(highest.sequence)) ?? highest
-    if (at.chain !== highest.chain)
+    const at = await journal.positionAt(highest.sequence)
+    if (at?.chain !== highest.chain) {
       throw new UnderstudyError('DIVERGED', 'the journal does not contain the snapshot that was used')
+    }
     await this.own(engine.finishIngest(first, families, familyIdNext))
     const failure = { error: undefined as unknown }
     this.applier = new Applier({
@@ -173,6 +176,7 @@ export class IncomingData {
       this.failureNow = failure.error
       throw toUnderstudyError(failure.error, 'replaying the journal')
     }
+    invariant(this.applier.applied.sequence === highest.sequence, 'the replay ends where the newest snapshot was taken')
   }
 
   /** Makes what is here durable; returns the engine, which stays open then, if it lives in memory only. */
@@ -188,15 +192,17 @@ export class IncomingData {
   async install(confirmed: { readonly record: ShardRecord | undefined; readonly promised: Epoch }): Promise<void> {
     await this.close()
     const { cluster, shard, incarnation, promised, record } = this.begun
-    await this.parts.store.finishIncoming({
-      cluster,
-      shard,
-      incarnation,
-      promised: [promised, record.epoch, this.parts.promised()].reduce(higherEpoch, confirmed.promised),
-      record: newerRecord(record, confirmed.record) ?? record,
-      adopted: confirmed.record !== undefined,
-      slots: [],
-    })
+    await this.own(
+      this.parts.store.finishIncoming({
+        cluster,
+        shard,
+        incarnation,
+        promised: [promised, record.epoch, this.parts.promised()].reduce(higherEpoch, confirmed.promised),
+        record: newerRecord(record, confirmed.record) ?? record,
+        adopted: confirmed.record !== undefined,
+        slots: [],
+      }),
+    )
   }
 
   async startOver(): Promise<void> {
