@@ -37,6 +37,8 @@ const family: Field<Family> = record({ id: u32, name: text(limits.familyNameByte
 const key = bytes(limits.keyBytesMax)
 const settings: Field<ShardSettings> = record({ durability: oneOf('local', 'standby'), inSyncMin: u32 })
 const address = text(limits.addressBytesMax)
+/** What a forwarded write waits for beyond the commit rule of the shard. */
+const waitFor = oneOf('committed', 'standby', 'applied')
 export const failureTextBytesMax = 4096
 const failureText = text(failureTextBytesMax)
 
@@ -151,12 +153,13 @@ const definitions = {
   pin: record({ slot: text(80), sequence: u64 }),
   leave: record({}),
   /** Followed in the same frame by the operations, encoded as in entries. */
-  forward: record({ epoch, boot, request: u64, waitApplied: flag, timeoutMs: u32 }),
+  forward: record({ epoch, boot, request: u64, waitFor, timeoutMs: u32 }),
   /** A `clear` is resolved on the primary. */
   forwardClear: record({
     epoch,
     boot,
     request: u64,
+    waitFor,
     timeoutMs: u32,
     family: u32,
     start: optional(key),

@@ -127,7 +127,7 @@ export class FollowerSession implements FollowerLink {
       }
       case 'forwardClear': {
         const message = decodeMessage('forwardClear', payload)
-        this.forward({ ...message, waitApplied: false }, { clear: clearOf(message) })
+        this.forward(message, { clear: clearOf(message) })
         return
       }
       case 'leave':
@@ -191,7 +191,7 @@ export class FollowerSession implements FollowerLink {
 
   /** A forwarded write is taken in the epoch that it names and in no other, so that it can never be taken twice (S9). */
   private forward(
-    message: Pick<Message<'forward'>, 'epoch' | 'boot' | 'request' | 'waitApplied' | 'timeoutMs'>,
+    message: Pick<Message<'forward'>, 'epoch' | 'boot' | 'request' | 'waitFor' | 'timeoutMs'>,
     what: { readonly operations?: Uint8Array; readonly clear?: ClearRequest },
   ): void {
     const answer = (result: { position?: Position; error?: unknown }) => {
@@ -217,10 +217,7 @@ export class FollowerSession implements FollowerLink {
       return
     }
     const origin = { node: this.member.node, boot: message.boot }
-    const options: WriteOptions = {
-      timeoutMs: message.timeoutMs,
-      ...(message.waitApplied ? { waitFor: 'applied' } : {}),
-    }
+    const options: WriteOptions = { timeoutMs: message.timeoutMs, waitFor: message.waitFor }
     this.forwardsInFlight += 1
     this.carryOut(what, origin, message.request, options)
       .then(

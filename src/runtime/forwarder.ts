@@ -59,16 +59,15 @@ export class Forwarder {
   }
 
   write(operations: readonly Operation[], options: WriteOptions): Promise<Position> {
-    const waitApplied = options.waitFor === 'applied'
-    return this.send(options, (link, head) =>
-      link.send('forward', { ...head, waitApplied }, encodeOperations(operations)),
-    )
+    const waitFor = options.waitFor ?? 'committed'
+    return this.send(options, (link, head) => link.send('forward', { ...head, waitFor }, encodeOperations(operations)))
   }
 
   clear(request: ClearRequest, options: WriteOptions): Promise<Position> {
     return this.send(options, (link, head) =>
       link.send('forwardClear', {
         ...head,
+        waitFor: options.waitFor ?? 'committed',
         family: request.family,
         start: request.start,
         startOpen: request.startOpen === true,

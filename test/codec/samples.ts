@@ -154,12 +154,13 @@ export const messageSamples: { readonly [N in MessageName]: readonly Message<N>[
   ],
   pin: [{ slot: 'bootstrap b', sequence: 1042 }],
   leave: [{}],
-  forward: [{ epoch, boot, request: 77, waitApplied: true, timeoutMs: 10_000 }],
+  forward: [{ epoch, boot, request: 77, waitFor: 'applied', timeoutMs: 10_000 }],
   forwardClear: [
     {
       epoch,
       boot,
       request: 78,
+      waitFor: 'standby',
       timeoutMs: 10_000,
       family: 0,
       start: Buffer.from('a'),
@@ -173,6 +174,7 @@ export const messageSamples: { readonly [N in MessageName]: readonly Message<N>[
       epoch,
       boot,
       request: 79,
+      waitFor: 'standby',
       timeoutMs: 1,
       family: 5,
       start: undefined,
