@@ -1,2 +1,16 @@
-/** For authors of adapters: suites that show that an adapter does what the rest of the program relies on. */
+/**
+ * For authors of adapters: suites that show that an adapter does what the rest of the program relies on, and the
+ * simulated disk and network that they run on. Uses node:test; nothing of it is needed at run time.
+ */
 export { type EngineCase, type EngineConformanceOptions, engineConformance } from './engine/conformance.js'
+export { type JournalFixture, runJournalConformance } from './journal/conformance.js'
+export {
+  type DiskFault,
+  type PowerLoss,
+  SimulatedDisk,
+  type SimulatedDiskOptions,
+  type UnsyncedChange,
+} from './sim/disk.js'
+export { testTransport } from './transport/conformance.js'
+export type { TransportHarness, TransportNode, TransportNodeOptions } from './transport/conformance-kit.js'
+export { createInMemoryNetwork, type InMemoryNetwork, type InMemoryTransportOptions } from './transport/in-memory.js'
