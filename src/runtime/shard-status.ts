@@ -81,6 +81,7 @@ function warningsOf(context: ShardContext): string[] {
   const { primary, record, config, failure } = context
   const warnings: string[] = []
   if (failure !== undefined) warnings.push(`failed: ${failure.message}`)
+  warnings.push(...(context.slots?.warnings ?? []))
   const obstacle = primary?.obstacle
   if (obstacle !== undefined) warnings.push(obstacle)
   if (record?.lossy === true)

@@ -29,6 +29,8 @@ export class Slots {
   private readonly retainBytesMax: number
   private readonly slots = new Map<string, Slot>()
   private retention: readonly SlotRetention[] = []
+  /** Slots that lost their claim and have not been taken up again: said in the status until they are (F42). */
+  private readonly lost = new Map<string, string>()
 
   constructor(parts: {
     readonly store: ShardStore
@@ -51,6 +53,10 @@ export class Slots {
     }))
   }
 
+  get warnings(): readonly string[] {
+    return [...this.lost.values()]
+  }
+
   /** Moves a slot at once; a new one is durable when this resolves. */
   async hold(name: string, sequence: number): Promise<void> {
     const known = this.note(name, sequence)
@@ -65,6 +71,7 @@ export class Slots {
         hint: 'slots of nodes that never came back expire after a day',
       })
     }
+    this.lost.delete(name)
     this.slots.set(name, { name, sequence, touchedAtMs: this.clock.wallMs() })
     return known
   }
@@ -89,6 +96,10 @@ export class Slots {
     this.retention = decision.slots
     for (const lost of decision.lost) {
       this.slots.delete(lost.name)
+      this.lost.set(
+        lost.name,
+        `slot ${lost.name} held back ${lost.heldBytes} bytes of journal, more than slotRetainBytes allows, and was given up: its owner must bootstrap`,
+      )
       this.logger.warn(
         { slot: lost.name, sequence: lost.sequence, heldBytes: lost.heldBytes, retainBytesMax: this.retainBytesMax },
         'slot over its cap: it no longer holds the journal back, its owner must bootstrap',

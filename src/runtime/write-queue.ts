@@ -288,7 +288,9 @@ export class WriteQueue {
       for (const write of block.writes) {
         if (write.settled || write.deadlineMs > nowMs) continue
         const committed = block.end.sequence <= inSync.committed
-        if (!committed) this.stalledAt = inSync.committed
+        // An impatient caller alone is no sign of a stall: others go on being served.
+        const obstructed = missing !== '' || !inSync.largeEnough || nowMs - write.submittedMs > limits.peerSilenceMs
+        if (!committed && obstructed) this.stalledAt = inSync.committed
         this.settle(
           write,
           new UnderstudyError('ACK_TIMEOUT', `not acknowledged in time: waiting for ${waitsFor}`, {
