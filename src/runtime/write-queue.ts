@@ -52,7 +52,7 @@ export class WriteQueue {
   private cutScheduled = false
   private sweepTimer: Timer | undefined
   private ended: UnderstudyError | undefined
-  /** A write in flight has timed out and nothing was committed since: further writes are refused at once (C9). */
+  /** Writes have timed out and nothing was committed since: further ones are refused at once (C9). */
   private stalledAt: number | undefined
 
   constructor(parts: WriteQueueParts) {
@@ -284,13 +284,14 @@ export class WriteQueue {
     const { inSync } = this.parts
     const missing = inSync.missing.map((member) => member.node).join(', ')
     const waitsFor = missing === '' ? 'the in-sync set' : missing
+    // An impatient caller alone is no sign of a stall: others go on being served.
+    const isStalled = (write: PendingWrite) =>
+      missing !== '' || !inSync.largeEnough || nowMs - write.submittedMs > limits.peerSilenceMs
     for (const block of this.inFlight) {
       for (const write of block.writes) {
         if (write.settled || write.deadlineMs > nowMs) continue
         const committed = block.end.sequence <= inSync.committed
-        // An impatient caller alone is no sign of a stall: others go on being served.
-        const obstructed = missing !== '' || !inSync.largeEnough || nowMs - write.submittedMs > limits.peerSilenceMs
-        if (!committed && obstructed) this.stalledAt = inSync.committed
+        if (!committed && isStalled(write)) this.stalledAt = inSync.committed
         this.settle(
           write,
           new UnderstudyError('ACK_TIMEOUT', `not acknowledged in time: waiting for ${waitsFor}`, {
@@ -311,6 +312,7 @@ export class WriteQueue {
     this.gathered = this.gathered.filter((write) => write.deadlineMs > nowMs)
     for (const write of late) {
       this.gatheredBytes -= write.bytes
+      if (isStalled(write)) this.stalledAt = inSync.committed
       this.settle(
         write,
         new UnderstudyError('ACK_TIMEOUT', `not taken in time: blocks before it wait for ${waitsFor}`, {
