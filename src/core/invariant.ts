@@ -7,8 +7,3 @@ export class InvariantViolation extends Error {
 export function invariant(condition: unknown, mustHold: string): asserts condition {
   if (!condition) throw new InvariantViolation(`invariant violated: ${mustHold}`)
 }
-
-/** For the default branch of a closed union: the compiler proves that it cannot be reached. */
-export function unreachable(value: never): never {
-  throw new InvariantViolation(`invariant violated: unexpected ${JSON.stringify(value)}`)
-}

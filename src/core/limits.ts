@@ -58,7 +58,6 @@ export const limits = Object.freeze({
   /** How often waits are held against their deadlines. */
   sweepMs: 20,
   applyBytesMax: 4 * MiB,
-  requestTableMax: 65_536,
 
   // Protocol
   protocolVersion: 1,
@@ -91,7 +90,6 @@ export const limits = Object.freeze({
   chunkBytesMax: 32 * MiB,
   chunkTimeoutMs: 10_000,
   chunkTimeoutsMax: 3,
-  chunksInFlight: 2,
   snapshotsMax: 8,
   snapshotIdleMs: 60_000,
   slotTtlMs: 24 * 3600_000,

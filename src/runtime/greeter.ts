@@ -1,8 +1,8 @@
 import type { Message } from '../codec/messages.js'
 import type { Failure } from '../core/failure.js'
-import { chooseProtocol, refuseIdentity } from '../core/handshake.js'
+import { chooseProtocol, refuseEpoch, refuseIdentity } from '../core/handshake.js'
 import { limits } from '../core/limits.js'
-import { compareEpochs, formatEpoch } from '../core/position.js'
+import { formatEpoch } from '../core/position.js'
 import { errorFromFailure, UnderstudyError } from '../errors.js'
 import { Link } from './link.js'
 import type { ShardContext } from './shard-context.js'
@@ -88,8 +88,9 @@ export class Greeter {
         hint: record === undefined ? 'there is no primary yet' : `the newest record names ${record.primary.node}`,
       }
     }
-    if (hello.purpose === 'follow' && compareEpochs(context.primary!.epoch, hello.promised) < 0) {
-      return { code: 'STALE_EPOCH', message: `${hello.node} has promised epoch ${formatEpoch(hello.promised)}` }
+    if (hello.purpose === 'follow') {
+      const stale = refuseEpoch(context.primary!.epoch, hello.promised, hello.node)
+      if (stale !== undefined) return stale
     }
     if (context.data === undefined || context.failure !== undefined) {
       return { code: 'NOT_READY', message: `${context.config.node} has no data to serve (${context.state})` }

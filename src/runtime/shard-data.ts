@@ -1,4 +1,3 @@
-import { limits } from '../core/limits.js'
 import { formatPosition, type Position } from '../core/position.js'
 import { UnderstudyError } from '../errors.js'
 import type { Clock, Timer } from '../ports/clock.js'
@@ -237,5 +236,3 @@ async function replayStart(journal: Journal, engine: Engine, found: Position): P
   }
   return here
 }
-
-export const checkpointDefaults = { bytes: limits.checkpointBytes, intervalMs: limits.checkpointIntervalMs }
