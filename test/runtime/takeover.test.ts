@@ -312,10 +312,18 @@ describe('takeover', { timeout: 60_000 }, () => {
       await started(cluster)
       await cluster.shard('a').write([put('k', 'v')])
       cluster.kill('a')
-      const results = await Promise.allSettled([cluster.shard('b').promote(), cluster.shard('c').promote()])
-      const leads = () => ['b', 'c'].filter((name) => cluster.shard(name).status().state === 'primary')
-      if (results.every((result) => result.status === 'rejected')) await cluster.shard('b').promote()
-      await until(() => leads().length === 1, 'one primary')
+      await Promise.allSettled([cluster.shard('b').promote(), cluster.shard('c').promote()])
+      const stateOf = (name: string) => cluster.shard(name).status().state
+      const leads = () => ['b', 'c'].filter((name) => stateOf(name) === 'primary')
+      const settled = () => leads().length === 1 && ['b', 'c'].some((name) => stateOf(name) === 'streaming')
+      // Both may have been refused, each by the other's promise; and the second may depose the first a moment after it
+      // began, so the write waits until one leads and the other follows.
+      const deadline = Date.now() + 20_000
+      while (!settled() && Date.now() < deadline) {
+        if (leads().length === 0) await cluster.shard('b').promote().catch(() => undefined)
+        await until(() => settled() || leads().length !== 1, 'one leads and the other follows, or none leads')
+      }
+      assert.ok(settled(), ['b', 'c'].map((name) => `${name} ${stateOf(name)}`).join(', '))
       const position = await cluster.shard('b').write([put('k2', 'v2')], { timeoutMs: 20_000 })
       await untilApplied(cluster, ['b', 'c'], position)
       assert.equal(leads().length, 1)
