@@ -55,7 +55,12 @@ export function createNodeParts(
       {
         name: 'main',
         advertise,
-        settings: { durability: options.durability, inSyncMin: options.inSyncMin },
+        settings: {
+          durability: options.durability,
+          inSyncMin: options.inSyncMin,
+          failoverMs: options.failoverMs,
+          inSyncTimeoutMs: options.inSyncTimeoutMs,
+        },
         checkpointBytes: options.checkpointBytes,
         checkpointIntervalMs: limits.checkpointIntervalMs,
         slotRetainBytes: options.slotRetainBytes,

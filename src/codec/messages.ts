@@ -35,7 +35,12 @@ const member: Field<Member> = record({ node: nodeName, incarnation })
 const epochStart: Field<EpochStart> = record({ epoch, firstSequence: u64 })
 const family: Field<Family> = record({ id: u32, name: text(limits.familyNameBytesMax) })
 const key = bytes(limits.keyBytesMax)
-const settings: Field<ShardSettings> = record({ durability: oneOf('local', 'standby'), inSyncMin: u32 })
+const settings: Field<ShardSettings> = record({
+  durability: oneOf('local', 'standby'),
+  inSyncMin: u32,
+  failoverMs: u32,
+  inSyncTimeoutMs: u32,
+})
 const address = text(limits.addressBytesMax)
 /** What a forwarded write waits for beyond the commit rule of the shard. */
 const waitFor = oneOf('committed', 'standby', 'applied')
@@ -49,8 +54,9 @@ export const shardRecordField: Field<ShardRecord> = record({
   primary: member,
   inSync: list(member, limits.membersMax),
   version: u64,
+  nonce: hex(16),
   settings,
-  floor: u64,
+  floor: position,
   lossy: flag,
   voters: list(nodeName, limits.membersMax),
 })

@@ -47,6 +47,8 @@ export function checkOptions(input: Readonly<Record<string, unknown>>): CheckedO
   if (slotRetainBytes < segmentBytes) {
     report('slotRetainBytes', `${slotRetainBytes} is less than one segment (segmentBytes ${segmentBytes})`)
   }
+  const failoverMs = given.failoverMs ?? limits.failoverMs
+  const inSyncTimeoutMs = given.inSyncTimeoutMs ?? failoverMs
   if (problems.length > 0) return { problems, options: undefined }
   return {
     problems,
@@ -59,6 +61,8 @@ export function checkOptions(input: Readonly<Record<string, unknown>>): CheckedO
       coordinator,
       durability,
       inSyncMin,
+      failoverMs,
+      inSyncTimeoutMs,
       engine: given.engine ?? 'level',
       secret,
       insecure: given.insecure ?? false,

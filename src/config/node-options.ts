@@ -17,6 +17,8 @@ export interface NodeOptions {
   readonly coordinator: StaticCoordinator | undefined
   readonly durability: Durability
   readonly inSyncMin: number
+  readonly failoverMs: number
+  readonly inSyncTimeoutMs: number
   readonly engine: EngineKind
   readonly secret: string | undefined
   readonly insecure: boolean

@@ -41,6 +41,8 @@ export const fields = {
   coordinator: text,
   durability: z.enum(['local', 'standby'], 'must be "local" or "standby"'),
   inSyncMin: integer(1, limits.membersMax),
+  failoverMs: integer(limits.failoverMsMin, limits.failoverMsMax),
+  inSyncTimeoutMs: integer(limits.failoverMsMin, limits.inSyncTimeoutMsMax),
   engine: z.enum(['level', 'memory'], 'must be "level" or "memory"'),
   // "Empty" must never mean "off": a variable that was not expanded would open the node to everybody.
   secret: z

@@ -1,5 +1,5 @@
 import { invariant } from './invariant.js'
-import type { Epoch } from './position.js'
+import type { Epoch, Position } from './position.js'
 import { hasMember, type Member, type ShardRecord, sameMember, unionMembers } from './record.js'
 
 /** What a member has acknowledged in its present session and in this epoch. */
@@ -18,8 +18,9 @@ interface Session extends MemberProgress {
  * The commit rule of one primary in one epoch (PacificA's configuration, Kafka's in-sync set): everything that
  * decides when a sequence is committed, and how the set changes. Pure: positions in, committed sequence out.
  *
- * A change of the set is a new version of the record. From before it is sent until every member of the new set
- * holds it durably, commits wait for the union of all sets that may be in force anywhere (C3).
+ * A change of the set is a new version of the record. From before it is sent until it is known to be in force,
+ * commits wait for the union of all sets that may be in force anywhere (C3). With a coordinator that is when its
+ * compare-and-swap is known to have happened; without one, when every member of the new set holds the record durably.
  */
 export class InSyncState {
   readonly epoch: Epoch
@@ -34,9 +35,15 @@ export class InSyncState {
   private ownDurable: number
   private ownApplied: number
   private committedSequence: number
+  private floor: Position
+  private readonly recordHeldBy: 'members' | 'coordinator'
+  /** Ends of blocks of this epoch that are not committed, oldest first. */
+  private readonly blockEnds: Position[] = []
 
   constructor(start: {
     readonly record: ShardRecord
+    /** Who decides which record is in force. */
+    readonly recordHeldBy: 'members' | 'coordinator'
     readonly self: Member
     readonly epochStart: number
     readonly durable: number
@@ -51,6 +58,8 @@ export class InSyncState {
     this.ownDurable = start.durable
     this.ownApplied = start.applied
     this.committedSequence = start.committed
+    this.floor = start.record.floor
+    this.recordHeldBy = start.recordHeldBy
   }
 
   /** The newest version of the record, under way or in force: what is told to others. */
@@ -90,6 +99,11 @@ export class InSyncState {
     return [this.effective, ...this.proposed].every((record) => record.inSync.length >= inSyncMin)
   }
 
+  /** A block of this epoch was appended: one of these ends is the next committed position. */
+  onBlock(end: Position): void {
+    this.blockEnds.push(end)
+  }
+
   onOwnProgress(durable: number, applied: number): void {
     this.ownDurable = Math.max(this.ownDurable, durable)
     this.ownApplied = Math.max(this.ownApplied, applied)
@@ -127,8 +141,14 @@ export class InSyncState {
    */
   joinOf(member: Member): ShardRecord | undefined {
     const base = this.record
-    if (hasMember(base.inSync, member) || !base.voters.includes(member.node)) return undefined
-    if (this.changing && base.inSync.every((one) => this.isPresent(one))) return undefined
+    if (hasMember(base.inSync, member)) return undefined
+    if (this.recordHeldBy === 'coordinator') {
+      // One compare-and-swap in flight (C3).
+      if (this.changing) return undefined
+    } else {
+      if (!base.voters.includes(member.node)) return undefined
+      if (this.changing && base.inSync.every((one) => this.isPresent(one))) return undefined
+    }
     const session = this.sessionOf(member)
     if (session === undefined || session.durable < this.epochStart || session.durable < this.committedSequence) {
       return undefined
@@ -161,7 +181,8 @@ export class InSyncState {
   /** A member that was about to join and is gone: the record that takes the change back. */
   takeBackOf(): ShardRecord | undefined {
     const newest = this.proposed.at(-1)
-    if (newest === undefined) return undefined
+    // What was sent to a coordinator cannot be taken back before its outcome is known.
+    if (newest === undefined || this.recordHeldBy === 'coordinator') return undefined
     const lost = newest.inSync.filter((one) => !hasMember(this.effective.inSync, one) && !this.isPresent(one))
     if (lost.length === 0) return undefined
     return this.next(this.effective.inSync)
@@ -171,6 +192,14 @@ export class InSyncState {
   propose(record: ShardRecord): void {
     invariant(record.version === this.record.version + 1, 'versions of the record go up by one')
     this.proposed.push(record)
+  }
+
+  /** The compare-and-swap of `record` is known to have happened: no other set can be in force any more. */
+  onSwapped(record: ShardRecord): void {
+    invariant(this.recordHeldBy === 'coordinator', 'a swap needs a coordinator')
+    this.effective = record
+    this.proposed = []
+    this.advance()
   }
 
   /** This node holds `record` durably itself; without this a proposal never comes into force. */
@@ -214,11 +243,16 @@ export class InSyncState {
   }
 
   private next(inSync: readonly Member[]): ShardRecord {
-    return { ...this.record, inSync, version: this.record.version + 1, floor: this.committedSequence }
+    return { ...this.record, inSync, version: this.record.version + 1, floor: this.floor }
+  }
+
+  private settle(): void {
+    if (this.recordHeldBy === 'members') this.settleHeld()
+    this.advance()
   }
 
   /** Brings the newest proposal into force that all of its members hold durably. */
-  private settle(): void {
+  private settleHeld(): void {
     for (let index = this.proposed.length - 1; index >= 0; index--) {
       const record = this.proposed[index]!
       const held = record.inSync.every((member) =>
@@ -231,7 +265,6 @@ export class InSyncState {
       this.proposed = this.proposed.slice(index + 1)
       break
     }
-    this.advance()
   }
 
   private advance(): void {
@@ -242,6 +275,9 @@ export class InSyncState {
       reached = Math.min(reached, this.durableEverywhere)
     }
     // Entries of earlier epochs are committed together with this epoch's first block, never before (C4).
-    if (reached >= this.epochStart && reached > this.committedSequence) this.committedSequence = reached
+    if (reached < this.epochStart || reached <= this.committedSequence) return
+    this.committedSequence = reached
+    while (this.blockEnds[0] !== undefined && this.blockEnds[0].sequence <= reached)
+      this.floor = this.blockEnds.shift()!
   }
 }

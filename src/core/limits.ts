@@ -85,6 +85,13 @@ export const limits = Object.freeze({
   reconnectMaxMs: 5_000,
   forwardsInFlightMax: 16_384,
 
+  // Failover
+  failoverMs: 1_000,
+  failoverMsMin: 200,
+  failoverMsMax: 60_000,
+  inSyncTimeoutMs: 1_000,
+  inSyncTimeoutMsMax: 600_000,
+
   // Bootstrap
   chunkBytes: 4 * MiB,
   chunkBytesMax: 32 * MiB,

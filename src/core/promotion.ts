@@ -1,6 +1,14 @@
 import type { Failure } from './failure.js'
 import type { LifecycleState } from './lifecycle.js'
-import { type Epoch, formatEpoch, higherEpoch, nextEpoch, type Position, sameEpoch } from './position.js'
+import {
+  type Epoch,
+  formatEpoch,
+  formatPosition,
+  higherEpoch,
+  nextEpoch,
+  type Position,
+  sameEpoch,
+} from './position.js'
 import { compareRecords, hasMember, type Member, newerRecord, type ShardRecord, sameMember } from './record.js'
 
 /** What a node says of itself when it is asked. */
@@ -22,6 +30,12 @@ export interface PromotionQuestion {
   readonly promised: Epoch
   readonly durable: Position
   readonly committed: number
+  /** End of the last block here that is known to be committed. */
+  readonly committedEnd: Position
+  /** The record's floor is in this journal, or older than all that it holds (C5). */
+  readonly holdsFloor: boolean
+  /** For the new record. */
+  readonly nonce: string
   /** Nodes that answered, self left out, each of this history. */
   readonly answers: readonly PeerState[]
   readonly force: boolean
@@ -59,7 +73,7 @@ export function decidePromotion(question: PromotionQuestion): PromotionDecision 
     if (answer.record !== undefined) seen = higherEpoch(seen, answer.record.epoch)
     committed = Math.max(committed, answer.committed)
   }
-  committed = Math.max(committed, newest.floor)
+  committed = Math.max(committed, newest.floor.sequence)
   const missingEntries = Math.max(0, committed - durable.sequence)
   const { inSyncMin } = newest.settings
   const answered = answers.filter((answer) => newest.voters.includes(answer.member.node))
@@ -71,7 +85,7 @@ export function decidePromotion(question: PromotionQuestion): PromotionDecision 
     missingEntries: missingEntries > 0 ? missingEntries : undefined,
   })
   const member = hasMember(newest.inSync, self)
-  const clean = member && missingEntries === 0 && answered.length + 1 >= needed
+  const clean = member && missingEntries === 0 && question.holdsFloor && answered.length + 1 >= needed
   if (!force) {
     if (!member) {
       const set = newest.inSync.map((one) => one.node).join(', ')
@@ -84,6 +98,12 @@ export function decidePromotion(question: PromotionQuestion): PromotionDecision 
       return refuse(
         `${self.node} ends at ${durable.sequence}, but ${committed} is committed: ${missingEntries} entries would be lost`,
         'promote the node that has them, or repeat with force to give them up',
+      )
+    }
+    if (!question.holdsFloor) {
+      return refuse(
+        `${self.node} has another history at ${formatPosition(newest.floor)}, which is committed`,
+        'promote another member of the in-sync set, or repeat with force to give up what it has committed',
       )
     }
     if (answered.length + 1 < needed) {
@@ -103,7 +123,8 @@ export function decidePromotion(question: PromotionQuestion): PromotionDecision 
       primary: self,
       inSync: setAfter(newest, self, answered),
       version: newest.version + 1,
-      floor: Math.min(committed, durable.sequence),
+      nonce: question.nonce,
+      floor: clean && newest.floor.sequence > question.committedEnd.sequence ? newest.floor : question.committedEnd,
       lossy: !clean,
     },
     basis: newest,

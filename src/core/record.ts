@@ -1,4 +1,4 @@
-import { compareEpochs, type Epoch } from './position.js'
+import { compareEpochs, type Epoch, type Position } from './position.js'
 
 export type Durability = 'local' | 'standby'
 
@@ -9,10 +9,14 @@ export interface Member {
   readonly incarnation: string
 }
 
-/** Fixed when the shard is created; a node configured otherwise is refused. */
+/** Fixed when the shard is created; a node configured otherwise is refused (S7). */
 export interface ShardSettings {
   readonly durability: Durability
   readonly inSyncMin: number
+  /** How long a silent primary keeps its place; all times of failure detection follow from it (core/timings.ts). */
+  readonly failoverMs: number
+  /** A member of the in-sync set that is behind or away for this long leaves it, if a coordinator keeps the set. */
+  readonly inSyncTimeoutMs: number
 }
 
 /**
@@ -27,12 +31,20 @@ export interface ShardRecord {
   readonly primary: Member
   readonly inSync: readonly Member[]
   readonly version: number
+  /** 32 hexadecimal digits, new with each write of the record: a writer knows its own by it, whatever the reply was. */
+  readonly nonce: string
   readonly settings: ShardSettings
-  /** Committed sequence when the record was written: a journal that ends below it is never promoted. */
-  readonly floor: number
+  /**
+   * Committed position when the record was written: a journal that ends below it, or has another chain there, is
+   * never promoted (C5).
+   */
+  readonly floor: Position
   /** True if this epoch began by a forced promotion that may have left committed entries behind. */
   readonly lossy: boolean
-  /** Names of all nodes that take part, fixed with the history: it wins over what a configuration says (S6). */
+  /**
+   * Static coordinator: names of all nodes that take part, fixed with the history; they win over what a configuration
+   * says (S6). Empty where a coordinator decides: there membership is dynamic.
+   */
   readonly voters: readonly string[]
 }
 
@@ -45,7 +57,12 @@ export function hasMember(members: readonly Member[], member: Member): boolean {
 }
 
 export function sameSettings(a: ShardSettings, b: ShardSettings): boolean {
-  return a.durability === b.durability && a.inSyncMin === b.inSyncMin
+  return (
+    a.durability === b.durability &&
+    a.inSyncMin === b.inSyncMin &&
+    a.failoverMs === b.failoverMs &&
+    a.inSyncTimeoutMs === b.inSyncTimeoutMs
+  )
 }
 
 /** Members of either set, once each: what commits wait for while a change is under way (C3). */
@@ -54,7 +71,8 @@ export function unionMembers(a: readonly Member[], b: readonly Member[]): Member
 }
 
 export function formatSettings(settings: ShardSettings): string {
-  return `durability ${settings.durability}, inSyncMin ${settings.inSyncMin}`
+  const { durability, inSyncMin, failoverMs, inSyncTimeoutMs } = settings
+  return `durability ${durability}, inSyncMin ${inSyncMin}, failoverMs ${failoverMs}, inSyncTimeoutMs ${inSyncTimeoutMs}`
 }
 
 /** The later of two records of one history: a higher epoch, or a later change within it. */

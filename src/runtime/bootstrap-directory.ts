@@ -153,7 +153,7 @@ class DirectoryBootstrap {
   private createPeers(onChange: () => void): Peers {
     const { context, greeter, parts } = this
     return new Peers({
-      members: parts.coordinator.members,
+      members: context.cluster.others,
       dial: async (member, signal) => (await greeter.dial(member, 'control', signal)).link,
       clock: parts.clock,
       random: parts.random,

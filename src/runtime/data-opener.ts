@@ -47,7 +47,7 @@ export class DataOpener {
     } catch (error) {
       if (!(error instanceof BootstrapNeeded)) throw error
       // Only another node can help, if there is one.
-      if (context.parts.coordinator.members.length === 0) {
+      if (context.cluster.others.length === 0) {
         throw new UnderstudyError('CORRUPTION', `${context.store.root}: ${error.message}`, {
           hint: 'there is no other node to rebuild this one from; restore a backup',
         })

@@ -37,6 +37,7 @@ export interface PrimaryParts {
   readonly self: Member
   readonly origin: Origin
   readonly record: ShardRecord
+  readonly recordHeldBy: 'members' | 'coordinator'
   readonly committed: number
   readonly nextRequest: () => number
   /** Makes a record durable here; it is sent to others only afterwards. */
@@ -77,6 +78,7 @@ export class PrimaryRole {
     this.waiters = new Waiters(parts.clock)
     this.inSync = new InSyncState({
       record: parts.record,
+      recordHeldBy: parts.recordHeldBy,
       self: parts.self,
       epochStart: parts.journal.appended.sequence + 1,
       durable: parts.journal.durable.sequence,
@@ -89,7 +91,10 @@ export class PrimaryRole {
       journal: parts.journal,
       inSync: this.inSync,
       clock: parts.clock,
-      onBlock: () => this.pumpAll(),
+      onBlock: () => {
+        this.inSync.onBlock(parts.journal.appended)
+        this.pumpAll()
+      },
       observe: parts.observe,
       onFailed: parts.onFailed,
       applied: () => parts.applier.applied.sequence,

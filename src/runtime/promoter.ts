@@ -28,6 +28,9 @@ export async function promote(
     promised: context.promised,
     durable: data.journal.durable,
     committed: data.committed,
+    committedEnd: await data.committedEnd(),
+    holdsFloor: await data.holds(record.floor),
+    nonce: context.random.hex(16),
     answers,
     force,
   })
@@ -65,8 +68,9 @@ export function firstRecord(context: ShardContext, historyId: string, incarnatio
     primary: self,
     inSync: [self],
     version: 1,
+    nonce: context.random.hex(16),
     settings: context.config.settings,
-    floor: 0,
+    floor: context.emptyPosition(historyId),
     lossy: false,
     voters: [...context.configuredNames].sort(),
   }
@@ -100,6 +104,7 @@ export async function lead(
     self: record.primary,
     origin: context.origin,
     record,
+    recordHeldBy: context.parts.coordinator.kind === 'static' ? 'members' : 'coordinator',
     committed: data.committed,
     nextRequest: context.nextRequest,
     saveRecord: async (next) => {

@@ -6,6 +6,7 @@ import { type LifecycleEvent, type LifecycleState, lifecycle, type Role, roleOf 
 import { compareEpochs, type Epoch, epochZero, type Position } from '../core/position.js'
 import type { PeerState } from '../core/promotion.js'
 import { type Member, newerRecord, type ShardRecord, type ShardSettings } from '../core/record.js'
+import { type Timings, timingsOf } from '../core/timings.js'
 import type { UnderstudyError } from '../errors.js'
 import type { Clock } from '../ports/clock.js'
 import type { Coordinator } from '../ports/coordinator.js'
@@ -14,6 +15,7 @@ import type { JournalFactory } from '../ports/journal.js'
 import type { Logger } from '../ports/logger.js'
 import type { Random } from '../ports/random.js'
 import type { Transport } from '../ports/transport.js'
+import { ClusterView } from './cluster-view.js'
 import type { ShardEvent } from './handle.js'
 import type { Peers } from './peers.js'
 import type { PrimaryRole } from './primary-role.js'
@@ -60,6 +62,9 @@ export class ShardContext {
   readonly clock: Clock
   readonly random: Random
   readonly logger: Logger
+  /** What the coordinator has said. */
+  readonly cluster: ClusterView
+  readonly timings: Timings
   readonly observer = new ShardObserver()
   readonly waiters: Waiters
   /** Something changed that the shard's loop should look at. */
@@ -84,6 +89,8 @@ export class ShardContext {
     this.config = parts.config
     this.store = parts.store
     this.clock = parts.clock
+    this.cluster = new ClusterView(parts.coordinator, parts.config.name, parts.config.node)
+    this.timings = timingsOf(parts.config.settings)
     this.random = parts.random
     this.logger = parts.logger.child({ shard: parts.config.name })
     this.waiters = new Waiters(parts.clock)
@@ -176,12 +183,12 @@ export class ShardContext {
   }
 
   get configuredNames(): readonly string[] {
-    return [this.config.node, ...this.parts.coordinator.members.map((member) => member.node)]
+    return [this.config.node, ...this.cluster.others.map((member) => member.node)]
   }
 
   addressOf(node: string): string | undefined {
     if (node === this.config.node) return this.config.advertise() || undefined
-    return this.parts.coordinator.members.find((member) => member.node === node)?.address
+    return this.cluster.addressOf(node)
   }
 
   nextRequest = (): number => {

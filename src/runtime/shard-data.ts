@@ -68,6 +68,18 @@ export class ShardData {
     })
   }
 
+  /** End of the last block that is committed and durable here. */
+  async committedEnd(): Promise<Position> {
+    const sequence = Math.min(this.committedSequence, this.journal.durable.sequence)
+    return (await this.journal.positionAt(sequence)) ?? this.applier.applied
+  }
+
+  /** True if the journal contains `position`, or begins after it: what is trimmed was committed and applied here. */
+  async holds(position: Position): Promise<boolean> {
+    if (position.sequence < this.journal.base.sequence) return true
+    return (await this.journal.positionAt(position.sequence))?.chain === position.chain
+  }
+
   static async create(parts: ShardDataParts): Promise<ShardData> {
     const { files, current } = parts.store
     await parts.store.beginCurrent()

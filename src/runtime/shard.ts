@@ -61,7 +61,7 @@ export class Shard {
     })
     this.standbyRole = new StandbyRole(context, this.greeter, this.forwarder)
     context.peers = new Peers({
-      members: parts.coordinator.members,
+      members: context.cluster.others,
       dial: async (member, signal) => (await this.greeter.dial(member, 'control', signal)).link,
       clock: context.clock,
       random: context.random,
@@ -194,7 +194,8 @@ export class Shard {
       node: context.config.node,
       own: undefined,
       configured: context.configuredNames,
-      initialPrimary: context.parts.coordinator.initialPrimary,
+      initialPrimary:
+        context.parts.coordinator.kind === 'static' ? context.parts.coordinator.initialPrimary : undefined,
       answers: context.peers.answers,
       byHand: this.promotion !== undefined,
     })

@@ -14,7 +14,7 @@ const a: Member = { node: 'a', incarnation: 'a'.repeat(32) }
 const b: Member = { node: 'b', incarnation: 'b'.repeat(32) }
 const historyId = '0f'.repeat(16)
 const boot = '0123456789abcdef'
-const settings = { durability: 'standby', inSyncMin: 2 } as const
+const settings = { durability: 'standby', inSyncMin: 2, failoverMs: 1000, inSyncTimeoutMs: 1000 } as const
 
 const record: ShardRecord = {
   historyId,
@@ -24,7 +24,8 @@ const record: ShardRecord = {
   inSync: [a, b],
   version: 7,
   settings,
-  floor: 1000,
+  nonce: '5e'.repeat(16),
+  floor: { epoch, sequence: 1000, chain },
   lossy: false,
   voters: ['a', 'b', 'c'],
 }
@@ -57,7 +58,7 @@ export const messageSamples: { readonly [N in MessageName]: readonly Message<N>[
       purpose: 'control',
       historyId: undefined,
       coordinatorId: undefined,
-      settings: { durability: 'local', inSyncMin: 1 },
+      settings: { durability: 'local', inSyncMin: 1, failoverMs: 1000, inSyncTimeoutMs: 1000 },
       promised: { number: 0, node: '' },
       advertise: '',
     },

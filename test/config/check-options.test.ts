@@ -38,6 +38,8 @@ describe('defaults', () => {
       coordinator: undefined,
       durability: 'local',
       inSyncMin: 1,
+      failoverMs: limits.failoverMs,
+      inSyncTimeoutMs: limits.failoverMs,
       engine: 'level',
       secret: undefined,
       insecure: false,
@@ -76,7 +78,7 @@ describe('what is refused', () => {
     oneProblem({ data: 'd', inSyncMim: 2 }, 'inSyncMim', /did you mean "inSyncMin"/)
     oneProblem({ data: 'd', in_sync_min: 2 }, 'in_sync_min', /did you mean "inSyncMin"/)
     oneProblem({ data: 'd', xyzzy: 2 }, 'xyzzy', /is no option of this release$/)
-    oneProblem({ ...member, failoverMs: 1000 }, 'failoverMs', /is no option of this release/)
+    oneProblem({ ...member, compression: 'zstd' }, 'compression', /is no option of this release/)
   })
 
   test('values of the wrong type or out of bounds name what was given', () => {

@@ -31,8 +31,16 @@ describe('handshake', () => {
     ['the own name', 'CONFIG', { node: 'a' }],
     ['S1: another history', 'HISTORY_MISMATCH', { historyId: 'h2' }],
     ['S6: another coordinator', 'COORDINATOR_MISMATCH', { coordinatorId: 'c2' }],
-    ['S7: another durability', 'SETTINGS_MISMATCH', { settings: { durability: 'local', inSyncMin: 2 } }],
-    ['S7: another inSyncMin', 'SETTINGS_MISMATCH', { settings: { durability: 'standby', inSyncMin: 1 } }],
+    [
+      'S7: another durability',
+      'SETTINGS_MISMATCH',
+      { settings: { durability: 'local', inSyncMin: 2, failoverMs: 1000, inSyncTimeoutMs: 1000 } },
+    ],
+    [
+      'S7: another inSyncMin',
+      'SETTINGS_MISMATCH',
+      { settings: { durability: 'standby', inSyncMin: 1, failoverMs: 1000, inSyncTimeoutMs: 1000 } },
+    ],
   ] as const) {
     test(`${rule} is refused with both sides in the message`, () => {
       const failure = refuseIdentity(own, peer(changes))
@@ -47,7 +55,11 @@ describe('handshake', () => {
 
   test('S7: a configuration other than the record is refused', () => {
     assert.equal(refuseSettings(record(['a']), standbyOfTwo), undefined)
-    assert.equal(refuseSettings(record(['a']), { durability: 'local', inSyncMin: 2 })?.code, 'SETTINGS_MISMATCH')
+    assert.equal(
+      refuseSettings(record(['a']), { durability: 'local', inSyncMin: 2, failoverMs: 1000, inSyncTimeoutMs: 1000 })
+        ?.code,
+      'SETTINGS_MISMATCH',
+    )
   })
 
   test('protocol versions must overlap', () => {

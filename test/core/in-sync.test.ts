@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import { InSyncState } from '#src/core/in-sync.js'
 import type { Member, ShardRecord } from '#src/core/record.js'
-import { epoch, member, record, standbyOfTwo } from './support.js'
+import { epoch, member, position, record, standbyOfTwo } from './support.js'
 
 const e1 = epoch(1, 'a')
 
@@ -13,6 +13,7 @@ function stateOf(
 ): InSyncState {
   const state = new InSyncState({
     record: set,
+    recordHeldBy: 'members',
     self: member('a'),
     epochStart: facts.epochStart ?? 1,
     durable: facts.durable ?? 0,
@@ -104,7 +105,9 @@ describe('commit rule of the in-sync set', () => {
   })
 
   test('C4: at durability local too the epoch begins with its first block', () => {
-    const local = record(['a'], { settings: { durability: 'local', inSyncMin: 1 } })
+    const local = record(['a'], {
+      settings: { durability: 'local', inSyncMin: 1, failoverMs: 1000, inSyncTimeoutMs: 1000 },
+    })
     const state = stateOf(local, { epochStart: 11, durable: 10, committed: 4 })
     state.onOwnProgress(10, 0)
     assert.equal(state.committed, 4)
@@ -113,7 +116,9 @@ describe('commit rule of the in-sync set', () => {
   })
 
   test('durability local commits by the own disk alone, but tells what the set holds', () => {
-    const state = stateOf(record(['a', 'b'], { settings: { durability: 'local', inSyncMin: 2 } }))
+    const state = stateOf(
+      record(['a', 'b'], { settings: { durability: 'local', inSyncMin: 2, failoverMs: 1000, inSyncTimeoutMs: 1000 } }),
+    )
     state.onOwnProgress(5, 5)
     assert.equal(state.committed, 5)
     assert.equal(state.durableEverywhere, 0)
@@ -301,7 +306,12 @@ describe('joining the in-sync set', () => {
   test('C5: every change writes the committed sequence as floor', () => {
     const state = withCandidate(10)
     assert.equal(state.committed, 10)
-    assert.equal(state.joinOf(member('c'))?.floor, 10)
+    state.onBlock(position(12))
+    state.onOwnProgress(12, 10)
+    state.onAck(member('b'), e1, { durable: 12, applied: 10, recordVersion: 1 })
+    state.onAck(member('c'), e1, { durable: 12, applied: 10, recordVersion: 1 })
+    assert.equal(state.committed, 12)
+    assert.deepEqual(state.joinOf(member('c'))?.floor, position(12))
   })
 
   test('versions go up by one', () => {
@@ -312,7 +322,16 @@ describe('joining the in-sync set', () => {
   test('only the primary of the record decides', () => {
     const set = record(['a', 'b'], { primary: member('b'), settings: standbyOfTwo })
     assert.throws(
-      () => new InSyncState({ record: set, self: member('a'), epochStart: 1, durable: 0, applied: 0, committed: 0 }),
+      () =>
+        new InSyncState({
+          record: set,
+          recordHeldBy: 'members',
+          self: member('a'),
+          epochStart: 1,
+          durable: 0,
+          applied: 0,
+          committed: 0,
+        }),
       /invariant/,
     )
   })

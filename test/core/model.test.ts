@@ -49,7 +49,10 @@ class Model {
 
   constructor(count: number, inSyncMin: number) {
     const names = ['a', 'b', 'c', 'd', 'e'].slice(0, count)
-    const first = record(['a'], { voters: names, settings: { durability: 'standby', inSyncMin } })
+    const first = record(['a'], {
+      voters: names,
+      settings: { durability: 'standby', inSyncMin, failoverMs: 1000, inSyncTimeoutMs: 1000 },
+    })
     this.nodes = names.map((name) => ({
       name,
       member: member(name),
@@ -184,6 +187,9 @@ class Model {
       promised: node.promised,
       durable: positionAt(node.log, node.log.length)!,
       committed: node.committed,
+      committedEnd: positionAt(node.log, node.committed)!,
+      holdsFloor: true,
+      nonce: 'f'.repeat(32),
       answers: reachable.filter((other) => other !== node).map(stateOf),
       force: false,
     })
@@ -213,6 +219,7 @@ class Model {
   private begin(node: ModelNode, held: ShardRecord): void {
     node.lead = new InSyncState({
       record: held,
+      recordHeldBy: 'members',
       self: node.member,
       epochStart: node.log.length + 1,
       durable: node.log.length,

@@ -10,6 +10,9 @@ function question(changes: Partial<PromotionQuestion> = {}): PromotionQuestion {
     promised: epoch(1, 'a'),
     durable: position(10),
     committed: 8,
+    committedEnd: position(8),
+    holdsFloor: true,
+    nonce: 'f'.repeat(32),
     answers: [peer('c', { record: record(['a', 'b', 'c']), durable: position(10), committed: 8 })],
     force: false,
     ...changes,
@@ -62,7 +65,7 @@ describe('promotion by hand', () => {
   test('C6: the set is never left below inSyncMin; the former primary is the last to be kept', () => {
     const set = record(['a', 'b', 'c'], {
       voters: ['a', 'b', 'c', 'd'],
-      settings: { durability: 'standby', inSyncMin: 2 },
+      settings: { durability: 'standby', inSyncMin: 2, failoverMs: 1000, inSyncTimeoutMs: 1000 },
     })
     const answers = [peer('d', { record: record(['a'], { version: 1 }) }), peer('e')]
     const decision = promoted({ record: set, answers: [...answers, peer('d', { member: member('d') })] })
@@ -110,7 +113,9 @@ describe('promotion by hand', () => {
     const held = (node: string) => peer(node, { record: five })
     assert.match(refused({ record: five, answers: [held('c'), held('d')] }), /3 of 5 nodes answer; 4 are needed/)
     promoted({ record: five, answers: [held('c'), held('d'), held('e')] })
-    const one = record(['a', 'b'], { settings: { durability: 'standby', inSyncMin: 1 } })
+    const one = record(['a', 'b'], {
+      settings: { durability: 'standby', inSyncMin: 1, failoverMs: 1000, inSyncTimeoutMs: 1000 },
+    })
     assert.match(refused({ record: one, answers: [peer('c', { record: one })] }), /2 of 3 nodes answer; 3 are needed/)
   })
 
@@ -122,14 +127,25 @@ describe('promotion by hand', () => {
     assert.match(refused({ committed: 11 }), /1 entries would be lost/)
     const knows = peer('c', { record: record(['a', 'b', 'c']), committed: 12 })
     assert.match(refused({ answers: [knows] }), /2 entries would be lost/)
-    assert.match(refused({ record: record(['a', 'b', 'c'], { floor: 13 }) }), /3 entries would be lost/)
+    assert.match(refused({ record: record(['a', 'b', 'c'], { floor: position(13) }) }), /3 entries would be lost/)
+  })
+
+  test('C5: a floor that is not in this journal refuses the promotion', () => {
+    assert.match(refused({ holdsFloor: false }), /another history/)
+    assert.equal(promoted({ holdsFloor: false, force: true }).record.lossy, true)
+  })
+
+  test('C5: the floor never goes back, unless the epoch is lossy', () => {
+    const floor = position(9)
+    assert.deepEqual(promoted({ record: record(['a', 'b', 'c'], { floor }) }).record.floor, floor)
+    assert.deepEqual(promoted().record.floor, position(8))
   })
 
   test('C5: force marks the epoch lossy, says how much, and floors at what is here', () => {
     const decision = promoted({ committed: 15, force: true })
     assert.equal(decision.record.lossy, true)
     assert.equal(decision.missingEntries, 5)
-    assert.equal(decision.record.floor, 10)
+    assert.deepEqual(decision.record.floor, position(8))
     assert.equal(decision.promisesNeeded, 0)
     assert.equal(promoted({ answers: [], force: true }).record.lossy, true, 'too few answers')
     assert.equal(promoted({ record: record(['a', 'c']), force: true }).record.lossy, true, 'not in the set')
@@ -158,7 +174,11 @@ describe('promotion by hand', () => {
   })
 
   test('C5: what was committed between the question and the promise refuses the promotion, unless forced', () => {
-    const local = { record: record(['a', 'b', 'c'], { settings: { durability: 'local', inSyncMin: 2 } }) }
+    const local = {
+      record: record(['a', 'b', 'c'], {
+        settings: { durability: 'local', inSyncMin: 2, failoverMs: 1000, inSyncTimeoutMs: 1000 },
+      }),
+    }
     const decision = promoted({ ...local, answers: [peer('a', local)] })
     const late = peer('a', { ...local, promised: decision.epoch, committed: 11 })
     assert.match(confirmPromotion(decision, [late])?.message ?? '', /1 entries/)

@@ -10,7 +10,12 @@ export function epoch(number: number, node: string): Epoch {
   return { number, node }
 }
 
-export const standbyOfTwo: ShardSettings = { durability: 'standby', inSyncMin: 2 }
+export const standbyOfTwo: ShardSettings = {
+  durability: 'standby',
+  inSyncMin: 2,
+  failoverMs: 1000,
+  inSyncTimeoutMs: 1000,
+}
 
 /** A record of epoch 1@a with the named members in the set; the primary is the epoch's node. */
 export function record(inSync: readonly string[], changes: Partial<ShardRecord> = {}): ShardRecord {
@@ -23,7 +28,8 @@ export function record(inSync: readonly string[], changes: Partial<ShardRecord> 
     inSync: inSync.map((node) => member(node)),
     version: 1,
     settings: standbyOfTwo,
-    floor: 0,
+    nonce: 'n'.repeat(32),
+    floor: position(0, epoch(0, '')),
     lossy: false,
     voters: ['a', 'b', 'c'],
     ...changes,

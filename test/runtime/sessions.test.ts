@@ -8,7 +8,7 @@ import { nodeClock } from '#src/platform/node-clock.js'
 import { Link } from '#src/runtime/link.js'
 import { failureOf, put, TestCluster, untilApplied, untilInSync } from '../support/cluster.js'
 
-const settings = { durability: 'standby', inSyncMin: 2 } as const
+const settings = { durability: 'standby', inSyncMin: 2, failoverMs: 1000, inSyncTimeoutMs: 1000 } as const
 
 /** A peer made by hand, which says what no node of ours would say. */
 async function stranger(cluster: TestCluster, to: string): Promise<Link> {
@@ -74,7 +74,7 @@ describe('sessions', () => {
       assert.equal(await refusal(cluster, 'a', { historyId: '7'.repeat(32) }), 'HISTORY_MISMATCH')
       assert.equal(await refusal(cluster, 'a', { coordinatorId: '7'.repeat(32) }), 'COORDINATOR_MISMATCH')
       assert.equal(await refusal(cluster, 'a', { node: 'a' }), 'CONFIG')
-      const local = { durability: 'local', inSyncMin: 1 } as const
+      const local = { durability: 'local', inSyncMin: 1, failoverMs: 1000, inSyncTimeoutMs: 1000 } as const
       assert.equal(await refusal(cluster, 'a', { settings: local }), 'SETTINGS_MISMATCH')
       await cluster.shard('a').write([put('k', 'v')])
     }))

@@ -26,7 +26,7 @@ import { createInMemoryNetwork, type InMemoryNetwork } from '#src/transport/in-m
 export interface ClusterOptions {
   readonly nodes?: readonly string[]
   readonly initialPrimary?: string | undefined
-  readonly settings?: ShardSettings
+  readonly settings?: Partial<ShardSettings>
   /** `disk`: real files and the level engine. `simulated`: simulated disks and the memory engine, which can be killed. */
   readonly storage?: 'disk' | 'simulated'
   readonly segmentBytes?: number
@@ -123,7 +123,13 @@ export class TestCluster {
         {
           name: 'main',
           advertise: () => this.address(name),
-          settings: options.settings ?? { durability: 'standby', inSyncMin: Math.min(2, this.names.length) },
+          settings: {
+            durability: 'standby',
+            inSyncMin: Math.min(2, this.names.length),
+            failoverMs: limits.failoverMs,
+            inSyncTimeoutMs: limits.inSyncTimeoutMs,
+            ...options.settings,
+          },
           checkpointBytes: options.checkpointBytes ?? limits.checkpointBytes,
           checkpointIntervalMs: limits.checkpointIntervalMs,
           slotRetainBytes: options.slotRetainBytes ?? limits.slotRetainBytesMax,

@@ -191,7 +191,7 @@ export class LocalShard implements ShardHandle {
       epoch,
       promised: epoch,
       position: undefined,
-      settings: { durability: 'local', inSyncMin: 1 },
+      settings: { durability: 'local', inSyncMin: 1, failoverMs: 1000, inSyncTimeoutMs: 1000 },
       primary: undefined,
       inSync: ['local'],
       recordVersion: undefined,

@@ -54,7 +54,7 @@ export function pairStarter(): NodeStarter {
           {
             name: 'main',
             advertise: () => address(name),
-            settings: { durability: 'standby', inSyncMin: 2 },
+            settings: { durability: 'standby', inSyncMin: 2, failoverMs: 1000, inSyncTimeoutMs: 1000 },
             checkpointBytes: limits.checkpointBytes,
             checkpointIntervalMs: limits.checkpointIntervalMs,
             slotRetainBytes: limits.slotRetainBytesMax,

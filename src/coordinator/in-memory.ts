@@ -1,0 +1,262 @@
+import type { ShardRecord } from '../core/record.js'
+import { UnderstudyError } from '../errors.js'
+import type { Clock, Timer } from '../ports/clock.js'
+import type {
+  AutomaticCoordinator,
+  CoordinatorCall,
+  CoordinatorEvent,
+  RecordState,
+  Registration,
+  SwapResult,
+} from '../ports/coordinator.js'
+
+/** How calls of one node fare, for tests and simulations. */
+export interface InMemoryWeather {
+  /** False: nothing passes between this node and the store. */
+  readonly reachable?: boolean
+  /** Each way takes this long. */
+  readonly delayMs?: number
+  /** The next swaps are applied, but their replies are lost. */
+  readonly loseReplies?: number
+}
+
+/**
+ * A coordinator's store in memory, shared by the nodes of one process: for tests, simulations and the conformance
+ * suite. Every node has its own client, whose weather can be made bad.
+ */
+export class InMemoryCoordinatorStore {
+  private coordinatorId: string
+  private revision = 0
+  private readonly clock: Clock
+  private readonly records = new Map<string, { readonly record: ShardRecord; readonly revision: number }>()
+  private readonly registrations = new Map<string, { readonly member: Registration; readonly expiresMs: number }>()
+  private readonly clients = new Set<InMemoryCoordinator>()
+  private sweepTimer: Timer | undefined
+
+  constructor(clock: Clock, coordinatorId: string) {
+    this.clock = clock
+    this.coordinatorId = coordinatorId
+  }
+
+  client(options: { readonly clock: Clock; readonly registrationMs: number }): InMemoryCoordinator {
+    const client = new InMemoryCoordinator(this, options)
+    this.clients.add(client)
+    return client
+  }
+
+  state(shard: string): RecordState {
+    const held = this.records.get(shard)
+    return { coordinatorId: this.coordinatorId, record: held?.record, revision: held?.revision ?? 0 }
+  }
+
+  get shards(): readonly string[] {
+    return [...this.records.keys()]
+  }
+
+  swap(shard: string, expectedRevision: number, next: ShardRecord): SwapResult {
+    if (this.state(shard).revision !== expectedRevision) return { swapped: false, state: this.state(shard) }
+    this.revision += 1
+    this.records.set(shard, { record: next, revision: this.revision })
+    const state = this.state(shard)
+    for (const client of this.clients) client.tell({ type: 'record', shard, state })
+    return { swapped: true, state }
+  }
+
+  register(member: Registration, ttlMs: number): void {
+    const before = this.registrations.get(member.node)?.member
+    this.registrations.set(member.node, { member, expiresMs: this.clock.nowMs() + ttlMs })
+    if (before?.boot !== member.boot || before.address !== member.address) this.tellMembers()
+    this.scheduleSweep()
+  }
+
+  unregister(node: string, boot: string): void {
+    if (this.registrations.get(node)?.member.boot !== boot) return
+    this.registrations.delete(node)
+    this.tellMembers()
+  }
+
+  get members(): readonly Registration[] {
+    return [...this.registrations.values()].map(({ member }) => member)
+  }
+
+  forget(client: InMemoryCoordinator): void {
+    this.clients.delete(client)
+  }
+
+  /** The store is lost and begins anew, as after a wiped disk; or goes back to an earlier content of one record. */
+  restore(records: ReadonlyMap<string, ShardRecord>, coordinatorId = this.coordinatorId): void {
+    this.coordinatorId = coordinatorId
+    this.records.clear()
+    this.revision = 0
+    for (const [shard, record] of records) {
+      this.revision += 1
+      this.records.set(shard, { record, revision: this.revision })
+    }
+    for (const client of this.clients) client.reconnect()
+  }
+
+  private tellMembers(): void {
+    for (const client of this.clients) client.tell({ type: 'members', members: this.members })
+  }
+
+  private scheduleSweep(): void {
+    if (this.sweepTimer !== undefined || this.registrations.size === 0) return
+    const soonest = Math.min(...[...this.registrations.values()].map(({ expiresMs }) => expiresMs))
+    this.sweepTimer = this.clock.setTimer(Math.max(1, soonest - this.clock.nowMs()), () => {
+      this.sweepTimer = undefined
+      const nowMs = this.clock.nowMs()
+      let expired = false
+      for (const [node, { expiresMs }] of this.registrations) {
+        if (expiresMs <= nowMs) expired = this.registrations.delete(node)
+      }
+      if (expired) this.tellMembers()
+      this.scheduleSweep()
+    })
+  }
+}
+
+/** One node's way to the store. */
+export class InMemoryCoordinator implements AutomaticCoordinator {
+  readonly kind = 'automatic'
+  readonly description = 'in memory'
+  registeredUntilMs = 0
+  private readonly store: InMemoryCoordinatorStore
+  private readonly clock: Clock
+  private readonly registrationMs: number
+  private readonly listeners = new Set<(event: CoordinatorEvent) => void>()
+  private readonly pending = new Set<(error: UnderstudyError) => void>()
+  private weather: InMemoryWeather = {}
+  private registration: Registration | undefined
+  private renewal: Timer | undefined
+  private started = false
+  private connected = false
+  private closed = false
+
+  constructor(store: InMemoryCoordinatorStore, options: { readonly clock: Clock; readonly registrationMs: number }) {
+    this.store = store
+    this.clock = options.clock
+    this.registrationMs = options.registrationMs
+  }
+
+  start(): void {
+    if (this.started) return
+    this.started = true
+    this.reconnect()
+  }
+
+  subscribe(listener: (event: CoordinatorEvent) => void): () => void {
+    this.listeners.add(listener)
+    if (this.connected) for (const event of this.presentEvents()) listener(event)
+    return () => this.listeners.delete(listener)
+  }
+
+  /** Changes what passes between this node and the store; what was on its way stays lost. */
+  setWeather(weather: InMemoryWeather): void {
+    const was = this.weather.reachable !== false
+    this.weather = weather
+    const is = weather.reachable !== false
+    if (was === is || !this.started || this.closed) return
+    if (is) this.reconnect()
+    else {
+      this.connected = false
+      this.registeredUntilMs = 0
+      this.emit({ type: 'disconnected', error: new UnderstudyError('UNAVAILABLE', 'the coordinator is unreachable') })
+    }
+  }
+
+  reconnect(): void {
+    if (this.closed || !this.started || this.weather.reachable === false) return
+    this.connected = true
+    this.renew()
+    for (const event of this.presentEvents()) this.emit(event)
+  }
+
+  tell(event: CoordinatorEvent): void {
+    if (!this.connected || this.closed) return
+    const { delayMs } = this.weather
+    const deliver = () => {
+      if (this.connected && !this.closed) this.emit(event)
+    }
+    if (delayMs === undefined) this.clock.defer(deliver)
+    else this.clock.setTimer(delayMs, deliver)
+  }
+
+  read(shard: string, options: CoordinatorCall): Promise<RecordState> {
+    return this.call(options, 'none', () => this.store.state(shard))
+  }
+
+  swap(shard: string, expectedRevision: number, next: ShardRecord, options: CoordinatorCall): Promise<SwapResult> {
+    return this.call(options, 'unknown', () => this.store.swap(shard, expectedRevision, next), true)
+  }
+
+  register(member: Registration): void {
+    this.registration = member
+    if (this.connected) this.renew()
+  }
+
+  async close(): Promise<void> {
+    if (this.closed) return
+    this.closed = true
+    this.renewal?.cancel()
+    this.store.forget(this)
+    if (this.registration !== undefined && this.weather.reachable !== false) {
+      this.store.unregister(this.registration.node, this.registration.boot)
+    }
+    for (const fail of [...this.pending]) fail(new UnderstudyError('CLOSED', 'the coordinator was closed'))
+  }
+
+  private call<T>(options: CoordinatorCall, outcome: 'none' | 'unknown', work: () => T, canLose = false): Promise<T> {
+    const { signal, timeoutMs } = options
+    if (this.closed) return Promise.reject(new UnderstudyError('CLOSED', 'the coordinator was closed'))
+    if (signal?.aborted) return Promise.reject(new UnderstudyError('ABORTED', 'the call was aborted'))
+    return new Promise((resolve, reject) => {
+      const fail = (error: UnderstudyError) => settle(() => reject(error))
+      const onAbort = () => fail(new UnderstudyError('ABORTED', 'the call was aborted', { outcome }))
+      const late = () => fail(new UnderstudyError('TIMEOUT', 'the coordinator did not answer in time', { outcome }))
+      const timer = this.clock.setTimer(timeoutMs, late, { keepsAlive: true })
+      const settle = (end: () => void) => {
+        if (!this.pending.delete(fail)) return
+        timer.cancel()
+        signal?.removeEventListener('abort', onAbort)
+        end()
+      }
+      this.pending.add(fail)
+      signal?.addEventListener('abort', onAbort, { once: true })
+      const way = (step: () => void) => {
+        if (this.weather.reachable === false) return
+        if (this.weather.delayMs === undefined) this.clock.defer(step)
+        else this.clock.setTimer(this.weather.delayMs, step)
+      }
+      // A request that has left takes effect, whether its caller still waits or not.
+      way(() => {
+        const result = work()
+        if (canLose && (this.weather.loseReplies ?? 0) > 0) {
+          this.weather = { ...this.weather, loseReplies: this.weather.loseReplies! - 1 }
+          return
+        }
+        way(() => settle(() => resolve(result)))
+      })
+    })
+  }
+
+  private presentEvents(): CoordinatorEvent[] {
+    return [
+      { type: 'connected' },
+      { type: 'members', members: this.store.members },
+      ...this.store.shards.map((shard) => ({ type: 'record', shard, state: this.store.state(shard) }) as const),
+    ]
+  }
+
+  private emit(event: CoordinatorEvent): void {
+    for (const listener of this.listeners) listener(event)
+  }
+
+  private renew(): void {
+    this.renewal?.cancel()
+    if (this.registration === undefined || this.closed || !this.connected) return
+    const sentMs = this.clock.nowMs()
+    this.store.register(this.registration, this.registrationMs)
+    this.registeredUntilMs = sentMs + this.registrationMs
+    this.renewal = this.clock.setTimer(this.registrationMs / 3, () => this.renew())
+  }
+}

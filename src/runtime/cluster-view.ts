@@ -1,0 +1,96 @@
+import type { ShardRecord } from '../core/record.js'
+import type { AutomaticCoordinator, Coordinator, MemberAddress, RecordState } from '../ports/coordinator.js'
+
+/**
+ * What the coordinator has said, as far as it reached this node: the other members and the newest record of one shard.
+ * It may be old; what must be true now is read from the coordinator.
+ */
+export class ClusterView {
+  readonly automatic: AutomaticCoordinator | undefined
+  private readonly listeners = new Set<() => void>()
+  private readonly addresses = new Map<string, string>()
+  private stateNow: RecordState | undefined
+  private connectedNow = false
+  private errorNow: Error | undefined
+  private readonly unsubscribe: () => void
+
+  constructor(coordinator: Coordinator, shard: string, node: string) {
+    if (coordinator.kind === 'static') {
+      this.automatic = undefined
+      for (const member of coordinator.members) this.addresses.set(member.node, member.address)
+      this.unsubscribe = () => undefined
+      return
+    }
+    this.automatic = coordinator
+    this.unsubscribe = coordinator.subscribe((event) => {
+      switch (event.type) {
+        case 'record':
+          if (event.shard !== shard) return
+          this.note(event.state)
+          break
+        case 'members':
+          // Who lost a registration keeps its address: a slow coordinator must not end sessions that work (L4).
+          for (const member of event.members) {
+            if (member.node !== node) this.addresses.set(member.node, member.address)
+          }
+          break
+        case 'connected':
+          this.connectedNow = true
+          this.errorNow = undefined
+          break
+        case 'disconnected':
+          this.connectedNow = false
+          this.errorNow = event.error
+          break
+      }
+      for (const listener of this.listeners) listener()
+    })
+  }
+
+  /** All other members, in the order in which they became known. */
+  get others(): readonly MemberAddress[] {
+    return [...this.addresses].map(([node, address]) => ({ node, address }))
+  }
+
+  addressOf(node: string): string | undefined {
+    return this.addresses.get(node)
+  }
+
+  /** The newest state that was watched, read or swapped; undefined before the first. */
+  get state(): RecordState | undefined {
+    return this.stateNow
+  }
+
+  get record(): ShardRecord | undefined {
+    return this.stateNow?.record
+  }
+
+  get connected(): boolean {
+    return this.connectedNow
+  }
+
+  get lastError(): Error | undefined {
+    return this.errorNow
+  }
+
+  /** What a read or a swap brought back; an older revision of the same store changes nothing. */
+  note(state: RecordState): void {
+    const before = this.stateNow
+    if (before !== undefined && sameStore(before, state) && state.revision < before.revision) return
+    this.stateNow = state
+  }
+
+  onChange(listener: () => void): () => void {
+    this.listeners.add(listener)
+    return () => this.listeners.delete(listener)
+  }
+
+  close(): void {
+    this.unsubscribe()
+    this.listeners.clear()
+  }
+}
+
+function sameStore(a: RecordState, b: RecordState): boolean {
+  return a.coordinatorId === b.coordinatorId
+}
