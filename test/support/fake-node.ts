@@ -94,7 +94,7 @@ export class FakeShard implements ShardHandle {
     [1, new Map()],
   ])
   /** Thrown by the next calls, by their name, until taken out. */
-  failures = new Map<'write' | 'fresh' | 'promote' | 'removeFromInSync' | 'reader' | 'next', Error>()
+  failures = new Map<'write' | 'fresh' | 'promote' | 'switchover' | 'removeFromInSync' | 'reader' | 'next', Error>()
   /** What was asked for, as the server handed it over. */
   calls: Array<{ name: string; argument: unknown }> = []
   /** Awaited by each write. */
@@ -134,7 +134,10 @@ export class FakeShard implements ShardHandle {
     return { epoch: this.epoch, sequence: this.sequence, chain: '00'.repeat(16) }
   }
 
-  #check(name: 'write' | 'fresh' | 'promote' | 'removeFromInSync' | 'reader' | 'next', argument: unknown): void {
+  #check(
+    name: 'write' | 'fresh' | 'promote' | 'switchover' | 'removeFromInSync' | 'reader' | 'next',
+    argument: unknown,
+  ): void {
     this.calls.push({ name, argument })
     const failure = this.failures.get(name)
     if (failure !== undefined) throw failure
