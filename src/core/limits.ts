@@ -91,6 +91,12 @@ export const limits = Object.freeze({
   failoverMsMax: 60_000,
   inSyncTimeoutMs: 1_000,
   inSyncTimeoutMsMax: 600_000,
+  /** Requests for promises that a primary remembers; more are under way only if reads ask for round trips of their own. */
+  leaseRequestsMax: 64,
+  /** What a standby was told of freshness and has not applied yet. */
+  freshMarksMax: 64,
+  /** Bytes that wait in a connection whose heartbeats are timed: what queues behind them comes late. */
+  pacedBufferBytesMax: 2 * MiB,
 
   // Bootstrap
   chunkBytes: 4 * MiB,

@@ -106,6 +106,7 @@ export async function lead(
     record,
     recordHeldBy: context.parts.coordinator.kind === 'static' ? 'members' : 'coordinator',
     committed: data.committed,
+    lease: context.leaseTerms,
     nextRequest: context.nextRequest,
     saveRecord: async (next) => {
       await context.store.update((now) => ({ ...now, record: next }))

@@ -2,7 +2,9 @@ import { chainZero } from '../codec/digest.js'
 import type { Message } from '../codec/messages.js'
 import type { Origin } from '../core/entry.js'
 import { invariant } from '../core/invariant.js'
+import { LeasePromise } from '../core/lease.js'
 import { type LifecycleEvent, type LifecycleState, lifecycle, type Role, roleOf } from '../core/lifecycle.js'
+import { limits } from '../core/limits.js'
 import { compareEpochs, type Epoch, epochZero, type Position } from '../core/position.js'
 import type { PeerState } from '../core/promotion.js'
 import { type Member, newerRecord, type ShardRecord, type ShardSettings } from '../core/record.js'
@@ -17,6 +19,8 @@ import type { Random } from '../ports/random.js'
 import type { Transport } from '../ports/transport.js'
 import { ClusterView } from './cluster-view.js'
 import type { FailoverRecord, ShardEvent } from './handle.js'
+import type { LeaseTerms } from './lease-keeper.js'
+import type { LinkPace } from './link.js'
 import type { Peers } from './peers.js'
 import type { PrimaryRole } from './primary-role.js'
 import type { ShardData } from './shard-data.js'
@@ -65,6 +69,10 @@ export class ShardContext {
   /** What the coordinator has said. */
   readonly cluster: ClusterView
   readonly timings: Timings
+  /** Until when this node must not take over; of the process, whatever becomes of its connections (L1). */
+  readonly leasePromise: LeasePromise
+  /** False while this node is about to take over. */
+  mayPromise: () => boolean = () => true
   readonly observer = new ShardObserver()
   readonly waiters: Waiters
   /** Something changed that the shard's loop should look at. */
@@ -93,6 +101,7 @@ export class ShardContext {
     this.clock = parts.clock
     this.cluster = new ClusterView(parts.coordinator, parts.config.name, parts.config.node)
     this.timings = timingsOf(parts.config.settings)
+    this.leasePromise = new LeasePromise(parts.clock.nowMs(), this.timings.promiseMs)
     this.random = parts.random
     this.logger = parts.logger.child({ shard: parts.config.name })
     this.waiters = new Waiters(parts.clock)
@@ -152,6 +161,34 @@ export class ShardContext {
 
   emit(event: ShardEvent): void {
     for (const listener of this.listeners) listener(event)
+  }
+
+  // Leases
+
+  /** In this order: no promise leaves before it binds. */
+  givePromise(): boolean {
+    if (!this.mayPromise()) return false
+    this.leasePromise.give(this.clock.nowMs())
+    return true
+  }
+
+  /** How follow sessions find out that the other side is gone; undefined where nothing but a person acts on it. */
+  get followPace(): LinkPace | undefined {
+    if (this.cluster.automatic === undefined) return undefined
+    const { heartbeatMs, silenceMs } = this.timings
+    return { heartbeatMs, silenceMs, bufferBytesMax: limits.pacedBufferBytesMax }
+  }
+
+  /** What a primary keeps its read lease by; undefined where promotion is by hand (C8). */
+  get leaseTerms(): LeaseTerms | undefined {
+    const { automatic } = this.cluster
+    if (automatic === undefined) return undefined
+    const { leaseMs, heartbeatMs } = this.timings
+    const solitude = () => ({
+      othersKnown: this.cluster.others.length > 0,
+      registeredUntilMs: automatic.registeredUntilMs,
+    })
+    return { leaseMs, heartbeatMs, solitude }
   }
 
   // Identity

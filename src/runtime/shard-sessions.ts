@@ -79,6 +79,7 @@ export class ShardSessions {
       },
     })
     this.followersByNode.set(hello.node, session)
+    if (context.followPace !== undefined) link.setPace(context.followPace)
     await session.run()
   }
 
