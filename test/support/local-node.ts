@@ -16,6 +16,7 @@ import type {
   NodeStatus,
   PromoteResult,
   ReadFreshness,
+  ReadTicket,
   ShardEvent,
   ShardHandle,
   ShardStatus,
@@ -135,6 +136,10 @@ export class LocalShard implements ShardHandle {
 
   reader(): EngineReader {
     return this.engine
+  }
+
+  beginRead(): ReadTicket {
+    return { isGranted: true, granted: () => Promise.resolve() }
   }
 
   async fresh(freshness: ReadFreshness): Promise<void> {
