@@ -194,6 +194,12 @@ const definitions = {
     /** Absent: no limit. */
     limit: optional(u64),
   }),
+  /** The primary asks its followers not to take over for a while, so that it may answer reads (L1). */
+  leaseRequest: record({ epoch, id: u64 }),
+  /** The follower has promised what was asked: it holds from before this was sent. */
+  leasePromise: record({ epoch, id: u64 }),
+  /** Under a valid lease: everything committed when the follower sent `echo`, a stamp of its heartbeats, is up to here (L6). */
+  fresh: record({ epoch, sequence: u64, echo: u64 }),
   forwarded: record({
     request: u64,
     position: optional(position),
@@ -242,6 +248,9 @@ export const frameTypes = {
   forwarded: 26,
   switchover: 61,
   switchedOver: 62,
+  leaseRequest: 56,
+  leasePromise: 57,
+  fresh: 58,
 } as const satisfies Record<MessageName | 'block', number>
 
 const namesByType = new Map<number, MessageName | 'block'>(

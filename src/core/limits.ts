@@ -95,8 +95,15 @@ export const limits = Object.freeze({
   inSyncTimeoutMsMax: 600_000,
   /** A call of the coordinator gets at least this long, however short the failover time is. */
   coordinatorCallMsMin: 250,
+  switchoverTimeoutMs: 10_000,
   /** Changes of primary that status remembers. */
   failoversKept: 32,
+  /** Requests for promises that a primary remembers; more are under way only if reads ask for round trips of their own. */
+  leaseRequestsMax: 64,
+  /** What a standby was told of freshness and has not applied yet. */
+  freshMarksMax: 64,
+  /** Bytes that wait in a connection whose heartbeats are timed: what queues behind them comes late. */
+  pacedBufferBytesMax: 2 * MiB,
 
   // Bootstrap
   chunkBytes: 4 * MiB,

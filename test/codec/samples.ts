@@ -208,6 +208,9 @@ export const messageSamples: { readonly [N in MessageName]: readonly Message<N>[
       failure: { code: 'ACK_TIMEOUT', message: 'b did not answer', hint: 'look at b', outcome: 'unknown' },
     },
   ],
+  leaseRequest: [{ epoch, id: 2 ** 40 }],
+  leasePromise: [{ epoch, id: 1 }],
+  fresh: [{ epoch, sequence: 1042, echo: 86_400_000 }],
 }
 
 export const operationSamples: readonly Operation[] = [

@@ -74,4 +74,20 @@ describe('automatic failover', () => {
       await untilApplied(cluster, cluster.names, position)
     })
   })
+
+  test('a switchover hands over without failing a write, and back', async () => {
+    await withCluster(automatic, async (cluster) => {
+      await cluster.startAll()
+      await settled(cluster)
+      for (const to of ['b', 'c', 'a']) {
+        // Asked for anywhere, carried out by the primary.
+        const result = await cluster.shard('b').switchover({ to })
+        assert.equal(result.primary, to)
+        assert.ok(result.pauseMs < 1000, `${result.pauseMs} ms`)
+        assert.equal(await settled(cluster), to)
+        const position = await cluster.shard(to).write([put(`to ${to}`, 'v')])
+        await untilApplied(cluster, cluster.names, position)
+      }
+    })
+  })
 })
