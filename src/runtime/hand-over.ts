@@ -25,7 +25,7 @@ export class HandOver {
   }
 
   /** `onHandedOver` ends the role; from then on this node follows `to`, if it goes on at all. */
-  async run(onHandedOver: (to: Member) => void, options: { readonly untilBegun: boolean }): Promise<SwitchoverResult> {
+  async run(onHandedOver: (to: Member) => void): Promise<SwitchoverResult> {
     const { context, role } = this
     const target = this.target()
     // The long way is gone while writes still flow: only the last blocks are left for the pause.
@@ -45,7 +45,7 @@ export class HandOver {
       throw new UnderstudyError('SWITCHOVER_REFUSED', 'another node became primary meanwhile', { outcome: 'none' })
     }
     onHandedOver(target)
-    if (options.untilBegun) await this.begun(next)
+    await this.begun(next)
     return { epoch: next.epoch, primary: target.node, pauseMs: Math.round(context.clock.nowMs() - pausedMs) }
   }
 
@@ -104,7 +104,7 @@ export class HandOver {
       )
     }
     await context.waiters.until(isBegun, {
-      timeoutMs: Math.max(context.timings.failoverMs * 2, this.deadlineMs - context.clock.nowMs()),
+      timeoutMs: Math.max(context.timings.failoverMs, this.deadlineMs - context.clock.nowMs()),
       signal: this.options.signal,
       what: `${next.primary.node} was handed epoch ${formatEpoch(next.epoch)}, but is not known to lead yet`,
       error: { outcome: 'done', hint: 'look at `understudy status`' },

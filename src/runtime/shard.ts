@@ -54,8 +54,6 @@ export class Shard {
   /** Told a higher epoch while primary: this process does not make itself primary again. */
   private deposed = false
   private handingOver = false
-  /** A clean stop is under way. */
-  private leaving = false
   private closing: Promise<void> | undefined
   /** The directory was read: only from then on this node knows whether it holds data. */
   private opened = false
@@ -170,9 +168,7 @@ export class Shard {
     this.handingOver = true
     try {
       const handOver = new HandOver(context, primary, options)
-      return await handOver.run((to) => this.demote(`handed over to ${to.node}`, 'resign'), {
-        untilBegun: !this.leaving,
-      })
+      return await handOver.run((to) => this.demote(`handed over to ${to.node}`, 'resign'))
     } finally {
       this.handingOver = false
     }
@@ -478,14 +474,13 @@ export class Shard {
 
   private async doClose(): Promise<void> {
     const { context } = this
-    const { standby } = context
-    this.leaving = true
     // A clean stop of a primary is a switchover; where nobody can take over it is a stop all the same.
     if (context.primary !== undefined && context.cluster.automatic !== undefined && context.data !== undefined) {
       await this.switchover({ timeoutMs: context.timings.failoverMs }).catch((error) => {
         context.logger.info({ reason: error instanceof Error ? error.message : String(error) }, 'stops as primary')
       })
     }
+    const { standby } = context
     // A clean stop does not hold up the writers of the others: this member gives up its place first.
     if (standby !== undefined && context.record?.inSync.some((member) => member.node === context.config.node)) {
       await standby.leave(context.config.node, limits.peerSilenceMs)

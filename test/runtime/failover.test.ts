@@ -90,4 +90,17 @@ describe('automatic failover', () => {
       }
     })
   })
+
+  test('a primary that stops cleanly hands over, and holds up nobody', async () => {
+    await withCluster(automatic, async (cluster) => {
+      await cluster.startAll()
+      const first = await settled(cluster)
+      const rest = cluster.names.filter((name) => name !== first)
+      await cluster.stop(first)
+      const second = primaryOf(cluster, rest)
+      assert.ok(second !== undefined, 'the other leads when the first has stopped')
+      assert.ok(!cluster.shard(second).status().inSync.includes(first), 'and does not wait for it')
+      await cluster.shard(second).write([put('k', 'v')], { timeoutMs: 500 })
+    })
+  })
 })
