@@ -210,7 +210,8 @@ const definitions = {
   }),
   coordinatorRead: record({ request: u64, shard: shardName }),
   coordinatorSwap: record({ request: u64, shard: shardName, expectedRevision: u64, next: shardRecordField }),
-  coordinatorRegister: record({ request: u64, member: registration, ttlMs: u32 }),
+  /** `takesOver`: also from another process of the same name. */
+  coordinatorRegister: record({ request: u64, member: registration, ttlMs: u32, takesOver: flag }),
   coordinatorUnregister: record({ request: u64, node: nodeName, boot }),
   /** Answered by all members and records as they are now, then `coordinatorDone`, then changes. */
   coordinatorWatch: record({ request: u64 }),

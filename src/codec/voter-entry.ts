@@ -35,7 +35,10 @@ function decode<T>(field: Field<T>, bytes: Uint8Array, what: string): T {
   const reader = new FieldReader(bytes, what)
   const version = reader.u8() + reader.u8() * 256
   if (version !== formatVersion) {
-    throw new UnderstudyError('FORMAT_VERSION', `${what}: format version ${version}; this release reads ${formatVersion}`)
+    throw new UnderstudyError(
+      'FORMAT_VERSION',
+      `${what}: format version ${version}; this release reads ${formatVersion}`,
+    )
   }
   const value = field.read(reader)
   if (reader.remaining > 0) reader.fail('nothing more')

@@ -32,17 +32,25 @@ export class Registrations {
     return this.held.get(node)?.expiresMs
   }
 
-  /** The newest process under a name wins. `changed`: watchers have something to hear. */
+  /**
+   * A process takes its name over when it registers for the first time, and only renews afterwards: so the newest one
+   * under a name stays, and an older one does not take it back (S2). `changed`: watchers have something to hear.
+   */
   register(
     member: RegisteredMember,
-    ttlMs: number,
+    options: { readonly ttlMs: number; readonly takesOver: boolean },
     nowMs: number,
   ): { readonly changed: boolean; readonly failure?: Failure } {
+    const { ttlMs, takesOver } = options
     if (ttlMs < 1 || ttlMs > limits.registrationMsMax) {
       const message = `a registration lives 1 to ${limits.registrationMsMax} ms, not ${ttlMs}`
       return { changed: false, failure: { code: 'BAD_REQUEST', message } }
     }
     const before = this.held.get(member.node)?.member
+    if (!takesOver && before !== undefined && before.boot !== member.boot) {
+      const message = `another process is registered as ${member.node}, at ${before.address}`
+      return { changed: false, failure: { code: 'STALE_INCARNATION', message } }
+    }
     if (before === undefined && this.held.size >= limits.membersMax) {
       const message = `${this.held.size} members are registered; that is the limit`
       return { changed: false, failure: { code: 'LIMIT_EXCEEDED', message } }

@@ -207,7 +207,7 @@ export const messageSamples: { readonly [N in MessageName]: readonly Message<N>[
   coordinatorRead: [{ request: 1, shard: 'main' }],
   coordinatorSwap: [{ request: 2, shard: 'main', expectedRevision: 17, next: record }],
   coordinatorRegister: [
-    { request: 3, member: { node: 'b', address: 'b.internal:7400', boot }, ttlMs: 3000 },
+    { request: 3, member: { node: 'b', address: 'b.internal:7400', boot }, ttlMs: 3000, takesOver: true },
   ],
   coordinatorUnregister: [{ request: 4, node: 'b', boot }],
   coordinatorWatch: [{ request: 5 }],

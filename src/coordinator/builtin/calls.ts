@@ -1,5 +1,5 @@
 import { limits } from '../../core/limits.js'
-import { UnderstudyError, toUnderstudyError } from '../../errors.js'
+import { toUnderstudyError, UnderstudyError } from '../../errors.js'
 import type { Clock } from '../../ports/clock.js'
 import type { CoordinatorCall } from '../../ports/coordinator.js'
 import type { VoterChannel } from './channel.js'
@@ -73,14 +73,19 @@ export class CallTable {
           work(channel).then(
             (value) => settle(() => resolve(value)),
             // The channel knows what it has sent: its word on the outcome stands.
-            (error) => settle(() => reject(toUnderstudyError(error, 'asking the coordinator', { outcome: outcomeSent }))),
+            (error) =>
+              settle(() => reject(toUnderstudyError(error, 'asking the coordinator', { outcome: outcomeSent }))),
           )
         },
       }
       const onAbort = () => one.fail(new UnderstudyError('ABORTED', 'the call was aborted'))
-      const timer = this.clock.setTimer(timeoutMs, () => one.fail(sent ? late(timeoutMs) : this.unreachable(timeoutMs)), {
-        keepsAlive: true,
-      })
+      const timer = this.clock.setTimer(
+        timeoutMs,
+        () => one.fail(sent ? late(timeoutMs) : this.unreachable(timeoutMs)),
+        {
+          keepsAlive: true,
+        },
+      )
       this.pending.add(one)
       signal?.addEventListener('abort', onAbort, { once: true })
       if (this.channel === undefined) this.waiting.add(one)

@@ -2,6 +2,12 @@ import type { ShardRecord } from '../../core/record.js'
 import type { UnderstudyError } from '../../errors.js'
 import type { RecordState, Registration, SwapResult } from '../../ports/coordinator.js'
 
+export interface RegisterOptions {
+  readonly ttlMs: number
+  /** From another process of the same name as well. */
+  readonly takesOver: boolean
+}
+
 /** What a watch tells. Everything that is true now comes before `watch` resolves. */
 export interface ChannelEvents {
   onRecord(shard: string, state: RecordState): void
@@ -22,7 +28,8 @@ export interface VoterChannel {
    */
   read(shard: string): Promise<RecordState>
   swap(shard: string, expectedRevision: number, next: ShardRecord): Promise<SwapResult>
-  register(member: Registration, ttlMs: number): Promise<void>
+  /** Rejects with `STALE_INCARNATION` if another process has the name. */
+  register(member: Registration, options: RegisterOptions): Promise<void>
   unregister(node: string, boot: string): Promise<void>
   watch(events: ChannelEvents): Promise<void>
   close(): void

@@ -1,7 +1,7 @@
 import { backoffMs } from '../../core/backoff.js'
 import { limits } from '../../core/limits.js'
 import type { ShardRecord } from '../../core/record.js'
-import { toUnderstudyError, UnderstudyError } from '../../errors.js'
+import { isFailure, toUnderstudyError, UnderstudyError } from '../../errors.js'
 import type { Clock, Timer } from '../../ports/clock.js'
 import type {
   AutomaticCoordinator,
@@ -39,6 +39,8 @@ export class BuiltinCoordinator implements AutomaticCoordinator {
   private channel: VoterChannel | undefined
   private registration: Registration | undefined
   private registeredUntil = 0
+  /** This process has held its name: from then on it does not take it from a newer one. */
+  private hasHeld = false
   private renewal: Timer | undefined
   private running: Promise<void> | undefined
   private closing: Promise<void> | undefined
@@ -60,11 +62,14 @@ export class BuiltinCoordinator implements AutomaticCoordinator {
   subscribe(listener: (event: CoordinatorEvent) => void): () => void {
     this.listeners.add(listener)
     if (this.channel !== undefined) for (const event of this.presentEvents()) listener(event)
+    else if (this.lastError !== undefined && this.closing === undefined) {
+      listener({ type: 'disconnected', error: this.lastError })
+    }
     return () => this.listeners.delete(listener)
   }
 
   get registeredUntilMs(): number {
-    return this.registeredUntil
+    return this.registeredUntil > this.parts.clock.nowMs() ? this.registeredUntil : 0
   }
 
   read(shard: string, options: CoordinatorCall): Promise<RecordState> {
@@ -76,6 +81,7 @@ export class BuiltinCoordinator implements AutomaticCoordinator {
   }
 
   register(member: Registration): void {
+    if (member.node !== this.registration?.node || member.boot !== this.registration.boot) this.hasHeld = false
     this.registration = member
     this.renew()
   }
@@ -150,7 +156,10 @@ export class BuiltinCoordinator implements AutomaticCoordinator {
     await Promise.race([watching, channel.closed.then((error) => Promise.reject(error))])
     this.channel = channel
     this.lastError = undefined
-    this.parts.logger.info({ coordinatorId: channel.coordinatorId, voter: channel.description }, 'coordinator connected')
+    this.parts.logger.info(
+      { coordinatorId: channel.coordinatorId, voter: channel.description },
+      'coordinator connected',
+    )
     const events = first
     first = undefined
     this.emit({ type: 'connected' })
@@ -186,13 +195,20 @@ export class BuiltinCoordinator implements AutomaticCoordinator {
     const { clock, registrationMs, logger } = this.parts
     const sentMs = clock.nowMs()
     this.renewal = clock.setTimer(registrationMs / 3, () => this.renew())
-    channel.register(registration, registrationMs).then(
+    if (this.hasHeld && this.members.otherBoot(registration) !== undefined) {
+      // Also of a voter that was restarted and has forgotten the newer one: it is given time to come back.
+      this.registeredUntil = 0
+      return
+    }
+    channel.register(registration, { ttlMs: registrationMs, takesOver: !this.hasHeld }).then(
       () => {
         if (this.channel !== channel || this.registration !== registration) return
+        this.hasHeld = true
         this.registeredUntil = Math.max(this.registeredUntil, sentMs + registrationMs)
       },
       (error) => {
-        if (this.channel !== channel) return
+        if (this.channel !== channel || this.registration !== registration) return
+        if (isFailure(error, 'STALE_INCARNATION')) this.registeredUntil = 0
         logger.warn({ error: String(error) }, 'the coordinator did not take the registration')
       },
     )

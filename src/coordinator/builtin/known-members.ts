@@ -26,6 +26,12 @@ export class KnownMembers {
     return this.told
   }
 
+  /** Another process under this name. */
+  otherBoot(own: Registration): string | undefined {
+    const found = this.told.find((member) => member.node === own.node)
+    return found?.boot === own.boot ? undefined : found?.boot
+  }
+
   /** First list of a channel; `voterBoot` is of the voter's process. */
   begin(voterBoot: string, members: readonly Registration[]): void {
     if (this.voterBoot !== undefined && this.voterBoot !== voterBoot) {

@@ -18,7 +18,7 @@ export function localChannel(voter: Voter): OpenChannel {
       closed,
       read: async (shard) => voter.read(shard),
       swap: (shard, expectedRevision, next) => voter.swap(shard, expectedRevision, next),
-      register: async (member, ttlMs) => voter.register(member, ttlMs),
+      register: async (member, options) => voter.register(member, options),
       unregister: async (node, boot) => voter.unregister(node, boot),
       watch: async (events) => {
         unwatch?.()

@@ -7,7 +7,7 @@ import { Link } from '../../link/link.js'
 import type { Clock, Timer } from '../../ports/clock.js'
 import type { RecordState, Registration, SwapResult } from '../../ports/coordinator.js'
 import type { Transport } from '../../ports/transport.js'
-import type { ChannelEvents, OpenChannel, VoterChannel } from './channel.js'
+import type { ChannelEvents, OpenChannel, RegisterOptions, VoterChannel } from './channel.js'
 
 export interface RemoteVoter {
   /** From the configuration: where to begin. What the voter says of itself is tried first afterwards (S6). */
@@ -40,9 +40,13 @@ export function remoteChannel(parts: RemoteVoter): OpenChannel {
       })
       const welcome = await link.expect('coordinatorWelcome', limits.handshakeTimeoutMs, signal)
       if (!known.some((one) => one.node === welcome.voter)) {
-        throw new UnderstudyError('CONFIG', `expected voter ${place.node}, but ${welcome.voter} answers at ${place.address}`, {
-          hint: 'check the option coordinator: builtin://NAME=HOST:PORT names the voter and where it listens',
-        })
+        throw new UnderstudyError(
+          'CONFIG',
+          `expected voter ${place.node}, but ${welcome.voter} answers at ${place.address}`,
+          {
+            hint: 'check the option coordinator: builtin://NAME=HOST:PORT names the voter and where it listens',
+          },
+        )
       }
       listed = welcome.voters
       return new RemoteChannel(link, parts, welcome)
@@ -106,9 +110,9 @@ class RemoteChannel implements VoterChannel {
     return { swapped, state: this.state(revision, record) }
   }
 
-  async register(member: Registration, ttlMs: number): Promise<void> {
+  async register(member: Registration, options: RegisterOptions): Promise<void> {
     await this.ask('coordinatorDone', 'none', (request) =>
-      this.link.send('coordinatorRegister', { request, member, ttlMs }),
+      this.link.send('coordinatorRegister', { request, member, ...options }),
     )
   }
 
@@ -136,7 +140,12 @@ class RemoteChannel implements VoterChannel {
     this.requests += 1
     const request = this.requests
     return new Promise((resolve, reject) => {
-      this.waiting.set(request, { answer, resolve, refuse: reject, lose: (error) => reject(lostBy(error, outcomeOfLoss)) })
+      this.waiting.set(request, {
+        answer,
+        resolve,
+        refuse: reject,
+        lose: (error) => reject(lostBy(error, outcomeOfLoss)),
+      })
       try {
         send(request)
       } catch (error) {

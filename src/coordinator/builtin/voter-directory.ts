@@ -1,6 +1,13 @@
 import { decodeEntries, encodeBlock } from '../../codec/block.js'
 import { chainZero } from '../../codec/digest.js'
-import { decodeHeldRecord, decodeVoters, encodeHeldRecord, encodeVoters, type Voter, votersKey } from '../../codec/voter-entry.js'
+import {
+  decodeHeldRecord,
+  decodeVoters,
+  encodeHeldRecord,
+  encodeVoters,
+  type Voter,
+  votersKey,
+} from '../../codec/voter-entry.js'
 import type { Block, Operation } from '../../core/entry.js'
 import { epochZero, nextEpoch, type Position } from '../../core/position.js'
 import type { ShardRecord } from '../../core/record.js'
@@ -100,7 +107,11 @@ export class VoterDirectory {
     return await VoterDirectory.recover(parts, root, identity, events)
   }
 
-  private static async create(parts: VoterDirectoryParts, root: string, events: JournalEvents): Promise<VoterDirectory> {
+  private static async create(
+    parts: VoterDirectoryParts,
+    root: string,
+    events: JournalEvents,
+  ): Promise<VoterDirectory> {
     const { files, random, cluster, voter } = parts
     const mark = files.join(root, incompleteName)
     await beginUnfinished(files, root, mark)
@@ -249,13 +260,17 @@ export class VoterDirectory {
         }
         at = block.end
       }
-      if (blocks.length === 0) throw new UnderstudyError('CORRUPTION', `${root}: the journal ends at ${at.sequence}, not at ${end}`)
+      if (blocks.length === 0)
+        throw new UnderstudyError('CORRUPTION', `${root}: the journal ends at ${at.sequence}, not at ${end}`)
     }
   }
 
   private fold(operation: Operation, sequence: number): void {
     if (operation.type !== 'put') {
-      throw new UnderstudyError('FORMAT_VERSION', `${this.root}: an entry of kind ${operation.type} in a voter's journal`)
+      throw new UnderstudyError(
+        'FORMAT_VERSION',
+        `${this.root}: an entry of kind ${operation.type} in a voter's journal`,
+      )
     }
     const key = Buffer.from(operation.key).toString()
     if (key === votersKey) this.votersNow = decodeVoters(operation.value)

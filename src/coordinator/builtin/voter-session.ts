@@ -66,9 +66,9 @@ class VoterSession {
         return
       }
       case 'coordinatorRegister': {
-        const { request, member, ttlMs } = decodeMessage(name, payload)
+        const { request, member, ttlMs, takesOver } = decodeMessage(name, payload)
         this.answer(request, async () => {
-          voter.register(member, ttlMs)
+          voter.register(member, { ttlMs, takesOver })
           this.link.send('coordinatorDone', { request })
         })
         return

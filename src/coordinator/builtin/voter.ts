@@ -10,6 +10,7 @@ import type { Timer } from '../../ports/clock.js'
 import type { RecordState, Registration, SwapResult } from '../../ports/coordinator.js'
 import type { Logger } from '../../ports/logger.js'
 import type { VoterStatus } from '../../ports/voter.js'
+import type { RegisterOptions } from './channel.js'
 import { VoterDirectory, type VoterDirectoryParts } from './voter-directory.js'
 import { serveVoterSession } from './voter-session.js'
 
@@ -97,12 +98,15 @@ export class Voter implements VoterService {
     })
   }
 
-  register(member: Registration, ttlMs: number): void {
+  register(member: Registration, options: RegisterOptions): void {
     this.opened()
-    const { changed, failure } = this.registrations.register(member, ttlMs, this.parts.clock.nowMs())
-    if (failure !== undefined) throw errorFromFailure(failure)
-    if (changed) this.tellMembers()
+    // Whose time is over is not in the way of another, also when the timer is late.
+    const nowMs = this.parts.clock.nowMs()
+    const expired = this.registrations.expire(nowMs)
+    const { changed, failure } = this.registrations.register(member, options, nowMs)
+    if (changed || expired) this.tellMembers()
     this.armExpiry()
+    if (failure !== undefined) throw errorFromFailure(failure)
   }
 
   unregister(node: string, boot: string): void {
