@@ -1,5 +1,5 @@
 import { limits } from '../../core/limits.js'
-import { toUnderstudyError, UnderstudyError } from '../../errors.js'
+import { isFailure, toUnderstudyError, UnderstudyError } from '../../errors.js'
 import type { Clock } from '../../ports/clock.js'
 import type { CoordinatorCall } from '../../ports/coordinator.js'
 import type { VoterChannel } from './channel.js'
@@ -72,9 +72,16 @@ export class CallTable {
           sent = true
           work(channel).then(
             (value) => settle(() => resolve(value)),
-            // The channel knows what it has sent: its word on the outcome stands.
-            (error) =>
-              settle(() => reject(toUnderstudyError(error, 'asking the coordinator', { outcome: outcomeSent }))),
+            (error) => {
+              // The channel knows what it has sent: its word on the outcome stands.
+              if (!isLost(error) || error.outcome !== 'none') {
+                settle(() => reject(toUnderstudyError(error, 'asking the coordinator', { outcome: outcomeSent })))
+                return
+              }
+              // Nothing of it took effect, so it may be asked again.
+              sent = false
+              if (this.pending.has(one)) this.sendOrWait(one, channel)
+            },
           )
         },
       }
@@ -88,9 +95,13 @@ export class CallTable {
       )
       this.pending.add(one)
       signal?.addEventListener('abort', onAbort, { once: true })
-      if (this.channel === undefined) this.waiting.add(one)
-      else one.send(this.channel)
+      this.sendOrWait(one)
     })
+  }
+
+  private sendOrWait(one: Pending, lost?: VoterChannel): void {
+    if (this.channel === undefined || this.channel === lost) this.waiting.add(one)
+    else one.send(this.channel)
   }
 
   private unreachable(timeoutMs: number): UnderstudyError {
@@ -98,6 +109,11 @@ export class CallTable {
     const why = cause === undefined ? '' : `: ${cause.message}`
     return new UnderstudyError('UNAVAILABLE', `the coordinator was not reached within ${timeoutMs} ms${why}`, { cause })
   }
+}
+
+/** The channel ended under the call: never what the voter itself says. */
+function isLost(error: unknown): error is UnderstudyError {
+  return isFailure(error, 'UNAVAILABLE')
 }
 
 function late(timeoutMs: number): UnderstudyError {
