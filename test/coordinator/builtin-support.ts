@@ -25,7 +25,7 @@ export function makeVoter(
     readonly name?: string
     readonly cluster?: string
     readonly address?: string
-    readonly segmentBytes?: number
+    readonly segmentsMax?: number
   } = {},
 ): Voter {
   return new Voter({
@@ -33,7 +33,7 @@ export function makeVoter(
     journals: createJournalFactory(files, {
       clock: testClock,
       random: nodeRandom,
-      segmentBytes: changes.segmentBytes ?? limits.segmentBytesMin,
+      segmentBytes: limits.segmentBytesMin,
     }),
     clock: testClock,
     random: nodeRandom,
@@ -43,6 +43,7 @@ export function makeVoter(
     voter: changes.name ?? 'w',
     address: changes.address ?? voterAddress,
     witness: true,
+    ...(changes.segmentsMax === undefined ? {} : { segmentsMax: changes.segmentsMax }),
   })
 }
 

@@ -19,6 +19,8 @@ export interface VoterParts extends VoterDirectoryParts {
   /** Where others reach this voter, as the configuration says. */
   readonly address: string
   readonly witness: boolean
+  /** With more segments of its journal a snapshot is written. */
+  readonly segmentsMax?: number
 }
 
 /** Hears what changes, after it is durable. `onEnd`: nothing more comes. */
@@ -93,7 +95,7 @@ export class Voter implements VoterService {
       // Also when it was closed meanwhile: it is written, and whoever asked must not hear that it is not.
       const state = stateIn(directory, shard)
       for (const watcher of [...this.watchers]) watcher.onRecord(shard, state)
-      if (directory.status.segments > limits.voterSegmentsMax) this.compact(directory)
+      if (directory.status.segments > (this.parts.segmentsMax ?? limits.voterSegmentsMax)) this.compact(directory)
       return { swapped: true, state }
     })
   }
