@@ -1,12 +1,15 @@
 import type { NodeOptions } from './config/node-options.js'
+import { createEtcdCoordinator } from './coordinator/etcd/etcd-coordinator.js'
 import { createStaticCoordinator } from './coordinator/static.js'
 import { limits } from './core/limits.js'
+import { timingsOf } from './core/timings.js'
 import { levelEngine } from './engine/level.js'
 import { memoryEngine } from './engine/memory.js'
 import { createJournalFactory } from './journal/journal-factory.js'
 import { nodeClock } from './platform/node-clock.js'
 import { nodeFileSystem } from './platform/node-file-system.js'
 import { nodeRandom } from './platform/node-random.js'
+import type { Coordinator } from './ports/coordinator.js'
 import type { EngineFactory, EngineKind } from './ports/engine.js'
 import type { Logger } from './ports/logger.js'
 import type { Transport } from './ports/transport.js'
@@ -45,11 +48,7 @@ export function createNodeParts(
     clock: nodeClock,
     random: nodeRandom,
     logger,
-    coordinator: createStaticCoordinator({
-      node: options.node,
-      members: options.coordinator?.members ?? [],
-      initialPrimary: options.coordinator?.primary,
-    }),
+    coordinator: createCoordinator(options, logger),
     transport,
     shards: [
       {
@@ -68,5 +67,32 @@ export function createNodeParts(
         bootstrapMaxBytesPerSecond: options.bootstrapMaxRate,
       },
     ],
+  }
+}
+
+/** It is not started: who starts, registers with and closes it is the node. */
+function createCoordinator(options: NodeOptions, logger: Logger): Coordinator {
+  const { coordinator } = options
+  switch (coordinator?.kind) {
+    case 'etcd': {
+      const { endpoints, tls, username, password } = coordinator
+      return createEtcdCoordinator({
+        endpoints,
+        ...(tls === undefined ? {} : { tls }),
+        ...(username === undefined || password === undefined ? {} : { username, password }),
+        cluster: options.cluster,
+        registrationMs: timingsOf(options).registrationMs,
+        clock: nodeClock,
+        random: nodeRandom,
+        logger,
+      })
+    }
+    case 'static':
+    case undefined:
+      return createStaticCoordinator({
+        node: options.node,
+        members: coordinator?.members ?? [],
+        initialPrimary: coordinator?.primary,
+      })
   }
 }

@@ -1,7 +1,7 @@
 import { type Address, formatAddress } from '../core/address.js'
 import type { Durability } from '../core/record.js'
 import type { EngineKind } from '../ports/engine.js'
-import type { StaticCoordinator } from './coordinator.js'
+import type { CoordinatorOptions } from './coordinator.js'
 import type { LogLevel } from './schema.js'
 
 /** Everything a node is started with: checked, and with every default filled in. */
@@ -14,7 +14,7 @@ export interface NodeOptions {
   /** `host:port` for others. Undefined: the address that was bound, or none without `listen`. */
   readonly advertise: string | undefined
   /** Undefined: a single node, primary of itself. */
-  readonly coordinator: StaticCoordinator | undefined
+  readonly coordinator: CoordinatorOptions | undefined
   readonly durability: Durability
   readonly inSyncMin: number
   readonly failoverMs: number
