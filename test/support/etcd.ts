@@ -3,16 +3,22 @@ import { once } from 'node:events'
 import { createServer } from 'node:net'
 import { join } from 'node:path'
 import { type EtcdAccess, EtcdClient } from '#src/coordinator/etcd/client.js'
-import type { Method } from '#src/coordinator/etcd/protocol.js'
+import { Keys } from '#src/coordinator/etcd/keys.js'
+import { watchPrefix } from '#src/coordinator/etcd/prefix-watch.js'
+import { type Method, methods } from '#src/coordinator/etcd/protocol.js'
+import { decodeRecord } from '#src/coordinator/etcd/values.js'
 import { silentLogger } from '#src/ports/logger.js'
 import { testClock } from './clock.js'
 import { makeDirectory, removeDirectory } from './directory.js'
 import { closeServer, listenAnywhere } from './listen.js'
 
-/** Why there is no etcd to test against; undefined if there is one. */
+/** Why there is no etcd to test against; undefined if there is one. Where it is required, its absence is an error. */
 export function etcdMissing(): string | undefined {
   const found = spawnSync('etcd', ['--version'], { encoding: 'utf8' })
-  return found.status === 0 ? undefined : 'etcd is not installed (apt-get install etcd-server)'
+  if (found.status === 0) return undefined
+  const reason = 'etcd is not installed (apt-get install etcd-server)'
+  if (process.env.UNDERSTUDY_TEST_ETCD === 'required') throw new Error(reason)
+  return reason
 }
 
 export interface EtcdTls {
@@ -144,6 +150,11 @@ export class EtcdCluster {
     this.members[index]!.process?.kill('SIGCONT')
   }
 
+  /** The files of a member that does not run. */
+  directoryOf(index: number): string {
+    return join(this.directory, this.members[index]!.name)
+  }
+
   async leader(): Promise<number> {
     for (let tries = 0; tries < 400; tries++) {
       for (const [index, member] of this.members.entries()) {
@@ -186,4 +197,77 @@ export async function callEtcd<Request, Response>(
   } finally {
     client.close()
   }
+}
+
+/** Every record that a shard ever had, from etcd's own history, up to a revision that it is known to have. */
+export async function recordHistory(
+  etcd: EtcdCluster,
+  cluster: string,
+  shard: string,
+  lastRevision: number,
+): Promise<Array<{ readonly revision: number; readonly nonce: string; readonly version: number }>> {
+  const key = new Keys(cluster).shard(shard)
+  const history: Array<{ revision: number; nonce: string; version: number }> = []
+  const client = new EtcdClient({ endpoints: etcd.endpoints }, { clock: testClock, logger: silentLogger })
+  const aborter = new AbortController()
+  try {
+    const attempt = { timeoutMs: 5_000, signal: aborter.signal }
+    await watchPrefix({
+      endpoint: client.current,
+      metadata: await client.metadataOf(client.current, attempt),
+      key,
+      rangeEnd: Buffer.concat([key, Buffer.from([0])]),
+      startRevision: 1,
+      probeMs: 1_000,
+      clock: testClock,
+      closing: aborter.signal,
+      onCreated: () => undefined,
+      onEvents: (events) => {
+        for (const { kv } of events) {
+          const { nonce, version } = decodeRecord('history', kv!.value)
+          history.push({ revision: Number(kv!.modRevision), nonce, version })
+        }
+        if (history.at(-1)!.revision >= lastRevision) aborter.abort()
+        return true
+      },
+    })
+    return history
+  } finally {
+    client.close()
+  }
+}
+
+/** Keys and values of a cluster, as texts. */
+export async function getEtcd(
+  etcd: EtcdCluster,
+  keys: Keys,
+): Promise<Array<{ readonly key: string; readonly value: string }>> {
+  const request = { key: keys.prefix, rangeEnd: keys.prefixEnd }
+  const { kvs } = await callEtcd({ endpoints: etcd.endpoints }, methods.range, request)
+  return kvs.map(({ key, value }) => ({ key: key.toString(), value: value.toString() }))
+}
+
+export async function putEtcd(etcd: EtcdCluster, key: Buffer, value: string): Promise<void> {
+  const success = [{ requestPut: { key, value: Buffer.from(value) } }]
+  await callEtcd({ endpoints: etcd.endpoints }, methods.txn, { compare: [], success, failure: [] })
+}
+
+/** One key, or all from `key` up to but without `rangeEnd`; past the coordinator's own part of the protocol. */
+export async function deleteEtcd(etcd: EtcdCluster, key: Buffer, rangeEnd?: Buffer): Promise<void> {
+  await postEtcd(etcd, 'kv/deleterange', {
+    key: key.toString('base64'),
+    ...(rangeEnd === undefined ? {} : { range_end: rangeEnd.toString('base64') }),
+  })
+}
+
+/** A request to etcd's HTTP gateway, for what only tests need. */
+export async function postEtcd(etcd: EtcdCluster, path: string, body: object, token?: string): Promise<unknown> {
+  const response = await fetch(`http://${etcd.endpoints[0]}/v3/${path}`, {
+    method: 'POST',
+    body: JSON.stringify(body),
+    ...(token === undefined ? {} : { headers: { authorization: token } }),
+  })
+  const answer: unknown = await response.json()
+  if (!response.ok) throw new Error(`etcd: ${path}: ${JSON.stringify(answer)}`)
+  return answer
 }
