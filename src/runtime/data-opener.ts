@@ -72,6 +72,7 @@ export class DataOpener {
     const { context } = this
     const { data } = context
     context.data = undefined
+    context.forwarder.dataGone()
     context.slots = undefined
     this.sessions.closeSources(new UnderstudyError('NOT_READY', 'the data is being rebuilt'))
     await data?.close()
@@ -96,6 +97,7 @@ export class DataOpener {
         const { data } = context
         if (data !== undefined) data.noteCommitted(data.committed)
       },
+      onBlocks: (blocks) => context.forwarder.onApplied(blocks),
       onApplied: () => {
         context.primary?.onOwnProgress()
         context.standby?.onApplied()
