@@ -1,7 +1,7 @@
 import { encodeOperations, requestsOf } from '../codec/block.js'
 import type { Message } from '../codec/messages.js'
 import type { Block, Operation, Origin } from '../core/entry.js'
-import type { FailureCode, Outcome } from '../core/failure.js'
+import type { Outcome } from '../core/failure.js'
 import { limits } from '../core/limits.js'
 import type { Epoch, Position } from '../core/position.js'
 import { OwnRequests } from '../core/requests.js'
@@ -10,48 +10,14 @@ import type { Link } from '../link/link.js'
 import type { Clock, Timer } from '../ports/clock.js'
 import { carryOut, isOfFamilies } from './carry-out.js'
 import type { WriteOptions } from './handle.js'
+import { isPassing, lateError, type NewWrite, type Obstacle, type PendingWrite, type Wishes } from './pending-write.js'
 import type { PrimaryRole } from './primary-role.js'
 import type { LeftWrite } from './write-queue.js'
-
-interface Pending {
-  request: number
-  /** Encoded operations: what the caller does with its buffers meanwhile is of no consequence. */
-  bytes: Uint8Array
-  readonly waitFor: NonNullable<WriteOptions['waitFor']>
-  readonly timeoutMs: number
-  readonly deadlineMs: number
-  readonly resolve: (position: Position) => void
-  readonly reject: (error: Error) => void
-  /** Stops listening to the caller's signal. */
-  unwatch: () => void
-  /** Where the write is, once it is known. */
-  position: Position | undefined
-  /** The primary that it was last sent to says that all is done. */
-  answered: boolean
-  /** The write itself is committed and applied here; what is sent under this number only waits for what was asked beyond. */
-  confirms: boolean
-}
-
-type NewWrite = Pick<Pending, 'request' | 'bytes' | 'timeoutMs' | 'deadlineMs' | 'resolve' | 'reject' | 'position'>
-
-interface Wishes {
-  readonly waitFor?: WriteOptions['waitFor'] | undefined
-  readonly signal?: AbortSignal | undefined
-}
 
 /** Where writes go now. */
 type Road =
   | { readonly type: 'session'; readonly link: Link; readonly epoch: Epoch }
   | { readonly type: 'role'; readonly role: PrimaryRole }
-
-/** What a primary answers that cannot take a write here and now, although another one, or the same a little later, can. */
-const passingCodes: ReadonlySet<FailureCode> = new Set([
-  'STALE_EPOCH',
-  'NOT_READY',
-  'NOT_PRIMARY',
-  'FENCED',
-  'CLOSED',
-] satisfies FailureCode[])
 
 export interface ForwarderParts {
   readonly clock: Clock
@@ -59,7 +25,7 @@ export interface ForwarderParts {
   readonly nextRequest: () => number
   readonly applied: () => number
   /** Why nothing can be written now, for a write that found no primary in time. */
-  readonly obstacle: () => { readonly code: FailureCode; readonly message: string }
+  readonly obstacle: () => Obstacle
 }
 
 /**
@@ -70,7 +36,7 @@ export interface ForwarderParts {
 export class Forwarder {
   private readonly parts: ForwarderParts
   private readonly own = new OwnRequests()
-  private readonly pending = new Map<number, Pending>()
+  private readonly pending = new Map<number, PendingWrite>()
   private pendingBytes = 0
   private road: Road | undefined
   /** Sent on this road and not answered: request number and bytes. */
@@ -166,8 +132,7 @@ export class Forwarder {
         hint: 'read the key back before you repeat the write',
       },
     )
-    for (const request of [...this.pending.keys()])
-      if (this.own.outcomeOf(request) !== 'none') this.giveUp(request, error)
+    for (const request of this.pending.keys()) if (this.own.outcomeOf(request) !== 'none') this.giveUp(request, error)
   }
 
   /** This node cannot follow anybody before an operator has decided. */
@@ -241,7 +206,7 @@ export class Forwarder {
     return road.type === 'role' ? road.role.isReady : road.link.unsentBytes <= limits.sendBufferBytesMax
   }
 
-  private transmit(request: number, bytes: Uint8Array, waitFor: Pending['waitFor'], timeoutMs: number): void {
+  private transmit(request: number, bytes: Uint8Array, waitFor: PendingWrite['waitFor'], timeoutMs: number): void {
     const road = this.road!
     this.outstanding.set(request, bytes.length)
     this.outstandingBytes += bytes.length
@@ -253,14 +218,13 @@ export class Forwarder {
     const { turn } = this.own
     // Not to be taken over when the role ends: it is here already.
     const options: WriteOptions = { timeoutMs, waitFor, forward: false }
+    const answered = (take: () => void) => {
+      if (this.road === road) this.release(request)
+      if (this.own.isAnswerable(request, turn)) take()
+    }
     carryOut(road.role, bytes, this.parts.origin, request, options).then(
-      (position) => {
-        if (this.own.isAnswerable(request, turn)) this.succeeded(request, position)
-      },
-      (error) => {
-        if (this.own.isAnswerable(request, turn))
-          this.failed(request, toUnderstudyError(error, 'write', { outcome: 'unknown' }))
-      },
+      (position) => answered(() => this.succeeded(request, position)),
+      (error) => answered(() => this.failed(request, toUnderstudyError(error, 'write', { outcome: 'unknown' }))),
     )
   }
 
@@ -268,7 +232,7 @@ export class Forwarder {
     this.release(request)
     const write = this.pending.get(request)
     if (write === undefined) return
-    write.position ??= position
+    if (!write.confirms) write.position = position
     write.answered = true
     if (this.own.isSeen(request)) this.finish(request)
     else {
@@ -282,7 +246,7 @@ export class Forwarder {
     this.release(request)
     if (this.own.barrierRefused(request)) this.pause()
     else if (!this.pending.has(request)) return
-    else if (!passingCodes.has(error.failure)) this.giveUp(request, error, error.outcome)
+    else if (!isPassing(error)) this.giveUp(request, error, error.outcome)
     else if (error.outcome === 'none') {
       this.own.returned(request)
       this.pause()
@@ -309,7 +273,7 @@ export class Forwarder {
    * The write itself is here. What its caller asked for beyond a commit is asked for once more, by an empty write that
    * comes after it.
    */
-  private confirm(write: Pending): void {
+  private confirm(write: PendingWrite): void {
     this.drop(write.request)
     write.request = this.parts.nextRequest()
     write.bytes = new Uint8Array(0)
@@ -325,20 +289,20 @@ export class Forwarder {
 
   // Book-keeping
 
-  private keep(write: NewWrite, wishes: Wishes): Pending {
+  private keep(write: NewWrite, wishes: Wishes): PendingWrite {
     const { signal, waitFor = 'committed' } = wishes
     const onAbort = () =>
       this.giveUp(pending.request, new UnderstudyError('ABORTED', 'the write was aborted', { outcome: 'unknown' }))
     signal?.addEventListener('abort', onAbort, { once: true })
     const unwatch = () => signal?.removeEventListener('abort', onAbort)
-    const pending: Pending = { ...write, waitFor, unwatch, answered: false, confirms: false }
+    const pending: PendingWrite = { ...write, waitFor, unwatch, answered: false, confirms: false }
     this.pending.set(write.request, pending)
     this.pendingBytes += write.bytes.length
     this.scheduleSweep()
     return pending
   }
 
-  private drop(request: number): Pending | undefined {
+  private drop(request: number): PendingWrite | undefined {
     const write = this.pending.get(request)
     if (write === undefined) return undefined
     this.pending.delete(request)
@@ -371,7 +335,7 @@ export class Forwarder {
   }
 
   private giveUpAll(error: UnderstudyError): void {
-    for (const request of [...this.pending.keys()]) this.giveUp(request, error)
+    for (const request of this.pending.keys()) this.giveUp(request, error)
   }
 
   private scheduleSweep(): void {
@@ -387,35 +351,13 @@ export class Forwarder {
   /** Ends waits whose time is up, and tries again what was put off. */
   private sweep(): void {
     const nowMs = this.parts.clock.nowMs()
-    for (const [request, write] of [...this.pending]) {
+    for (const [request, write] of this.pending) {
       if (write.deadlineMs > nowMs) continue
       const outcome = write.confirms ? 'done' : this.own.outcomeOf(request)
       // The primary's own answer says more: it is given the time to arrive.
       if (outcome === 'none' || write.deadlineMs + limits.sweepMs <= nowMs)
-        this.giveUp(request, this.late(write, outcome))
+        this.giveUp(request, lateError(write.timeoutMs, outcome, this.parts.obstacle))
     }
     this.pump()
-  }
-
-  private late(write: Pending, outcome: Outcome): UnderstudyError {
-    const within = `within ${Math.round(write.timeoutMs)} ms`
-    switch (outcome) {
-      case 'none': {
-        const { code, message } = this.parts.obstacle()
-        return new UnderstudyError(code, `the write waits: ${message}: not ${within}`, {
-          hint: 'see `understudy status`: there may be no primary now',
-        })
-      }
-      case 'unknown':
-        return new UnderstudyError('ACK_TIMEOUT', `not acknowledged ${within}`, {
-          outcome,
-          hint: 'the write may still be committed: read the key back before you repeat it',
-        })
-      case 'done':
-        return new UnderstudyError('ACK_TIMEOUT', `committed, but not all that was asked for ${within}`, {
-          outcome,
-          hint: 'the write is committed; what it waited for beyond that, or this node, is late',
-        })
-    }
   }
 }
