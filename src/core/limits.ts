@@ -50,6 +50,10 @@ export const limits = Object.freeze({
   checkpointBytes: 64 * MiB,
   checkpointIntervalMs: 60_000,
 
+  /** Side files of cut entries that are kept; beyond this the oldest goes, never the newest. */
+  divergentFilesMax: 32,
+  divergentBytesMax: 1024 * MiB,
+
   // Write path
   blocksInFlightMax: 8,
   writesQueuedMax: 65_536,

@@ -80,6 +80,7 @@ export class Shard {
   async start(): Promise<void> {
     const { context } = this
     await context.store.open()
+    await context.divergent.load()
     const { superblock } = context.store
     if (superblock !== undefined) {
       if (superblock.cluster !== context.config.cluster || superblock.shard !== context.config.name) {

@@ -78,6 +78,7 @@ export class StandbyRole {
     const data = context.data!
     try {
       const { link } = await this.greeter.dial({ node, address }, 'follow', signal)
+      let sideFile: string | undefined
       const session = new StandbySession({
         link,
         journal: data.journal,
@@ -104,12 +105,15 @@ export class StandbyRole {
         },
         onCaughtUp: () => context.transition('caught-up', `streaming from ${node}`),
         onCommitted: (sequence) => data.noteCommitted(sequence),
+        saveTail: async (common) => {
+          sideFile = (await context.divergent.save(data.journal, common.sequence))?.name
+        },
         onTruncated: (to, cutEntries) => {
           context.logger.warn(
-            { to: formatPosition(to), cutEntries },
+            { to: formatPosition(to), cutEntries, sideFile },
             'uncommitted tail cut: the new history does not have it',
           )
-          context.emit({ type: 'diverged', cutEntries, at: to })
+          context.emit({ type: 'diverged', cutEntries, at: to, file: sideFile })
         },
         count: {
           checksumFailure: () => {

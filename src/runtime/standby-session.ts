@@ -32,6 +32,8 @@ export interface StandbyParts {
   readonly onCaughtUp: () => void
   /** Committed as far as this session vouches for it: at most what was matched or received in it. */
   readonly onCommitted: (sequence: number) => void
+  /** Durable when it resolves: what the journal has after the common position. */
+  readonly saveTail: (common: Position) => Promise<void>
   readonly onTruncated: (to: Position, cutEntries: number) => void
   readonly count: { checksumFailure(): void; gap(): void }
 }
@@ -180,6 +182,7 @@ export class StandbySession {
       case 'bootstrap':
         return decision
       case 'truncate':
+        await this.parts.saveTail(decision.to)
         await this.journal.truncate(decision.to)
         this.parts.onTruncated(decision.to, decision.cutEntries)
         return undefined

@@ -66,6 +66,13 @@ describe('takeover', { timeout: 60_000 }, () => {
       await untilApplied(cluster, ['a'], position)
       assert.equal(await read(cluster, 'a', 'k0'), 'new')
       assert.deepEqual(await contentOf(cluster, 'a'), await contentOf(cluster, 'b'))
+      const { divergentFiles, warnings } = cluster.shard('a').status()
+      assert.deepEqual(
+        divergentFiles.map(({ epoch, entries, missingEntries }) => ({ epoch, entries, missingEntries })),
+        [{ epoch: '1@a', entries: 3, missingEntries: 0 }],
+        'B3: what was cut is kept in a side file',
+      )
+      assert.ok(warnings.some((warning) => warning.includes(divergentFiles[0]!.name)))
       for (const name of cluster.names) await cluster.stop(name)
       const bytes = await journalBytes(cluster, 'b')
       for (const name of ['a', 'c']) assert.deepEqual(await journalBytes(cluster, name), bytes, 'I3: byte-identical')

@@ -271,6 +271,7 @@ export class FakeShard implements ShardHandle {
       slots: [{ name: 'standby-b', sequence: 1, retainedBytes: 42 }],
       journal: { bytes: 1234, segments: 1, baseSequence: 0 },
       bootstrap: this.bootstrap,
+      divergentFiles: [],
       warnings: this.warnings,
     }
   }
