@@ -17,7 +17,7 @@ import type { Random } from '../ports/random.js'
 import type { Transport } from '../ports/transport.js'
 import { ClusterView } from './cluster-view.js'
 import { DivergentFiles } from './divergent-files.js'
-import type { ShardEvent } from './handle.js'
+import type { FailoverRecord, ShardEvent } from './handle.js'
 import type { Peers } from './peers.js'
 import type { PrimaryRole } from './primary-role.js'
 import type { ShardData } from './shard-data.js'
@@ -80,6 +80,8 @@ export class ShardContext {
   /** What ended the shard's life before its process. */
   failure: UnderstudyError | undefined
   stopping = false
+  /** Newest last. */
+  readonly failovers: FailoverRecord[] = []
   private stateNow: LifecycleState = 'stopped'
   private reasonNow = 'not started'
   private sinceMs: number
