@@ -86,8 +86,11 @@ export class DivergentFiles {
       if (tail === undefined) continue
       const file = statusOf(name, tail)
       const others = this.status.filter((one) => one.name !== name)
+      const isNew = others.length === this.status.length
       this.files = [...others, file].sort(inOrder)
-      this.logger.warn({ ...file }, 'entries that another history does not have are kept in a side file')
+      if (isNew) {
+        this.logger.warn({ ...file }, 'entries that another history does not have are kept in a side file')
+      }
       await this.makeRoom(name)
       return file
     }

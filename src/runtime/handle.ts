@@ -303,6 +303,8 @@ export interface ShardMetrics {
     readonly coordinatorErrors: number
     readonly bootstrapBytes: number
     readonly bootstrapRestarts: number
+    /** Entries that were undone because another history took their place. */
+    readonly rewoundEntries: number
     /** By `from>to`, names of lifecycle states. */
     readonly transitions: ReadonlyMap<string, number>
   }

@@ -1,7 +1,7 @@
 import type { Message } from '../codec/messages.js'
 import { refuseSettings } from '../core/handshake.js'
 import { limits } from '../core/limits.js'
-import { compareEpochs, type Epoch, formatEpoch } from '../core/position.js'
+import { compareEpochs, type Epoch, formatEpoch, formatPosition } from '../core/position.js'
 import { sameMember } from '../core/record.js'
 import { decideStart } from '../core/start.js'
 import { errorFromFailure, isFailure, toUnderstudyError, UnderstudyError } from '../errors.js'
@@ -23,6 +23,7 @@ import { LagReporter } from './lag-reporter.js'
 import { Peers } from './peers.js'
 import { firstRecord, lead, promote } from './promoter.js'
 import { PromotionRequest } from './promotion-request.js'
+import { Rewind } from './rewind.js'
 import { createShardBootstrap } from './shard-bootstrap.js'
 import { ShardContext, type ShardParts } from './shard-context.js'
 import { ShardSessions } from './shard-sessions.js'
@@ -42,6 +43,7 @@ export class Shard {
   private readonly opener: DataOpener
   private readonly lagReporter: LagReporter
   private bootstrap: Bootstrap | undefined
+  private rewind: Rewind | undefined
   private promotion: PromotionRequest | undefined
   /** Ends what the loop is waiting in: a session, a bootstrap. */
   private interrupt = new AbortController()
@@ -78,6 +80,7 @@ export class Shard {
       onChange: () => {
         context.wake.signal()
         this.bootstrap?.onPeersChanged()
+        this.rewind?.onPeersChanged()
         this.standbyRole.onPeersChanged()
       },
     })
@@ -101,7 +104,8 @@ export class Shard {
     }
     this.opened = true
     context.transition('start', 'starting')
-    if (superblock !== undefined) await this.openData()
+    // What is being undone is opened by nobody else.
+    if (superblock !== undefined && superblock.rewinding === undefined) await this.openData()
     context.peers.start()
     this.lagReporter.start()
     this.running = this.run()
@@ -194,7 +198,7 @@ export class Shard {
     }
     if (context.data === undefined) {
       const { historyId } = context
-      return historyId === undefined ? this.stepWithoutData() : this.runBootstrap(historyId, this.bootstrapReason)
+      return historyId === undefined ? this.stepWithoutData() : this.repairData(historyId)
     }
     if (this.promotion !== undefined) return this.carryOutPromotion()
     const record = context.newestRecord!
@@ -227,11 +231,13 @@ export class Shard {
 
   private async stepStandby(): Promise<void> {
     const { context } = this
-    const reason = await this.standbyRole.step(context.newestRecord!, this.interrupt.signal)
-    if (reason === undefined) return
+    const repair = await this.standbyRole.step(context.newestRecord!, this.interrupt.signal)
+    if (repair === undefined) return
     const { historyId } = context
+    // Iterators and snapshots end with it; reads wait or are told so, until the data is whole again (B4).
     await this.opener.close()
-    await this.runBootstrap(historyId!, reason)
+    if (repair.type === 'bootstrap') await this.runBootstrap(historyId!, repair.reason)
+    else await this.repairData(historyId!)
   }
 
   private async stepFormerPrimary(): Promise<void> {
@@ -303,6 +309,25 @@ export class Shard {
     const request = this.promotion
     this.promotion = undefined
     request?.resolve({ epoch: record.epoch, position: data.journal.appended, mayLose: undefined })
+  }
+
+  /** There is data that cannot be used as it is. */
+  private async repairData(historyId: string): Promise<void> {
+    const { context } = this
+    this.refusePromotion(`${context.config.node} is being repaired and has no complete data`)
+    const { rewinding } = context.store.superblock!
+    if (rewinding === undefined || rewinding.resync !== undefined) {
+      return this.runBootstrap(historyId, rewinding?.resync ?? this.bootstrapReason)
+    }
+    const entries = rewinding.end.sequence - rewinding.common.sequence
+    context.transition('bootstrap-needed', `rewinding ${entries} entries to ${formatPosition(rewinding.common)}`)
+    const open = (onProgress: () => void) => this.opener.openAlone(onProgress)
+    this.rewind = new Rewind({ context, greeter: this.greeter, open })
+    const end = await this.rewind.run(this.interrupt.signal)
+    this.rewind = undefined
+    if (end.type !== 'done') return
+    this.opener.use(end.data)
+    context.transition('bootstrapped', `rewound ${entries} entries to ${formatPosition(rewinding.common)}`)
   }
 
   private async runBootstrap(historyId: string, reason: string): Promise<void> {

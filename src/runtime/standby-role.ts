@@ -9,6 +9,9 @@ import type { ShardContext } from './shard-context.js'
 import { bootstrapSlot } from './slots.js'
 import { type SessionEnd, StandbySession } from './standby-session.js'
 
+/** `rewind`: it is marked so in the superblock. */
+export type Repair = { readonly type: 'bootstrap'; readonly reason: string } | { readonly type: 'rewind' }
+
 /** What a node does while it is not primary and has data: find the primary, follow it, again and again. */
 export class StandbyRole {
   private readonly context: ShardContext
@@ -25,8 +28,8 @@ export class StandbyRole {
     this.forwarder = forwarder
   }
 
-  /** One attempt: returns why the journal needs a bootstrap, if it does. */
-  async step(record: ShardRecord, signal: AbortSignal): Promise<string | undefined> {
+  /** One attempt: returns what the data needs before it can follow, if it does. */
+  async step(record: ShardRecord, signal: AbortSignal): Promise<Repair | undefined> {
     const { context } = this
     if (this.fencedUnder !== undefined && compareRecords(record, this.fencedUnder) <= 0) {
       await context.wake.wait(limits.reconnectMaxMs)
@@ -61,7 +64,12 @@ export class StandbyRole {
         context.emit({ type: 'failure', error: end.error })
         return undefined
       case 'bootstrap':
-        return end.reason
+        return end
+      case 'rewind': {
+        const rewinding = { common: end.to, end: end.end }
+        await context.store.update((now) => ({ ...now, rewinding }))
+        return { type: 'rewind' }
+      }
     }
   }
 
@@ -77,7 +85,7 @@ export class StandbyRole {
     const { context } = this
     const data = context.data!
     try {
-      const { link } = await this.greeter.dial({ node, address }, 'follow', signal)
+      const { link, welcome } = await this.greeter.dial({ node, address }, 'follow', signal)
       let sideFile: string | undefined
       const session = new StandbySession({
         link,
@@ -105,6 +113,7 @@ export class StandbyRole {
         },
         onCaughtUp: () => context.transition('caught-up', `streaming from ${node}`),
         onCommitted: (sequence) => data.noteCommitted(sequence),
+        mayUndo: context.config.settings.durability === 'local' || welcome.record?.lossy === true,
         saveTail: async (common) => {
           sideFile = (await context.divergent.save(data.journal, common.sequence))?.name
         },

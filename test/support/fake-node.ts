@@ -111,6 +111,7 @@ export class FakeShard implements ShardHandle {
     coordinatorErrors: 1,
     bootstrapBytes: 5,
     bootstrapRestarts: 6,
+    rewoundEntries: 7,
     transitions: new Map([['catching-up>streaming', 7]]),
   }
   observations: { [K in 'commitSeconds' | 'journalFlushSeconds' | 'applySeconds' | 'blockEntries']: number[] } = {
