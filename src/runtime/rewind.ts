@@ -158,8 +158,8 @@ export class Rewind {
     const onAbort = () => link.close(new UnderstudyError('ABORTED', 'the rewind was interrupted'))
     signal.addEventListener('abort', onAbort, { once: true })
     try {
-      // Only the primary's own history decides what is undone.
-      if (welcome.state !== 'primary') {
+      // Only the primary's own history decides what is undone. It may be waiting for this very node to begin.
+      if (welcome.state !== 'primary' && welcome.state !== 'promoting') {
         throw new UnderstudyError('UNAVAILABLE', `${welcome.node} does not lead (${welcome.state})`)
       }
       for (;;) {
@@ -240,14 +240,16 @@ export class Rewind {
 
   private async takeBack(link: Link, to: Position, signal: AbortSignal): Promise<void> {
     const { context, opened } = this
-    const touched = await this.touchedAfter(to)
-    if (touched.obstacle !== undefined) {
-      throw new NeedsResync(`the entries after ${formatPosition(to)} are not undone key by key: ${touched.obstacle}`)
-    }
     link.send('snapshotStart', { slot: bootstrapSlot(context.config.node), first: to })
     const snapshot = await link.expect('snapshot', limits.requestTimeoutMs, signal)
-    if (snapshot.position.sequence < to.sequence) {
-      throw new UnderstudyError('UNAVAILABLE', `${link.remote} has applied no more than ${snapshot.position.sequence}`)
+    // A primary that has applied less than both have in common takes the engine back that far, the journal not.
+    const back = snapshot.position.sequence < to.sequence ? snapshot.position : to
+    if (!(await this.contains(back))) {
+      throw new NeedsResync(`the journal here does not hold ${formatPosition(back)}, where a snapshot was taken`)
+    }
+    const touched = await this.touchedAfter(back)
+    if (touched.obstacle !== undefined) {
+      throw new NeedsResync(`the entries after ${formatPosition(back)} are not undone key by key: ${touched.obstacle}`)
     }
     const fetcher = new KeyFetcher({ link, engine: opened.engine, snapshot })
     const keys = await fetcher.fetch(touched.families, signal)
@@ -255,7 +257,7 @@ export class Rewind {
     link.send('snapshotComplete', { snapshot: snapshot.id })
     await this.saveMark((mark) => ({ ...mark, snapshot: snapshot.position }))
     await opened.applier.settled()
-    await this.own(opened.engine.rewind(keys, to))
+    await this.own(opened.engine.rewind(keys, back))
   }
 
   /** All of the tail, applied or not: what an earlier attempt has taken back is in there too. */
