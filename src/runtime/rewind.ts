@@ -345,7 +345,6 @@ export class Rewind {
       await this.wake.wait(limits.pollMs)
     }
     link.close()
-    await journal.mark()
   }
 
   private async contains(position: Position): Promise<boolean> {

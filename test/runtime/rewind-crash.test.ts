@@ -1,5 +1,9 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
+import type { Operation } from '#src/core/entry.js'
+import { isFailure } from '#src/errors.js'
+import type { EngineSnapshot } from '#src/ports/engine.js'
+import type { EngineReader } from '#src/runtime/handle.js'
 import { type DiskOperation, SimulatedDisk } from '#src/sim/disk.js'
 import { contentOf, put, TestCluster, until, untilApplied } from '../support/cluster.js'
 import { SurvivingStore } from '../support/surviving-engine.js'
@@ -18,6 +22,8 @@ const changing: ReadonlySet<DiskOperation> = new Set<DiskOperation>([
 
 interface Ending {
   readonly name: string
+  /** Only the connections end, not the process. */
+  readonly drop?: boolean
   /** What a crash leaves of the store's unproven changes; undefined if only the process ends. */
   readonly keepChanges: number | undefined
   readonly keepDisk: 'all' | 'none'
@@ -26,6 +32,7 @@ interface Ending {
 const endings: readonly Ending[] = [
   { name: 'the process is killed', keepChanges: undefined, keepDisk: 'all' },
   { name: 'the power goes, nothing unsynced is kept', keepChanges: 0, keepDisk: 'none' },
+  { name: 'the connection breaks', drop: true, keepChanges: undefined, keepDisk: 'all' },
   { name: 'the power goes, some of it is kept', keepChanges: 1, keepDisk: 'all' },
 ]
 
@@ -40,25 +47,60 @@ class Scene {
   private disk = new SimulatedDisk()
   private store = new SurvivingStore()
   private expected: Array<[string, string]> = []
+  /** Contents that one of the two histories had at some position: nobody may ever read anything else. */
+  private readonly possible = new Set<string>()
+  private readonly reads: Array<Promise<void>> = []
 
   async prepare(): Promise<void> {
     const { cluster, store } = this
     await cluster.start('a', { engines: { a: store.factory() } })
     await cluster.start('b')
     await until(() => cluster.shard('b').status().state === 'streaming', 'b streams')
-    for (let index = 0; index < 20; index++) await cluster.shard('a').write([put(`k${index}`, 'both')])
+    const write = async (name: string, ...operations: readonly Operation[]) => {
+      await cluster.shard(name).write(operations)
+      this.possible.add(JSON.stringify(await contentOf(cluster, name)))
+    }
+    for (let index = 0; index < 20; index++) await write('a', put(`k${index}`, 'both'))
     await untilApplied(cluster, ['b'], cluster.shard('a').applied!)
     cluster.isolate('a')
-    await cluster.shard('a').write([put('k1', 'only a'), put('n1', 'only a')])
-    await cluster.shard('a').write([{ type: 'delRange', family: 0, start: Buffer.from('k2'), end: Buffer.from('k5') }])
-    await cluster.shard('a').write([put('k3', 'only a'), { type: 'del', family: 0, key: Buffer.from('k7') }])
+    await write('a', put('k1', 'only a'), put('n1', 'only a'))
+    await write('a', { type: 'delRange', family: 0, start: Buffer.from('k2'), end: Buffer.from('k5') })
+    await write('a', put('k3', 'only a'), { type: 'del', family: 0, key: Buffer.from('k7') })
     await cluster.shard('b').promote({ force: true })
-    await cluster.shard('b').write([put('k1', 'by b'), put('k4', 'by b')])
-    await cluster.shard('b').write([{ type: 'del', family: 0, key: Buffer.from('k9') }, put('k33', 'by b')])
+    await write('b', put('k1', 'by b'), put('k4', 'by b'))
+    await write('b', { type: 'del', family: 0, key: Buffer.from('k9') }, put('k33', 'by b'))
     cluster.kill('a')
     cluster.network.heal()
     this.disk = cluster.disk('a').clone()
     this.expected = await contentOf(cluster, 'b')
+  }
+
+  /** What a reader would find at this very moment, if there is anything to read. */
+  private look(): void {
+    let reader: EngineReader
+    let snapshot: EngineSnapshot
+    try {
+      reader = this.cluster.shard('a').reader()
+      snapshot = reader.snapshot()
+    } catch {
+      return
+    }
+    const looked = async () => {
+      const found: Array<[string, string]> = []
+      const iterator = reader.scan(0, { snapshot })
+      for (const [key, value] of await iterator.next(1000)) {
+        found.push([Buffer.from(key).toString(), Buffer.from(value).toString()])
+      }
+      const content = JSON.stringify(found)
+      assert.ok(this.possible.has(content) || found.length === 0, `a mixture could be read: ${content}`)
+    }
+    this.reads.push(
+      looked().catch((error: unknown) => {
+        // What was open ends when the data is taken away.
+        if (!isFailure(error, 'CLOSED')) throw error
+      }),
+    )
+    this.reads.at(-1)?.catch(() => undefined)
   }
 
   /** Starts a from where it was killed and ends it at the given steps; returns how many of them were reached. */
@@ -72,9 +114,14 @@ class Scene {
       let steps = 0
       let dead = false
       const step = () => {
+        if (!dead) this.look()
         if (dead || ++steps !== at) return
-        dead = true
         crashes += 1
+        if (ending.drop === true) {
+          cluster.network.dropConnections(cluster.address('a'), cluster.address('b'))
+          return
+        }
+        dead = true
         cluster.kill('a')
         if (ending.keepChanges !== undefined) disk.crash({ keep: ending.keepDisk })
       }
@@ -110,6 +157,7 @@ class Scene {
     }
     await untilApplied(cluster, ['a'], cluster.shard('b').applied!)
     assert.deepEqual(await contentOf(cluster, 'a'), expected)
+    await Promise.all(this.reads.splice(0))
     const { divergentFiles, bootstrap } = cluster.shard('a').status()
     assert.deepEqual(
       divergentFiles.map(({ entries, missingEntries }) => [entries, missingEntries]),

@@ -155,12 +155,14 @@ describe('rewind', { timeout: 120_000 }, () => {
         await cluster.shard('a').createFamily('users')
         await cluster.shard('a').write([put('k', 'only a', 1)])
       })
+      const iterator = cluster.shard('a').reader().scan(0, {})
       await cluster.shard('b').createFamily('orders')
       await cluster.shard('b').write([put('k', 'by b', 1)])
       cluster.network.heal()
       await until(() => cluster.shard('a').status().divergentFiles.length === 1, 'a side file')
       await streaming(cluster, 'a')
       await assertSame(cluster)
+      assert.equal((await failureOf(iterator.next(1))).code, 'UNDERSTUDY_CLOSED', 'B4: what was open has ended')
       assert.equal(cluster.shard('a').status().divergentFiles.length, 1, 'the bootstrap keeps it, and adds no other')
       const counts: Record<string, number> = {}
       for await (const { type } of inspectJournal(filesOf(cluster), sideFile(cluster, 'a'))) {
@@ -189,6 +191,72 @@ describe('rewind', { timeout: 120_000 }, () => {
       await streaming(cluster, 'a')
       await assertSame(cluster)
       assert.equal(await read(cluster, 'a', 'k0'), 'both')
+    })
+  })
+
+  test('F38: two failovers in a row: each node is cut where its epochs part from the primary, not where it had committed', async () => {
+    await withCluster({ nodes: ['a', 'b', 'c'], settings: local, storage: 'disk' }, async (cluster) => {
+      await cluster.startAll()
+      for (const name of ['b', 'c']) await streaming(cluster, name)
+      for (let index = 0; index < 5; index++) await cluster.shard('a').write([put(`k${index}`, 'all')])
+      await untilApplied(cluster, ['b', 'c'], cluster.shard('a').applied!)
+      cluster.isolate('a')
+      for (const key of ['k0', 'k1', 'x']) await cluster.shard('a').write([put(key, 'only a')])
+      await cluster.shard('b').promote({ force: true })
+      await until(() => cluster.shard('c').status().state === 'streaming', 'c follows b')
+      await untilApplied(cluster, ['c'], await cluster.shard('b').write([put('k1', 'b and c')]))
+      cluster.isolate('b')
+      for (const key of ['k2', 'y']) await cluster.shard('b').write([put(key, 'only b')])
+      await cluster.shard('c').promote({ force: true })
+      // c passes both of them: by sequence alone nobody could tell.
+      for (let index = 0; index < 8; index++) await cluster.shard('c').write([put('k3', `by c ${index}`)])
+      cluster.network.heal()
+      for (const name of ['a', 'b']) {
+        await until(() => cluster.shard(name).status().divergentFiles.length === 1, `${name} has a side file`)
+        await streaming(cluster, name)
+        await untilApplied(cluster, [name], cluster.shard('c').applied!)
+        assert.deepEqual(await contentOf(cluster, name), await contentOf(cluster, 'c'), name)
+      }
+      const cuts = (name: string) =>
+        cluster
+          .shard(name)
+          .status()
+          .divergentFiles.map(({ epoch, entries }) => `${epoch} ${entries}`)
+      assert.deepEqual([cuts('a'), cuts('b')], [['1@a 3'], ['2@b 2']])
+      assert.equal(await read(cluster, 'b', 'k1'), 'b and c')
+    })
+  })
+
+  test('C7: a node under repair is not readable, not promotable and no source; it waits for a primary', async () => {
+    await withCluster({ ...pair, storage: 'simulated', timeFactor: 5 }, async (cluster) => {
+      await started(cluster)
+      await parted(cluster, async () => {
+        await cluster.shard('a').write([put('k0', 'only a')])
+      })
+      // The side file is the first thing of a rewind: from then on b is away.
+      const disk = cluster.disk('a')
+      disk.fault = (operation, path) => {
+        if (operation === 'rename' && path.includes('divergent')) cluster.isolate('a')
+        return undefined
+      }
+      cluster.network.heal()
+      await until(
+        () => cluster.shard('a').status().state === 'bootstrapping',
+        () => `a is repaired: ${cluster.shard('a').status().reason}`,
+      )
+      disk.fault = undefined
+      const { role, position } = cluster.shard('a').status()
+      assert.deepEqual([role, position], ['joining', undefined])
+      assert.throws(() => cluster.shard('a').reader(), /NOT_READY|no readable data/)
+      const refused = await failureOf(cluster.shard('a').promote({ force: true }))
+      assert.equal(refused.code, 'UNDERSTUDY_PROMOTION_REFUSED')
+      cluster.kill('a')
+      const again = await cluster.start('a')
+      await until(() => again.shard().status().state === 'bootstrapping', 'still under repair after a restart')
+      assert.throws(() => cluster.shard('a').reader(), /NOT_READY|no readable data/)
+      cluster.network.heal()
+      await streaming(cluster, 'a')
+      await assertSame(cluster)
     })
   })
 })
