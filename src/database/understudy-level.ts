@@ -187,7 +187,7 @@ export class UnderstudyLevel<K = string, V = string> extends ShardLevel<K, V> {
         this.emit('lag', event.lag)
         break
       case 'diverged':
-        this.emit('diverged', { cutEntries: event.cutEntries, at: event.at })
+        this.emit('diverged', { cutEntries: event.cutEntries, at: event.at, file: event.file })
         break
       case 'failure':
         if (this.listenerCount('error') > 0) this.emit('error', event.error)

@@ -20,6 +20,7 @@ import type { Logger } from '../ports/logger.js'
 import type { Random } from '../ports/random.js'
 import type { Transport } from '../ports/transport.js'
 import { ClusterView } from './cluster-view.js'
+import { DivergentFiles } from './divergent-files.js'
 import type { Forwarder } from './forwarder.js'
 import type { FailoverRecord, ShardEvent } from './handle.js'
 import type { LeaseTerms } from './lease-keeper.js'
@@ -80,6 +81,7 @@ export class ShardContext {
   /** Something changed that the shard's loop should look at. */
   readonly wake: Wake
   readonly origin: Origin
+  readonly divergent: DivergentFiles
   data: ShardData | undefined
   slots: Slots | undefined
   primary: PrimaryRole | undefined
@@ -109,6 +111,7 @@ export class ShardContext {
     this.leasePromise = new LeasePromise(parts.clock.nowMs(), this.timings.promiseMs)
     this.random = parts.random
     this.logger = parts.logger.child({ shard: parts.config.name })
+    this.divergent = new DivergentFiles(parts.store, parts.journals, this.logger)
     this.waiters = new Waiters(parts.clock)
     this.wake = new Wake(parts.clock)
     this.origin = { node: parts.config.node, boot: parts.config.boot }

@@ -53,6 +53,7 @@ export function describeShard(
       baseSequence: journal?.base.sequence ?? 0,
     },
     bootstrap,
+    divergentFiles: context.divergent.status,
     warnings: warningsOf(context),
   }
 }
@@ -120,7 +121,7 @@ function warningsOf(context: ShardContext): string[] {
   const { primary, record, config, failure } = context
   const warnings: string[] = []
   if (failure !== undefined) warnings.push(`failed: ${failure.message}`)
-  warnings.push(...(context.slots?.warnings ?? []))
+  warnings.push(...(context.slots?.warnings ?? []), ...context.divergent.warnings)
   const obstacle = primary?.obstacle
   if (obstacle !== undefined) warnings.push(obstacle)
   if (primary?.isReady === true && primary.lease?.isHeld === false) warnings.push(withoutLease(primary))

@@ -64,6 +64,7 @@ export function createMetrics(): Metrics {
     fenced: counter('fenced_total', 'Times that this node was fenced'),
     bootstrapBytes: counter('bootstrap_bytes_total', 'Bytes received by bootstraps'),
     bootstrapRestarts: counter('bootstrap_restarts_total', 'Bootstraps that began again on a wiped directory'),
+    rewoundEntries: counter('rewound_entries_total', 'Entries undone because another history took their place'),
   }
   const transitions = counter('state_transitions_total', 'Transitions of the lifecycle', 'from', 'to')
   const histograms = {

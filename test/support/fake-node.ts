@@ -116,6 +116,7 @@ export class FakeShard implements ShardHandle {
     coordinatorErrors: 1,
     bootstrapBytes: 5,
     bootstrapRestarts: 6,
+    rewoundEntries: 7,
     transitions: new Map([['catching-up>streaming', 7]]),
   }
   observations: { [K in 'commitSeconds' | 'journalFlushSeconds' | 'applySeconds' | 'blockEntries']: number[] } = {
@@ -318,6 +319,7 @@ export class FakeShard implements ShardHandle {
       slots: [{ name: 'standby-b', sequence: 1, retainedBytes: 42 }],
       journal: { bytes: 1234, segments: 1, baseSequence: 0 },
       bootstrap: this.bootstrap,
+      divergentFiles: [],
       warnings: this.warnings,
     }
   }

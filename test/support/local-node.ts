@@ -214,6 +214,7 @@ export class LocalShard implements ShardHandle {
       slots: [],
       journal: { bytes: 0, segments: 0, baseSequence: 0 },
       bootstrap: undefined,
+      divergentFiles: [],
       warnings: [],
     }
   }
