@@ -17,6 +17,7 @@ import type { Random } from '../ports/random.js'
 import type { Transport } from '../ports/transport.js'
 import { ClusterView } from './cluster-view.js'
 import type { FailoverRecord, ShardEvent } from './handle.js'
+import { InSyncNotes } from './in-sync-notes.js'
 import type { Peers } from './peers.js'
 import type { PrimaryRole } from './primary-role.js'
 import type { ShardData } from './shard-data.js'
@@ -80,6 +81,7 @@ export class ShardContext {
   stopping = false
   /** Newest last. */
   readonly failovers: FailoverRecord[] = []
+  readonly inSyncNotes = new InSyncNotes()
   private stateNow: LifecycleState = 'stopped'
   private reasonNow = 'not started'
   private sinceMs: number
@@ -91,7 +93,7 @@ export class ShardContext {
     this.config = parts.config
     this.store = parts.store
     this.clock = parts.clock
-    this.cluster = new ClusterView(parts.coordinator, parts.config.name, parts.config.node)
+    this.cluster = new ClusterView(parts.coordinator, parts.config.name, parts.config.node, () => parts.clock.wallMs())
     this.timings = timingsOf(parts.config.settings)
     this.random = parts.random
     this.logger = parts.logger.child({ shard: parts.config.name })
@@ -151,6 +153,7 @@ export class ShardContext {
   }
 
   emit(event: ShardEvent): void {
+    this.inSyncNotes.note(event, this.clock.wallMs())
     for (const listener of this.listeners) listener(event)
   }
 

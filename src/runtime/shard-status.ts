@@ -1,7 +1,8 @@
 import { formatPosition } from '../core/position.js'
+import { coordinatorStatus, failoverStatus, failoverWarnings } from './failover-picture.js'
 import type { FollowerSession } from './follower-session.js'
 import { lagBytesOf } from './follower-session.js'
-import type { BootstrapStatus, CoordinatorStatus, FailoverStatus, FollowerStatus, ShardStatus } from './handle.js'
+import type { BootstrapStatus, FollowerStatus, ShardStatus } from './handle.js'
 import type { ShardContext } from './shard-context.js'
 import { standbySlot } from './slots.js'
 
@@ -31,7 +32,7 @@ export function describeShard(
     // On the primary the set in force, which a change under way has not replaced yet.
     inSync: (primary?.inSync.members ?? record?.inSync ?? []).map((member) => member.node),
     recordVersion: record?.version,
-    failover: failoverStatus(context),
+    failover: failoverStatus(context, followers),
     coordinator: coordinatorStatus(context),
     failovers: context.failovers,
     sequence: {
@@ -50,23 +51,8 @@ export function describeShard(
       baseSequence: journal?.base.sequence ?? 0,
     },
     bootstrap,
-    warnings: warningsOf(context),
+    warnings: warningsOf(context, followers),
   }
-}
-
-/** By hand, nobody takes over by itself. */
-function failoverStatus(context: ShardContext): FailoverStatus {
-  if (context.cluster.automatic === undefined) {
-    return { possible: false, reason: 'with the static coordinator a person promotes', to: undefined }
-  }
-  return { possible: false, reason: 'not known yet', to: undefined }
-}
-
-function coordinatorStatus(context: ShardContext): CoordinatorStatus {
-  const { automatic, connected, lastError } = context.cluster
-  return automatic === undefined
-    ? { kind: 'static', connected: true, lastError: undefined }
-    : { kind: 'automatic', connected, lastError: connected ? undefined : lastError?.message }
 }
 
 /** Connected followers, and members of the set that are not connected. */
@@ -95,13 +81,14 @@ function followerStates(context: ShardContext, followers: readonly FollowerSessi
   return states
 }
 
-function warningsOf(context: ShardContext): string[] {
+function warningsOf(context: ShardContext, followers: readonly FollowerSession[]): string[] {
   const { primary, record, config, failure } = context
   const warnings: string[] = []
   if (failure !== undefined) warnings.push(`failed: ${failure.message}`)
   warnings.push(...(context.slots?.warnings ?? []))
   const obstacle = primary?.obstacle
   if (obstacle !== undefined) warnings.push(obstacle)
+  warnings.push(...failoverWarnings(context, followers))
   if (record?.lossy === true)
     warnings.push(`epoch ${record.epoch.number} began by a forced promotion: committed entries may have been lost`)
   if (record !== undefined && record.inSync.length === 1)

@@ -7,6 +7,8 @@ import { UnderstudyError } from '#src/errors.js'
 import type { EngineIterator, EngineSnapshot, ScanOptions } from '#src/ports/engine.js'
 import type {
   BootstrapStatus,
+  CoordinatorStatus,
+  FailoverRecord,
   FailoverStatus,
   FollowerStatus,
   MemberStatus,
@@ -85,6 +87,13 @@ export class FakeShard implements ShardHandle {
   bootstrap: BootstrapStatus | undefined
   warnings: string[] = []
   failover: FailoverStatus = { possible: true, reason: 'b holds everything and can take over', to: 'b' }
+  coordinator: CoordinatorStatus = {
+    kind: 'automatic',
+    connected: true,
+    since: '2026-01-01T00:00:00.000Z',
+    lastError: undefined,
+  }
+  failovers: FailoverRecord[] = []
   families: Family[] = [
     { id: 0, name: 'default' },
     { id: 1, name: 'users' },
@@ -283,8 +292,8 @@ export class FakeShard implements ShardHandle {
       inSync: this.inSync,
       recordVersion: 1,
       failover: this.failover,
-      coordinator: { kind: 'automatic', connected: true, lastError: undefined },
-      failovers: [],
+      coordinator: this.coordinator,
+      failovers: this.failovers,
       sequence: { appended: sequence, durable: sequence, committed: sequence, applied: sequence, checkpoint: 0 },
       lagMs: this.lagMs,
       followers: this.followers,

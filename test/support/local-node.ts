@@ -200,7 +200,7 @@ export class LocalShard implements ShardHandle {
       inSync: ['local'],
       recordVersion: undefined,
       failover: { possible: false, reason: 'a local node has no standby', to: undefined },
-      coordinator: { kind: 'static', connected: true, lastError: undefined },
+      coordinator: { kind: 'static', connected: true, since: undefined, lastError: undefined },
       failovers: [],
       sequence: { appended: sequence, durable: sequence, committed: sequence, applied: sequence, checkpoint: 0 },
       lagMs: this.lagMs,
