@@ -1,6 +1,7 @@
 import { compareEpochs, formatEpoch } from '../core/position.js'
 import { toUnderstudyError, UnderstudyError } from '../errors.js'
 import type { MemberStatus, NodeStatus, ShardStatus } from '../runtime/handle.js'
+import { describeFailover, type FailoverPicture, type ShardAnswer } from './failover-picture.js'
 import { askStatus, type NodeAddress } from './node-client.js'
 
 export interface NodePicture {
@@ -35,7 +36,7 @@ export interface NodeRow {
   readonly error: string | undefined
 }
 
-export interface ShardPicture {
+export interface ShardPicture extends FailoverPicture {
   readonly shard: string
   readonly primary: string | undefined
   readonly epoch: string | undefined
@@ -62,7 +63,8 @@ export async function takePicture(first: NodeAddress): Promise<ClusterPicture> {
   const own: NodePicture = { node: status.node, url: first.url, status, error: undefined, member: undefined }
   const others = await Promise.all(status.members.map((member) => askMember(member, status, first)))
   const nodes = [own, ...others].sort((a, b) => (a.node < b.node ? -1 : 1))
-  const shards = status.shards.map(({ shard }) => describe(shard, nodes))
+  const names = new Set(nodes.flatMap((node) => node.status?.shards.map(({ shard }) => shard) ?? []))
+  const shards = [...names].map((shard) => describe(shard, nodes))
   return {
     cluster: status.cluster,
     asked: status.node,
@@ -91,9 +93,9 @@ async function askMember(member: MemberStatus, asked: NodeStatus, first: NodeAdd
 }
 
 function describe(shard: string, nodes: readonly NodePicture[]): ShardPicture {
-  const answers = nodes.flatMap(({ node, status }) => {
+  const answers = nodes.flatMap(({ node, status }): ShardAnswer[] => {
     const found = status?.shards.find((one) => one.shard === shard)
-    return found === undefined ? [] : [{ node, shard: found }]
+    return found === undefined ? [] : [{ node, coordinator: status!.coordinator, shard: found }]
   })
   // The newest record wins: the highest epoch, and within it the last change.
   const newest = answers
@@ -111,12 +113,15 @@ function describe(shard: string, nodes: readonly NodePicture[]): ShardPicture {
     inSync,
     recordVersion: newest?.recordVersion,
     settings: newest?.settings ?? answers[0]?.shard.settings,
+    ...describeFailover(answers, inSync),
     nodes: nodes.map((node) => rowOf(node, shard, primary?.shard, inSync.includes(node.node))),
   }
 }
 
 function rowOf(picture: NodePicture, name: string, primary: ShardStatus | undefined, inSync: boolean): NodeRow {
-  const { node, url, status, member, error } = picture
+  const { node, url, status, error } = picture
+  // What others know of a node that answers is older than what it says of itself.
+  const member = status === undefined ? picture.member : undefined
   const shard = status?.shards.find((one) => one.shard === name)
   const follower = primary?.followers.find((one) => one.node === node)
   const isPrimary = shard !== undefined && shard === primary
@@ -128,7 +133,8 @@ function rowOf(picture: NodePicture, name: string, primary: ShardStatus | undefi
     node,
     url,
     answers: status !== undefined,
-    role: shard?.role ?? member?.role,
+    // Who hosts no shard takes part in the coordinator alone.
+    role: status?.shards.length === 0 ? 'witness' : (shard?.role ?? member?.role),
     state: shard?.state ?? member?.state,
     reason: shard?.reason,
     epoch: epoch === undefined ? undefined : formatEpoch(epoch),

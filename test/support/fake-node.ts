@@ -37,6 +37,7 @@ export class FakeNode implements NodeHandle {
   readonly cluster = 'shop'
   readonly main: FakeShard
   members: MemberStatus[] = []
+  coordinator = 'static'
   closed = false
 
   constructor(name = 'a') {
@@ -58,7 +59,7 @@ export class FakeNode implements NodeHandle {
       boot: '00'.repeat(8),
       engine: 'memory',
       advertise: undefined,
-      coordinator: 'static',
+      coordinator: this.coordinator,
       startedAt: '2026-01-01T00:00:00.000Z',
       members: this.members,
       shards: [this.main.status()],

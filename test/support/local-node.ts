@@ -19,6 +19,8 @@ import type {
   ShardEvent,
   ShardHandle,
   ShardStatus,
+  SwitchoverOptions,
+  SwitchoverResult,
   WriteOptions,
 } from '#src/runtime/handle.js'
 
@@ -39,6 +41,8 @@ export class LocalShard implements ShardHandle {
   /** What callers passed with their writes, for tests to look at. */
   readonly writeOptions: Array<WriteOptions | undefined> = []
   lagMs = 0
+  readonly switchovers: SwitchoverOptions[] = []
+  switchoverFailure: UnderstudyError | undefined
   /** The journal, for engines that need all of it. */
   private readonly journal: Block[]
   private readonly engine: Engine
@@ -175,8 +179,11 @@ export class LocalShard implements ShardHandle {
     return { epoch, position: this.engine.applied, mayLose: undefined }
   }
 
-  async switchover(): Promise<never> {
-    throw new UnderstudyError('SWITCHOVER_REFUSED', 'a local node has no standby')
+  async switchover(options: SwitchoverOptions = {}): Promise<SwitchoverResult> {
+    if (this.switchoverFailure !== undefined) throw this.switchoverFailure
+    this.switchovers.push(options)
+    const primary = options.to ?? 'c'
+    return { epoch: { number: 2, node: primary }, primary, pauseMs: 12 }
   }
 
   async removeFromInSync(): Promise<never> {
