@@ -35,7 +35,9 @@ what --force would lose).
 With an automatic coordinator (etcd, builtin) a standby takes over by itself, and
 switchover moves the primary while both nodes are up. This command is for what is
 left: no member of the in-sync set is there any more, and a node outside of it shall
-go on with what it has (--force). The coordinator must answer, also with --force.
+go on with what it has; or the coordinator was wiped or restored from a backup, and
+the nodes are fenced until one of them is named (--force both times). The coordinator
+must answer, also with --force.
 
 Examples:
   understudy promote --url http://10.0.0.2:7400

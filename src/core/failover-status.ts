@@ -1,5 +1,8 @@
 import type { LifecycleState } from './lifecycle.js'
+import { compareEpochs, epochZero, type Position } from './position.js'
 import { hasMember, type Member, type ShardRecord } from './record.js'
+
+export type JournalEnd = Pick<Position, 'epoch' | 'sequence'>
 
 /** What is known here of a node that is not the primary. */
 export interface FailoverCandidate {
@@ -9,7 +12,7 @@ export interface FailoverCandidate {
   /** Undefined: not known; a node that follows need not have told it. */
   readonly state: LifecycleState | undefined
   /** Up to where its journal is durable, as far as it has told. */
-  readonly durable: number | undefined
+  readonly durable: JournalEnd | undefined
 }
 
 /** Who keeps the record, and whether it can be asked from here. */
@@ -81,12 +84,21 @@ export function judgeFailover(question: FailoverQuestion): FailoverAnswer {
     else fit.push(candidate!)
   }
   if (fit.length === 0) return no(obstacles.join('; '))
-  fit.sort((a, b) => (b.durable ?? 0) - (a.durable ?? 0) || (a.member.node < b.member.node ? -1 : 1))
+  fit.sort(inTurn)
   const first = fit[0]!
   const parts = [question.primaryAnswers ? canTakeOver(first, question) : takesOver(first, primary)]
   const stop = writesWouldWait(question, fit)
   if (stop !== undefined) parts.push(stop)
   return { possible: true, reason: parts.join('; '), to: first.member.node }
+}
+
+/** The longest journal goes first, as in a takeover. */
+function inTurn(a: FailoverCandidate, b: FailoverCandidate): number {
+  const none: JournalEnd = { epoch: epochZero, sequence: 0 }
+  const [left, right] = [a.durable ?? none, b.durable ?? none]
+  return (
+    compareEpochs(right.epoch, left.epoch) || right.sequence - left.sequence || (a.member.node < b.member.node ? -1 : 1)
+  )
 }
 
 function no(reason: string): FailoverAnswer {
@@ -108,15 +120,15 @@ function obstacleOf(member: Member, candidate: FailoverCandidate | undefined, re
   // Another directory under the same name is another member (S2).
   if (!hasMember([candidate.member], member)) return `${node} was built anew and is not in the in-sync set yet`
   if (candidate.state !== undefined && unfitStates.has(candidate.state)) return `${node} is ${candidate.state}`
-  if (candidate.durable !== undefined && candidate.durable < record.floor.sequence) {
-    return `${node} ends at ${candidate.durable}, below ${record.floor.sequence}, which is committed`
+  if (candidate.durable !== undefined && candidate.durable.sequence < record.floor.sequence) {
+    return `${node} ends at ${candidate.durable.sequence}, below ${record.floor.sequence}, which is committed`
   }
   return undefined
 }
 
 function canTakeOver({ member: { node }, durable }: FailoverCandidate, question: FailoverQuestion): string {
   if (question.record!.settings.durability === 'standby') return `${node} holds everything and can take over`
-  const behind = durable === undefined ? undefined : Math.max(0, question.committed - durable)
+  const behind = durable === undefined ? undefined : Math.max(0, question.committed - durable.sequence)
   if (behind === undefined) return `${node} can take over, without what it has not received (durability local)`
   return behind === 0
     ? `${node} can take over and has everything of this moment (durability local: what it has not received then is lost)`

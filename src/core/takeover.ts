@@ -112,7 +112,8 @@ function rankOf(question: TakeoverQuestion): number {
   const { self, record, durable, answers } = question
   let rank = 0
   for (const { member, durable: other, state } of answers) {
-    if (!hasMember(record.inSync, member) || other === undefined || unfitStates.has(state) || state === 'fenced') continue
+    if (!hasMember(record.inSync, member) || other === undefined || unfitStates.has(state) || state === 'fenced')
+      continue
     const order = compareEpochs(other.epoch, durable.epoch) || other.sequence - durable.sequence
     if (order > 0 || (order === 0 && member.node < self.node)) rank += 1
   }

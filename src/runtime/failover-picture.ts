@@ -83,7 +83,7 @@ function othersOf(
   const candidates: FailoverCandidate[] = []
   const { self } = context
   if (self !== undefined && self.node !== primary) {
-    const durable = context.data?.journal.durable.sequence
+    const durable = context.data?.journal.durable
     candidates.push({ member: self, reachable: true, state: context.state, durable })
   }
   const names = [...context.peers.views.map(({ node }) => node), ...followers.map(({ member }) => member.node)]
@@ -93,11 +93,12 @@ function othersOf(
     const told = view?.reachable === true ? view.state?.state : undefined
     const follower = followers.find((one) => one.member.node === node)
     if (follower !== undefined) {
-      const { durable } = follower.status()
+      const epoch = view?.state?.durable?.epoch ?? follower.epoch
+      const durable = { epoch, sequence: follower.status().durable }
       candidates.push({ member: follower.member, reachable: true, state: told, durable })
     } else if (view?.state !== undefined) {
       const { member, durable } = view.state
-      candidates.push({ member, reachable: view.reachable, state: told, durable: durable?.sequence })
+      candidates.push({ member, reachable: view.reachable, state: told, durable })
     }
   }
   return candidates

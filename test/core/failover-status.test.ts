@@ -9,10 +9,10 @@ import {
   warnOfInSyncSet,
 } from '#src/core/failover-status.js'
 import type { ShardRecord } from '#src/core/record.js'
-import { member, position, record } from './support.js'
+import { epoch, member, position, record } from './support.js'
 
 function standby(node: string, changes: Partial<FailoverCandidate> = {}): FailoverCandidate {
-  return { member: member(node), reachable: true, state: 'streaming', durable: 10, ...changes }
+  return { member: member(node), reachable: true, state: 'streaming', durable: position(10), ...changes }
 }
 
 function withSettings(names: readonly string[], changes: Partial<ShardRecord['settings']>): ShardRecord {
@@ -39,7 +39,9 @@ function ask(changes: Partial<FailoverQuestion> = {}): FailoverAnswer {
 describe('can we fail over now?', () => {
   test('yes, to the member of the set with the longest journal', () => {
     assert.deepEqual(ask(), { possible: true, reason: 'b holds everything and can take over', to: 'b' })
-    assert.equal(ask({ others: [standby('b'), standby('c', { durable: 11 })] }).to, 'c')
+    assert.equal(ask({ others: [standby('b'), standby('c', { durable: position(11) })] }).to, 'c')
+    const older = standby('b', { durable: position(99, epoch(0, 'x')) })
+    assert.equal(ask({ others: [older, standby('c')] }).to, 'c', 'a tail of an earlier epoch is not longer')
   })
 
   test('not without the coordinator, and not with one that decides nothing', () => {
@@ -54,7 +56,10 @@ describe('can we fail over now?', () => {
     const alone = ask({ record: record(['a']) })
     assert.deepEqual([alone.possible, alone.to], [false, undefined])
     assert.match(alone.reason, /no other node than a is in the in-sync set/)
-    assert.equal(ask({ record: record(['a', 'b']), others: [standby('b'), standby('c', { durable: 99 })] }).to, 'b')
+    assert.equal(
+      ask({ record: record(['a', 'b']), others: [standby('b'), standby('c', { durable: position(99) })] }).to,
+      'b',
+    )
   })
 
   test('each member that cannot take over is named with what is in its way', () => {
@@ -75,8 +80,11 @@ describe('can we fail over now?', () => {
 
   test('C5: who ends below what the record says is committed cannot', () => {
     const asked = { ...record(['a', 'b']), floor: position(9) }
-    assert.match(ask({ record: asked, others: [standby('b', { durable: 8 })] }).reason, /b ends at 8, below 9/)
-    assert.equal(ask({ record: asked, others: [standby('b', { durable: 9 })] }).possible, true)
+    assert.match(
+      ask({ record: asked, others: [standby('b', { durable: position(8) })] }).reason,
+      /b ends at 8, below 9/,
+    )
+    assert.equal(ask({ record: asked, others: [standby('b', { durable: position(9) })] }).possible, true)
   })
 
   test('C3: while a change of the set is under way only members that stay in it count', () => {
@@ -99,7 +107,7 @@ describe('can we fail over now?', () => {
 
   test('at durability local it says what would be lost, and writes never wait', () => {
     const local = withSettings(['a', 'b'], { durability: 'local', inSyncMin: 1 })
-    const behind = ask({ record: local, others: [standby('b', { durable: 7 })] })
+    const behind = ask({ record: local, others: [standby('b', { durable: position(7) })] })
     assert.match(behind.reason, /without 3 entries that it has not received/)
     assert.match(ask({ record: local, others: [standby('b')] }).reason, /everything of this moment/)
     assert.doesNotMatch(behind.reason, /writes would/)
