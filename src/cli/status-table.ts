@@ -1,4 +1,4 @@
-import { formatSettings } from '../core/record.js'
+import type { ShardSettings } from '../core/record.js'
 import type { ClusterPicture, NodeRow, ShardPicture } from './cluster-picture.js'
 import { renderFailover } from './failover-lines.js'
 import { formatBytes, formatCount, formatMs, formatSeconds } from './format.js'
@@ -48,7 +48,7 @@ function renderShard(
   const facts = [
     `cluster ${paint('bold', picture.cluster)}`,
     `shard ${shard.shard}`,
-    ...(settings === undefined ? [] : [formatSettings(settings)]),
+    ...(settings === undefined ? [] : [settingsOf(settings, shard.coordinator?.kind === 'automatic')]),
     inSync.length === 0 ? 'no in-sync set yet' : `in-sync set ${inSync.join(', ')} (version ${recordVersion})`,
   ]
   const lines = [...wrap(facts.join(' · '), width), ...renderNodes(shard.nodes, nowMs, width, paint)]
@@ -57,6 +57,11 @@ function renderShard(
   )
   for (const row of notes) lines.push(...wrap(`${row.node}: ${row.state}: ${row.reason}`, width))
   return [...lines, '', ...renderFailover(shard, nowMs, width, paint)]
+}
+
+/** How long a failover takes is of interest where there is one. */
+function settingsOf({ durability, inSyncMin, failoverMs }: ShardSettings, isAutomatic: boolean): string {
+  return `durability ${durability}, inSyncMin ${inSyncMin}${isAutomatic ? `, failoverMs ${failoverMs}` : ''}`
 }
 
 function renderNodes(rows: readonly NodeRow[], nowMs: number, width: number, paint: Paint): string[] {

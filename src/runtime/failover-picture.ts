@@ -1,5 +1,6 @@
 import {
   type CoordinatorReach,
+  type CoordinatorVoter,
   type FailoverCandidate,
   judgeFailover,
   type Outsider,
@@ -29,7 +30,7 @@ export function failoverStatus(context: ShardContext, followers: readonly Follow
     primaryAnswers: primaryAnswers(context, record?.primary.node),
     others: othersOf(context, record?.primary.node, followers),
     committed: context.data?.committed ?? 0,
-    voters: [],
+    voters: votersOf(context),
   })
 }
 
@@ -61,6 +62,14 @@ export function failoverWarnings(context: ShardContext, followers: readonly Foll
 function reachOf({ kind, connected, lastError }: CoordinatorStatus): CoordinatorReach {
   if (kind === 'static') return { kind: 'static' }
   return connected ? { kind: 'connected' } : { kind: 'disconnected', error: lastError }
+}
+
+/** One that takes part in the coordinator alone is no peer: whether the coordinator answers is all that is known of it. */
+function votersOf({ cluster, config, peers }: ShardContext): readonly CoordinatorVoter[] {
+  return (cluster.automatic?.voters ?? []).map((node) => ({
+    node,
+    reachable: node === config.node || (peers.view(node)?.reachable ?? cluster.connected),
+  }))
 }
 
 /** While a change is under way either set may be the one that a takeover finds. */

@@ -127,6 +127,7 @@ describe('can we fail over now?', () => {
     assert.equal(ask({ voters: [voter('a'), voter('b'), voter('w')] }).possible, true)
     assert.equal(ask({ voters: [voter('a'), voter('b'), voter('w', false)] }).possible, false)
     assert.equal(ask({ voters: [voter('x'), voter('y', false)] }).possible, true, 'the primary is none of them')
+    assert.match(ask({ voters: [voter('a')] }).reason, /0 of at least 1 voters \(a\)/)
   })
 })
 
