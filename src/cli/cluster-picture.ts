@@ -1,5 +1,8 @@
+import { parseCoordinator } from '../config/coordinator.js'
 import { compareEpochs, formatEpoch } from '../core/position.js'
 import { toUnderstudyError, UnderstudyError } from '../errors.js'
+import type { MemberAddress } from '../ports/coordinator.js'
+import type { VoterStatus } from '../ports/voter.js'
 import type { MemberStatus, NodeStatus, ShardStatus } from '../runtime/handle.js'
 import { describeFailover, type FailoverPicture, type ShardAnswer } from './failover-picture.js'
 import { askStatus, type NodeAddress } from './node-client.js'
@@ -55,16 +58,22 @@ export interface ClusterPicture {
   readonly warnings: readonly string[]
   readonly shards: readonly ShardPicture[]
   readonly nodes: readonly NodePicture[]
+  /** Of the builtin coordinator, where one of the nodes that answer hosts it. */
+  readonly voter: VoterStatus | undefined
 }
 
 /** Asks one node, and beside it all members that it names. Throws only if the first does not answer. */
 export async function takePicture(first: NodeAddress): Promise<ClusterPicture> {
   const status = await askStatus(first)
   const own: NodePicture = { node: status.node, url: first.url, status, error: undefined, member: undefined }
-  const others = await Promise.all(status.members.map((member) => askMember(member, status, first)))
+  const known = [...status.members, ...votersBeside(status)]
+  const others = await Promise.all(known.map((member) => askMember(member, status, first)))
   const nodes = [own, ...others].sort((a, b) => (a.node < b.node ? -1 : 1))
+  const withData = nodes.filter(
+    (node) => node.status?.voter?.witness !== true && (node === own || node.member !== undefined),
+  )
   const names = new Set(nodes.flatMap((node) => node.status?.shards.map(({ shard }) => shard) ?? []))
-  const shards = [...names].map((shard) => describe(shard, nodes))
+  const shards = [...names].map((shard) => describe(shard, withData))
   return {
     cluster: status.cluster,
     asked: status.node,
@@ -72,23 +81,36 @@ export async function takePicture(first: NodeAddress): Promise<ClusterPicture> {
     warnings: collectWarnings(nodes, shards),
     shards,
     nodes,
+    voter: nodes.map((node) => node.status?.voter).find((voter) => voter !== undefined),
   }
 }
 
-async function askMember(member: MemberStatus, asked: NodeStatus, first: NodeAddress): Promise<NodePicture> {
-  const url = `http://${member.address}`
-  const base = { node: member.node, url, member }
+/** A witness is no member: the coordinator's address names it. */
+function votersBeside({ node, coordinator, members }: NodeStatus): ReadonlyArray<MemberAddress> {
+  const parsed = parseCoordinator(coordinator).coordinator
+  if (parsed?.kind !== 'builtin') return []
+  return parsed.voters.filter((voter) => voter.node !== node && !members.some((one) => one.node === voter.node))
+}
+
+async function askMember(
+  known: MemberStatus | MemberAddress,
+  asked: NodeStatus,
+  first: NodeAddress,
+): Promise<NodePicture> {
+  const url = `http://${known.address}`
+  const member = 'reachable' in known ? known : undefined
+  const base = { node: known.node, url, member }
   try {
     const status = await askStatus({ url, secret: first.secret })
-    if (status.node !== member.node || status.cluster !== asked.cluster) {
+    if (status.node !== known.node || status.cluster !== asked.cluster) {
       throw new UnderstudyError(
         'CLUSTER_MISMATCH',
-        `node ${status.node} of cluster ${status.cluster} answers at ${url}, where ${asked.node} expects ${member.node} of cluster ${asked.cluster}`,
+        `node ${status.node} of cluster ${status.cluster} answers at ${url}, where ${asked.node} expects ${known.node} of cluster ${asked.cluster}`,
       )
     }
     return { ...base, status, error: undefined }
   } catch (error) {
-    return { ...base, status: undefined, error: toUnderstudyError(error, `asking ${member.node}`) }
+    return { ...base, status: undefined, error: toUnderstudyError(error, `asking ${known.node}`) }
   }
 }
 
@@ -133,8 +155,7 @@ function rowOf(picture: NodePicture, name: string, primary: ShardStatus | undefi
     node,
     url,
     answers: status !== undefined,
-    // Who hosts no shard takes part in the coordinator alone.
-    role: status?.shards.length === 0 ? 'witness' : (shard?.role ?? member?.role),
+    role: shard?.role ?? member?.role,
     state: shard?.state ?? member?.state,
     reason: shard?.reason,
     epoch: epoch === undefined ? undefined : formatEpoch(epoch),
@@ -178,6 +199,12 @@ function collectWarnings(nodes: readonly NodePicture[], shards: readonly ShardPi
     if (error === undefined) continue
     const seen = member?.reachable === true ? '; the node that was asked reaches it' : ''
     warnings.push(`${node}: ${error.code}: ${error.message}${seen}`)
+  }
+  for (const { status } of nodes) {
+    const voter = status?.voter
+    if (voter !== undefined && voter.state !== 'serving') {
+      warnings.push(`voter ${voter.voter} is ${voter.state}: ${voter.reason ?? 'it has just begun'}`)
+    }
   }
   const histories = new Set(nodes.flatMap(({ status }) => status?.shards[0]?.historyId ?? []))
   if (histories.size > 1) warnings.push(`the nodes hold ${histories.size} histories that never had a common beginning`)

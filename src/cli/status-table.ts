@@ -1,4 +1,6 @@
+import { formatEpoch } from '../core/position.js'
 import type { ShardSettings } from '../core/record.js'
+import type { VoterStatus } from '../ports/voter.js'
 import type { ClusterPicture, NodeRow, ShardPicture } from './cluster-picture.js'
 import { renderFailover } from './failover-lines.js'
 import { formatBytes, formatCount, formatMs, formatSeconds } from './format.js'
@@ -34,6 +36,7 @@ export function renderPicture(picture: ClusterPicture, nowMs: number): string {
     if (lines.length > 0) lines.push('')
     lines.push(...renderShard(picture, shard, nowMs, width, paint))
   }
+  if (picture.voter !== undefined) lines.push(...renderVoter(picture.voter, width, paint))
   return lines.join('\n')
 }
 
@@ -67,6 +70,23 @@ function settingsOf({ durability, inSyncMin, failoverMs }: ShardSettings, isAuto
 function renderNodes(rows: readonly NodeRow[], nowMs: number, width: number, paint: Paint): string[] {
   const cells = rows.map((row) => cellsOf(row, nowMs, paint))
   return renderTable(columns, cells, { width, paint, numbers, dispensable })
+}
+
+function renderVoter(voter: VoterStatus, width: number, paint: Paint): string[] {
+  const { state, witness, members, records } = voter
+  const facts = [
+    `voter ${paint('bold', voter.voter)}${witness ? ' (witness)' : ''}`,
+    state === 'serving' ? paint('green', state) : paint('red', state),
+    members.length === 0 ? 'no members registered' : `members ${members.map((member) => member.node).join(', ')}`,
+  ]
+  const lines = ['', ...wrap(facts.join(' · '), width)]
+  for (const record of records) {
+    const set = record.inSync.join(', ')
+    const text = `record of ${record.shard}: revision ${record.revision}, epoch ${formatEpoch(record.epoch)}, primary ${record.primary}, in-sync set ${set} (version ${record.recordVersion})`
+    lines.push(...wrap(text, width))
+  }
+  if (records.length === 0) lines.push('no records yet')
+  return lines
 }
 
 function cellsOf(row: NodeRow, nowMs: number, paint: Paint): Readonly<Record<Column, string>> {

@@ -1,8 +1,10 @@
 import { formatPosition } from '../core/position.js'
+import { sameMember } from '../core/record.js'
 import { coordinatorStatus, failoverStatus, failoverWarnings } from './failover-picture.js'
 import type { FollowerSession } from './follower-session.js'
 import { lagBytesOf } from './follower-session.js'
 import type { BootstrapStatus, FollowerStatus, ShardStatus } from './handle.js'
+import type { PrimaryRole } from './primary-role.js'
 import type { ShardContext } from './shard-context.js'
 import { standbySlot } from './slots.js'
 
@@ -42,7 +44,8 @@ export function describeShard(
       applied: applied?.sequence ?? 0,
       checkpoint: data?.checkpoint.sequence ?? 0,
     },
-    lagMs: primary !== undefined ? 0 : context.standby?.lagMs,
+    lagMs: lagMsOf(context),
+    lease: primary?.lease?.heldMs === undefined ? undefined : { heldMs: primary.lease.heldMs },
     followers: followerStates(context, followers),
     slots: context.slots?.status ?? [],
     journal: {
@@ -53,6 +56,13 @@ export function describeShard(
     bootstrap,
     warnings: warningsOf(context, followers),
   }
+}
+
+/** How old the data here may be. A primary's is that of all, unless it has lost its lease and another may lead. */
+export function lagMsOf(context: ShardContext): number | undefined {
+  const { primary } = context
+  if (primary === undefined) return context.standby?.lagMs
+  return primary.lease === undefined ? 0 : primary.lease.lagMs
 }
 
 /** Connected followers, and members of the set that are not connected. */
@@ -81,6 +91,17 @@ function followerStates(context: ShardContext, followers: readonly FollowerSessi
   return states
 }
 
+function withoutLease(primary: PrimaryRole): string {
+  const silent = primary.inSync.waitedFor.filter(
+    (member) => !sameMember(member, primary.inSync.self) && primary.lease?.hasPromise(member) === false,
+  )
+  const why =
+    silent.length > 0
+      ? `${silent.map((member) => member.node).join(', ')} promised nothing of late`
+      : 'it is alone in its set, and its registration with the coordinator has run out'
+  return `no read lease: ${why}; linearizable reads wait, then fail`
+}
+
 function warningsOf(context: ShardContext, followers: readonly FollowerSession[]): string[] {
   const { primary, record, config, failure } = context
   const warnings: string[] = []
@@ -88,6 +109,7 @@ function warningsOf(context: ShardContext, followers: readonly FollowerSession[]
   warnings.push(...(context.slots?.warnings ?? []))
   const obstacle = primary?.obstacle
   if (obstacle !== undefined) warnings.push(obstacle)
+  if (primary?.isReady === true && primary.lease?.isHeld === false) warnings.push(withoutLease(primary))
   warnings.push(...failoverWarnings(context, followers))
   if (record?.lossy === true)
     warnings.push(`epoch ${record.epoch.number} began by a forced promotion: committed entries may have been lost`)

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { after, afterEach, before, beforeEach, describe, test } from 'node:test'
 import { UnderstudyError } from '#src/errors.js'
+import type { VoterStatus } from '#src/ports/voter.js'
 import type { FailoverRecord } from '#src/runtime/handle.js'
 import { codedError, understudy } from '../support/command.js'
 import { type FakeCluster, startFakeCluster } from '../support/fake-cluster.js'
@@ -114,11 +115,38 @@ describe('failover in the status', () => {
     assert.match(text, /\nb +2@b +failover +2026-01-01T00:00:02Z +.* 870 ms +3 entries\n/)
   })
 
-  test('a node that hosts no shard is shown as a witness', async () => {
+  test('the witness of the builtin coordinator is asked too, though it is no member', async () => {
     const { c } = cluster.nodes
+    const records = [
+      { shard: 'main', revision: 9, epoch: c.main.epoch, primary: 'a', inSync: ['a', 'b'], recordVersion: 4 },
+    ]
+    const voter: VoterStatus = {
+      voter: 'c',
+      witness: true,
+      state: 'serving',
+      reason: undefined,
+      coordinatorId: 'c'.repeat(32),
+      voters: [],
+      records,
+      members: [{ node: 'a', address: '127.0.0.1:1', expiresInMs: 2900 }],
+      sessions: 2,
+      journal: { bytes: 0, segments: 0, sequence: 0 },
+    }
     const whole = c.status.bind(c)
-    c.status = () => ({ ...whole(), shards: [] })
-    assert.match(await status('a'), /\nc +witness +- /)
-    assert.match(await status('c'), /\na +primary +primary /, 'also when it is the one that is asked')
+    c.status = () => ({ ...whole(), shards: [], voter })
+    for (const node of [cluster.nodes.a, cluster.nodes.b]) {
+      node.coordinator = `builtin://c=${new URL(cluster.urls.c).host}`
+      node.members = node.members.filter((member) => member.node !== 'c')
+    }
+    const text = await status('a')
+    assert.match(
+      text,
+      /\nvoter c \(witness\) · serving · members a\nrecord of main: revision 9, epoch 3@a, primary a, /,
+    )
+    assert.doesNotMatch(text, /\nc /, 'it has no line among the nodes with data')
+    await cluster.stop('c')
+    const without = await status('a')
+    assert.match(without, /^warning: c: UNDERSTUDY_UNAVAILABLE/)
+    assert.doesNotMatch(without, /\nc /)
   })
 })

@@ -60,7 +60,12 @@ class Stage {
     } as unknown as ShardData
     const views = new Map<string, PeerView>()
     for (const [name, { reachable = true, ...changes }] of Object.entries(peers)) {
-      const state = { ...peer(name, { durable: position(10), ...changes }), applied: 10, primaryAddress: '' }
+      const state = {
+        ...peer(name, { durable: position(10), ...changes }),
+        applied: 10,
+        primaryAddress: '',
+        hearsPrimary: true,
+      }
       views.set(name, { address: `${name}:1`, state, seenMs: 0, reachable, lastError: undefined })
     }
     this.context.peers = {
@@ -71,7 +76,7 @@ class Stage {
     for (const event of ['start', 'subscribed', 'caught-up'] as const) this.context.transition(event, 'for this test')
     this.coordinator.start()
     for (const name of Object.keys(peers)) {
-      store.register({ node: name, address: `${name}:1`, boot: name }, 1)
+      store.register({ node: name, address: `${name}:1`, boot: name }, 1, true)
     }
     this.coordinator.reconnect()
   }
@@ -130,7 +135,9 @@ describe('the picture that a primary has', () => {
   test('without the coordinator there is no failover, and the status says since when', () => {
     const stage = primary().follow('b', 10)
     assert.equal(coordinatorStatus(stage.context).connected, true)
-    const beforeMs = Date.now()
+    const beforeMs = Date.parse(coordinatorStatus(stage.context).since!) + 1
+    // The clock is that of the machine: another millisecond must have begun.
+    while (Date.now() < beforeMs);
     stage.coordinator.setWeather({ reachable: false })
     const { connected, since, lastError } = coordinatorStatus(stage.context)
     assert.deepEqual([connected, lastError], [false, 'the coordinator is unreachable'])
