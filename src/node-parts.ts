@@ -1,8 +1,11 @@
+import type { BuiltinCoordinator as BuiltinOptions } from './config/coordinator-builtin.js'
+import type { EtcdCoordinator as EtcdOptions } from './config/coordinator-etcd.js'
 import type { NodeOptions } from './config/node-options.js'
 import { BuiltinCoordinator } from './coordinator/builtin/client.js'
 import { localChannel } from './coordinator/builtin/local-channel.js'
 import { remoteChannel } from './coordinator/builtin/remote-channel.js'
 import { Voter } from './coordinator/builtin/voter.js'
+import { createEtcdCoordinator } from './coordinator/etcd/etcd-coordinator.js'
 import { createStaticCoordinator } from './coordinator/static.js'
 import { limits } from './core/limits.js'
 import { timingsOf } from './core/timings.js'
@@ -93,17 +96,41 @@ export function createWitnessParts(options: NodeOptions, hooks: PartsHooks): Wit
   }
 }
 
+/** Not started: who starts, registers with and closes them is the node. */
 function coordinatorParts(options: NodeOptions, hooks: PartsHooks): Pick<NodeParts, 'coordinator' | 'voter'> {
   const { coordinator } = options
-  if (coordinator?.kind !== 'builtin') {
-    return {
-      coordinator: createStaticCoordinator({
-        node: options.node,
-        members: coordinator?.members ?? [],
-        initialPrimary: coordinator?.primary,
-      }),
+  switch (coordinator?.kind) {
+    case 'etcd':
+      return { coordinator: etcdCoordinator(options, coordinator, hooks.logger) }
+    case 'builtin':
+      return builtinParts(options, coordinator, hooks)
+    case 'static':
+    case undefined: {
+      const { members = [], primary } = coordinator ?? {}
+      return { coordinator: createStaticCoordinator({ node: options.node, members, initialPrimary: primary }) }
     }
   }
+}
+
+function etcdCoordinator(options: NodeOptions, coordinator: EtcdOptions, logger: Logger) {
+  const { endpoints, tls, username, password } = coordinator
+  return createEtcdCoordinator({
+    endpoints,
+    ...(tls === undefined ? {} : { tls }),
+    ...(username === undefined || password === undefined ? {} : { username, password }),
+    cluster: options.cluster,
+    registrationMs: timingsOf(options).registrationMs,
+    clock: nodeClock,
+    random: nodeRandom,
+    logger,
+  })
+}
+
+function builtinParts(
+  options: NodeOptions,
+  coordinator: BuiltinOptions,
+  hooks: PartsHooks,
+): Pick<NodeParts, 'coordinator' | 'voter'> {
   const voter = createVoter(options, hooks.logger)
   const { registrationMs } = timingsOf(options)
   const open =

@@ -169,8 +169,8 @@ describe('what is refused', () => {
 
 describe('members', () => {
   test('other coordinators are named as such', () => {
-    oneProblem({ ...member, coordinator: 'etcd://10.0.0.9:2379' }, 'coordinator', /this release has static/)
-    oneProblem({ ...member, coordinator: 'builtin://a=1.1.1.1:1' }, 'coordinator', /this release has static/)
+    oneProblem({ ...member, coordinator: 'zookeeper://a=1.1.1.1:1' }, 'coordinator', /this release has static, /)
+    oneProblem({ ...member, coordinator: 'etcd:10.0.0.9:2379' }, 'coordinator', /followed by/)
     oneProblem({ ...member, coordinator: '10.0.0.9:2379' }, 'coordinator', /names no scheme/)
     oneProblem({ ...member, coordinator: 'static:a=1.1.1.1:1' }, 'coordinator', /followed by/)
   })
