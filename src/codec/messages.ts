@@ -181,22 +181,6 @@ const definitions = {
   leave: record({}),
   /** Followed in the same frame by the operations, encoded as in entries. */
   forward: record({ epoch, boot, request: u64, waitFor, timeoutMs: u32 }),
-  /** A `clear` is resolved on the primary. */
-  forwardClear: record({
-    epoch,
-    boot,
-    request: u64,
-    waitFor,
-    timeoutMs: u32,
-    family: u32,
-    start: optional(key),
-    startOpen: flag,
-    end: optional(key),
-    endClosed: flag,
-    reverse: flag,
-    /** Absent: no limit. */
-    limit: optional(u64),
-  }),
   /** The primary asks its followers not to take over for a while, so that it may answer reads (L1). */
   leaseRequest: record({ epoch, id: u64 }),
   /** The follower has promised what was asked: it holds from before this was sent. */
@@ -283,7 +267,7 @@ export const frameTypes = {
   pin: 22,
   leave: 23,
   forward: 24,
-  forwardClear: 25,
+  // 25 was a `clear` to be resolved on the primary.
   forwarded: 26,
   switchover: 61,
   switchedOver: 62,

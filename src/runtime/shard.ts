@@ -1,4 +1,5 @@
 import type { Message } from '../codec/messages.js'
+import type { FailureCode } from '../core/failure.js'
 import { refuseSettings } from '../core/handshake.js'
 import { limits } from '../core/limits.js'
 import { compareEpochs, type Epoch, formatEpoch } from '../core/position.js'
@@ -72,9 +73,12 @@ export class Shard {
     this.opener = new DataOpener(context, this.sessions, (error) => this.fail(error))
     this.forwarder = new Forwarder({
       clock: context.clock,
-      boot: context.config.boot,
+      origin: context.origin,
       nextRequest: context.nextRequest,
+      applied: () => context.data?.applier.applied.sequence ?? 0,
+      obstacle: () => ({ code: obstacleCode(context), message: context.reason }),
     })
+    context.forwarder = this.forwarder
     this.standbyRole = new StandbyRole(context, this.greeter, this.forwarder)
     context.peers = new Peers({
       members: context.cluster.others,
@@ -504,4 +508,11 @@ export class Shard {
       context.waiters.close(closed)
     }
   }
+}
+
+/** Of a write that found nobody to take it. */
+function obstacleCode(context: ShardContext): FailureCode {
+  if (context.data === undefined) return 'NOT_READY'
+  if (context.state === 'fenced') return 'FENCED'
+  return context.state === 'promoting' ? 'ACK_TIMEOUT' : 'UNAVAILABLE'
 }
