@@ -130,6 +130,8 @@ export interface CoordinatorStatus {
   readonly kind: 'static' | 'automatic'
   /** Static: always true. */
   readonly connected: boolean
+  /** From when on it is connected, or is not; undefined for static. */
+  readonly since: string | undefined
   readonly lastError: string | undefined
 }
 

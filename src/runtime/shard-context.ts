@@ -23,6 +23,7 @@ import { ClusterView } from './cluster-view.js'
 import { DivergentFiles } from './divergent-files.js'
 import type { Forwarder } from './forwarder.js'
 import type { FailoverRecord, ShardEvent } from './handle.js'
+import { InSyncNotes } from './in-sync-notes.js'
 import type { LeaseTerms } from './lease-keeper.js'
 import type { Peers } from './peers.js'
 import type { PrimaryRole } from './primary-role.js'
@@ -95,6 +96,7 @@ export class ShardContext {
   lastHeard: { readonly announced: number; readonly heardAtMs: number } = { announced: 0, heardAtMs: 0 }
   /** Newest last. */
   readonly failovers: FailoverRecord[] = []
+  readonly inSyncNotes = new InSyncNotes()
   private stateNow: LifecycleState = 'stopped'
   private reasonNow = 'not started'
   private sinceMs: number
@@ -106,7 +108,7 @@ export class ShardContext {
     this.config = parts.config
     this.store = parts.store
     this.clock = parts.clock
-    this.cluster = new ClusterView(parts.coordinator, parts.config.name, parts.config.node)
+    this.cluster = new ClusterView(parts.coordinator, parts.config.name, parts.config.node, () => parts.clock.wallMs())
     this.timings = timingsOf(parts.config.settings)
     this.leasePromise = new LeasePromise(parts.clock.nowMs(), this.timings.promiseMs)
     this.random = parts.random
@@ -168,6 +170,7 @@ export class ShardContext {
   }
 
   emit(event: ShardEvent): void {
+    this.inSyncNotes.note(event, this.clock.wallMs())
     for (const listener of this.listeners) listener(event)
   }
 

@@ -20,6 +20,8 @@ import type {
   ShardEvent,
   ShardHandle,
   ShardStatus,
+  SwitchoverOptions,
+  SwitchoverResult,
   WriteOptions,
 } from '#src/runtime/handle.js'
 
@@ -40,6 +42,8 @@ export class LocalShard implements ShardHandle {
   /** What callers passed with their writes, for tests to look at. */
   readonly writeOptions: Array<WriteOptions | undefined> = []
   lagMs = 0
+  readonly switchovers: SwitchoverOptions[] = []
+  switchoverFailure: UnderstudyError | undefined
   /** The journal, for engines that need all of it. */
   private readonly journal: Block[]
   private readonly engine: Engine
@@ -180,8 +184,11 @@ export class LocalShard implements ShardHandle {
     return { epoch, position: this.engine.applied, mayLose: undefined }
   }
 
-  async switchover(): Promise<never> {
-    throw new UnderstudyError('SWITCHOVER_REFUSED', 'a local node has no standby')
+  async switchover(options: SwitchoverOptions = {}): Promise<SwitchoverResult> {
+    if (this.switchoverFailure !== undefined) throw this.switchoverFailure
+    this.switchovers.push(options)
+    const primary = options.to ?? 'c'
+    return { epoch: { number: 2, node: primary }, primary, pauseMs: 12 }
   }
 
   async removeFromInSync(): Promise<never> {
@@ -205,7 +212,7 @@ export class LocalShard implements ShardHandle {
       inSync: ['local'],
       recordVersion: undefined,
       failover: { possible: false, reason: 'a local node has no standby', to: undefined },
-      coordinator: { kind: 'static', connected: true, lastError: undefined },
+      coordinator: { kind: 'static', connected: true, since: undefined, lastError: undefined },
       failovers: [],
       lease: undefined,
       sequence: { appended: sequence, durable: sequence, committed: sequence, applied: sequence, checkpoint: 0 },
