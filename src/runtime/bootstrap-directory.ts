@@ -2,11 +2,11 @@ import { decodeMessage } from '../codec/messages.js'
 import { limits } from '../core/limits.js'
 import { epochZero, formatPosition, higherEpoch, type Position } from '../core/position.js'
 import { UnderstudyError } from '../errors.js'
+import type { Link } from '../link/link.js'
 import type { MemberAddress } from '../ports/coordinator.js'
 import { awake } from './awake.js'
 import { Greeter } from './greeter.js'
 import type { BootstrapStatus } from './handle.js'
-import type { Link } from './link.js'
 import type { NodeParts } from './node.js'
 import { takeDirectory } from './node-directory.js'
 import { Peers } from './peers.js'
@@ -155,6 +155,8 @@ class DirectoryBootstrap {
     return new Peers({
       members: context.cluster.others,
       dial: async (member, signal) => (await greeter.dial(member, 'control', signal)).link,
+      pollMs: limits.pollMs,
+      silenceMs: limits.peerSilenceMs,
       clock: parts.clock,
       random: parts.random,
       logger: context.logger,

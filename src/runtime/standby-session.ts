@@ -7,10 +7,10 @@ import { limits } from '../core/limits.js'
 import { compareEpochs, type Epoch, formatEpoch, type Position } from '../core/position.js'
 import type { ShardRecord } from '../core/record.js'
 import { errorFromFailure, toUnderstudyError, UnderstudyError } from '../errors.js'
+import type { Link } from '../link/link.js'
 import type { Clock } from '../ports/clock.js'
 import type { Journal } from '../ports/journal.js'
 import type { Forwarder } from './forwarder.js'
-import type { Link } from './link.js'
 
 /** How a session with the primary ended, as far as it decides what comes next. */
 export type SessionEnd =
@@ -33,7 +33,7 @@ export interface StandbyParts {
   /** Committed as far as this session vouches for it: at most what was matched or received in it. */
   readonly onCommitted: (sequence: number) => void
   /** Promises not to take over for a while; false if this node cannot promise that now. */
-  readonly givePromise: () => boolean
+  readonly givePromise: (epoch: Epoch) => boolean
   /** How the freshness of what is applied here is known: told under a lease, or taken from what was announced. */
   readonly freshness: 'told' | 'announced'
   readonly onTruncated: (to: Position, cutEntries: number) => void
@@ -69,6 +69,21 @@ export class StandbySession {
   /** Entries that the primary has announced as committed and that are not applied here. */
   get lagEntries(): number {
     return Math.max(0, this.announced - this.parts.applied())
+  }
+
+  /** True while the stream of this epoch stands and its primary was heard lately. */
+  hears(epoch: Epoch): boolean {
+    return this.epoch !== undefined && compareEpochs(this.epoch, epoch) === 0 && !this.link.isClosed
+  }
+
+  /** How long the primary has said nothing. */
+  get silentForMs(): number {
+    return this.link.silentForMs
+  }
+
+  /** Highest sequence that the primary announced as committed in this session. */
+  get announcedSequence(): number {
+    return this.announced
   }
 
   /** How long ago everything that the primary had announced was applied here; undefined before the first time. */
@@ -291,8 +306,7 @@ export class StandbySession {
     if (this.epoch === undefined || compareEpochs(epoch, this.epoch) !== 0) {
       throw new UnderstudyError('STALE_EPOCH', `a promise was asked for in epoch ${formatEpoch(epoch)}`)
     }
-    if (compareEpochs(epoch, this.parts.promised()) < 0 || !this.parts.givePromise()) return
-    this.link.send('leasePromise', { epoch, id })
+    if (this.parts.givePromise(epoch)) this.link.send('leasePromise', { epoch, id })
   }
 
   /**
