@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import { timingsOf } from '#src/core/timings.js'
 import type { Consistency, WaitOptions } from '#src/runtime/handle.js'
+import type { ShardContext } from '#src/runtime/shard-context.js'
 import { type ClusterOptions, failureOf, put, read, type TestCluster, until, withCluster } from '../support/cluster.js'
 
 const automatic = { storage: 'simulated', coordinator: 'memory' } as const
@@ -38,6 +39,10 @@ async function readAs(
   const value = await read(cluster, name, key)
   if (!ticket.isGranted) await ticket.granted(options)
   return value
+}
+
+function contextOf(cluster: TestCluster, name: string): ShardContext {
+  return (cluster.shard(name) as unknown as { readonly context: ShardContext }).context
 }
 
 async function withPrimary(
@@ -178,6 +183,46 @@ describe('reads of a cluster that fails over by itself', { timeout: 60_000 }, ()
       await cluster.shard(next).write([put('k', 'new')])
       const error = await failureOf(readAs(cluster, primary, 'k', 'linearizable', { timeoutMs: 50 }))
       assert.ok(['UNDERSTUDY_FENCED', 'UNDERSTUDY_NOT_PRIMARY'].includes(error.code), error.code)
+    })
+  })
+
+  test('L1: a standby holds what it promised before the primary counts it, and longer, whatever becomes of the connection', async () => {
+    await withPrimary({}, async (cluster, primary, [standby]) => {
+      const { clock, leasePromise } = contextOf(cluster, standby!)
+      for (let round = 0; round < 20; round++) {
+        const heldMs = cluster.shard(primary).status().lease?.heldMs ?? 0
+        const leftMs = leasePromise.untilMs - clock.nowMs()
+        assert.ok(leftMs > heldMs, `${leftMs} ms promised, lease for ${heldMs} ms`)
+        await new Promise((resolve) => setTimeout(resolve, 10))
+      }
+      const { untilMs } = leasePromise
+      cluster.network.dropConnections(cluster.address(primary), cluster.address(standby!))
+      await until(() => cluster.shard(standby!).state !== 'streaming', 'the connection is gone')
+      assert.ok(leasePromise.untilMs >= untilMs)
+      assert.equal(leasePromise.isOver(clock.nowMs()), false)
+    })
+  })
+
+  test('L1: who may take over promises nothing: the lease ends while everybody is connected, until the record was renewed', async () => {
+    await withPrimary({}, async (cluster, primary, [standby]) => {
+      const context = contextOf(cluster, standby!)
+      const { recordVersion } = cluster.shard(primary).status()
+      context.mayPromise = () => false
+      await until(() => cluster.shard(primary).status().lease === undefined, 'the lease ends', 2000)
+      assert.equal(cluster.shard(standby!).state, 'streaming')
+      assert.deepEqual(
+        cluster
+          .shard(primary)
+          .status()
+          .warnings.filter((warning) => warning.includes('lease')),
+        [`no read lease: ${standby} promised nothing of late; linearizable reads wait, then fail`],
+      )
+      await cluster.shard(primary).write([put('k', 'still written')])
+      // A swap of an older revision cannot happen any more: what the standby waits for.
+      await until(() => cluster.shard(primary).status().recordVersion! > recordVersion!, 'a new version', 5000)
+      assert.deepEqual(cluster.shard(primary).status().inSync.length, 3)
+      context.mayPromise = () => true
+      await until(() => cluster.shard(primary).status().lease !== undefined, 'the lease is back', 2000)
     })
   })
 
