@@ -75,6 +75,7 @@ export class DataOpener {
     const { context } = this
     const { data } = context
     context.data = undefined
+    context.forwarder.dataGone()
     context.slots = undefined
     this.sessions.closeSources(new UnderstudyError('NOT_READY', 'the data is being rebuilt'))
     await data?.close()
@@ -99,6 +100,7 @@ export class DataOpener {
         const { data } = context
         if (data !== undefined) data.noteCommitted(data.committed)
       },
+      onBlocks: (blocks) => context.forwarder.onApplied(blocks),
       onApplied: () => {
         context.primary?.onOwnProgress()
         context.standby?.onApplied()

@@ -4,6 +4,7 @@ import type { LifecycleState, Role } from '../core/lifecycle.js'
 import type { Epoch, Position } from '../core/position.js'
 import type { ShardRecord, ShardSettings } from '../core/record.js'
 import type { Engine, KeyRange } from '../ports/engine.js'
+import type { VoterStatus } from '../ports/voter.js'
 
 export interface WaitOptions {
   /** Ends the wait with `TIMEOUT` (reads) or `ACK_TIMEOUT` (writes). Default `writeTimeoutMs` of the limits. */
@@ -266,6 +267,8 @@ export interface NodeStatus {
   /** Other members by name: where they are configured to be and whether they answer. */
   readonly members: readonly MemberStatus[]
   readonly shards: readonly ShardStatus[]
+  /** Only where this node hosts the voter of the builtin coordinator. */
+  readonly voter?: VoterStatus
 }
 
 export interface MemberStatus {
@@ -295,6 +298,7 @@ export interface NodeHandle {
 /** Numbers behind `/metrics`; histograms are handed over as observations since the last call. */
 export interface MetricsSnapshot {
   readonly shards: readonly ShardMetrics[]
+  readonly voter?: VoterStatus
 }
 
 export interface ShardMetrics {

@@ -20,6 +20,7 @@ import type { Logger } from '../ports/logger.js'
 import type { Random } from '../ports/random.js'
 import type { Transport } from '../ports/transport.js'
 import { ClusterView } from './cluster-view.js'
+import type { Forwarder } from './forwarder.js'
 import type { FailoverRecord, ShardEvent } from './handle.js'
 import type { LeaseTerms } from './lease-keeper.js'
 import type { Peers } from './peers.js'
@@ -84,6 +85,7 @@ export class ShardContext {
   primary: PrimaryRole | undefined
   standby: StandbySession | undefined
   peers!: Peers
+  forwarder!: Forwarder
   /** What ended the shard's life before its process. */
   failure: UnderstudyError | undefined
   stopping = false

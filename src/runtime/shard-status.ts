@@ -131,7 +131,7 @@ function warningsOf(context: ShardContext): string[] {
   if (config.settings.durability === 'standby' && config.settings.inSyncMin < 2) {
     warnings.push('inSyncMin is 1: a write is acknowledged when it is on one node')
   }
-  if (record !== undefined) {
+  if (record !== undefined && context.cluster.automatic === undefined) {
     const strangers = context.configuredNames.filter((name) => !record.voters.includes(name))
     if (strangers.length > 0) {
       warnings.push(

@@ -2,7 +2,7 @@ import { backoffMs } from '../core/backoff.js'
 import { limits } from '../core/limits.js'
 import { formatEpoch, formatPosition, higherEpoch, sameEpoch } from '../core/position.js'
 import { compareRecords, type ShardRecord, sameMember } from '../core/record.js'
-import { toUnderstudyError, type UnderstudyError } from '../errors.js'
+import { toUnderstudyError, UnderstudyError } from '../errors.js'
 import type { Forwarder } from './forwarder.js'
 import type { Greeter } from './greeter.js'
 import type { ShardContext } from './shard-context.js'
@@ -57,6 +57,11 @@ export class StandbyRole {
       case 'fence':
         this.fencedUnder = record
         context.transition('fence', end.error.message)
+        this.forwarder.fence(
+          new UnderstudyError('FENCED', `${context.config.node} is fenced: ${end.error.message}`, {
+            hint: end.error.hint ?? 'see `understudy status`',
+          }),
+        )
         context.explain(end.error.message)
         context.emit({ type: 'failure', error: end.error })
         return undefined

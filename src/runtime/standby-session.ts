@@ -227,7 +227,7 @@ export class StandbySession {
     this.recordVersion = record.version
     this.epoch = stream.epoch
     this.catchUpTo = stream.end
-    this.parts.forwarder.attach(this.link, stream.epoch)
+    this.parts.forwarder.attach(this.link, stream.epoch, stream.epochStart)
     this.parts.onSubscribed(stream.epoch)
     this.acknowledge()
     this.noteCommitted(stream.committed)

@@ -36,6 +36,7 @@ describe('defaults', () => {
       listen: undefined,
       advertise: undefined,
       coordinator: undefined,
+      witness: false,
       durability: 'local',
       inSyncMin: 1,
       failoverMs: limits.failoverMs,
@@ -57,9 +58,10 @@ describe('defaults', () => {
     assert.equal(options.durability, 'standby')
     assert.equal(options.inSyncMin, 2)
     assert.equal(options.advertise, '10.0.0.1:7400')
-    assert.equal(options.coordinator?.primary, 'a')
+    assert.ok(options.coordinator?.kind === 'static')
+    assert.equal(options.coordinator.primary, 'a')
     assert.deepEqual(
-      options.coordinator?.members.map((one) => one.node),
+      options.coordinator.members.map((one) => one.node),
       ['a', 'b', 'c'],
     )
   })
@@ -167,8 +169,8 @@ describe('what is refused', () => {
 
 describe('members', () => {
   test('other coordinators are named as such', () => {
-    oneProblem({ ...member, coordinator: 'etcd://10.0.0.9:2379' }, 'coordinator', /this release has static/)
-    oneProblem({ ...member, coordinator: 'builtin://a=1.1.1.1:1' }, 'coordinator', /this release has static/)
+    oneProblem({ ...member, coordinator: 'zookeeper://a=1.1.1.1:1' }, 'coordinator', /this release has static, /)
+    oneProblem({ ...member, coordinator: 'etcd:10.0.0.9:2379' }, 'coordinator', /followed by/)
     oneProblem({ ...member, coordinator: '10.0.0.9:2379' }, 'coordinator', /names no scheme/)
     oneProblem({ ...member, coordinator: 'static:a=1.1.1.1:1' }, 'coordinator', /followed by/)
   })

@@ -213,6 +213,7 @@ export class LocalShard implements ShardHandle {
       failover: { possible: false, reason: 'a local node has no standby', to: undefined },
       coordinator: { kind: 'static', connected: true, lastError: undefined },
       failovers: [],
+      lease: undefined,
       sequence: { appended: sequence, durable: sequence, committed: sequence, applied: sequence, checkpoint: 0 },
       lagMs: this.lagMs,
       followers: [],
