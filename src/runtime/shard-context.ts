@@ -75,7 +75,7 @@ export class ShardContext {
   readonly timings: Timings
   /** Until when this node must not take over; of the process, whatever becomes of its connections (L1). */
   readonly leasePromise: LeasePromise
-  /** False while this node is about to take over. */
+  /** False while this node is about to take over, or may have. */
   mayPromise: () => boolean = () => true
   readonly observer = new ShardObserver()
   readonly waiters: Waiters
@@ -176,9 +176,12 @@ export class ShardContext {
 
   // Leases
 
-  /** In this order: no promise leaves before it binds. */
-  givePromise(): boolean {
-    if (!this.mayPromise()) return false
+  /** In this order: no promise leaves before it binds. Nothing is promised in an epoch that is known to be over. */
+  givePromise(epoch: Epoch): boolean {
+    const { record } = this.cluster
+    const isOver =
+      record?.historyId === this.historyId && record !== undefined && compareEpochs(record.epoch, epoch) > 0
+    if (isOver || compareEpochs(epoch, this.promised) < 0 || !this.mayPromise()) return false
     this.leasePromise.give(this.clock.nowMs())
     return true
   }

@@ -119,7 +119,7 @@ export class StandbyRole {
         },
         onCaughtUp: () => context.transition('caught-up', `streaming from ${node}`),
         onCommitted: (sequence) => data.noteCommitted(sequence),
-        givePromise: () => context.givePromise(),
+        givePromise: (epoch) => context.givePromise(epoch),
         freshness: context.cluster.automatic === undefined ? 'announced' : 'told',
         mayUndo: context.config.settings.durability === 'local' || welcome.record?.lossy === true,
         saveTail: async (common) => {

@@ -35,7 +35,7 @@ export interface StandbyParts {
   /** Committed as far as this session vouches for it: at most what was matched or received in it. */
   readonly onCommitted: (sequence: number) => void
   /** Promises not to take over for a while; false if this node cannot promise that now. */
-  readonly givePromise: () => boolean
+  readonly givePromise: (epoch: Epoch) => boolean
   /** How the freshness of what is applied here is known: told under a lease, or taken from what was announced. */
   readonly freshness: 'told' | 'announced'
   /** What is committed here may be undone: durability `local`, or the primary's epoch began by a forced promotion. */
@@ -317,8 +317,7 @@ export class StandbySession {
     if (this.epoch === undefined || compareEpochs(epoch, this.epoch) !== 0) {
       throw new UnderstudyError('STALE_EPOCH', `a promise was asked for in epoch ${formatEpoch(epoch)}`)
     }
-    if (compareEpochs(epoch, this.parts.promised()) < 0 || !this.parts.givePromise()) return
-    this.link.send('leasePromise', { epoch, id })
+    if (this.parts.givePromise(epoch)) this.link.send('leasePromise', { epoch, id })
   }
 
   /**

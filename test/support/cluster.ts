@@ -214,6 +214,11 @@ export class TestCluster {
     for (const other of this.names) if (other !== name) this.network.partition(this.address(name), this.address(other))
   }
 
+  /** The node's clock is suddenly so much later: what its process finds after it stood still. */
+  jump(name: string, aheadMs: number): void {
+    this.clocks.get(name)!.aheadMs += aheadMs
+  }
+
   /** Warnings and errors go to `warnings`, the rest nowhere. */
   private listener(node: string): Logger {
     const hear = (fields: LogFields, message: string) => {
@@ -239,13 +244,14 @@ class MortalClock implements Clock {
   private readonly clock: Clock
   private readonly timers = new Set<Timer>()
   private dead = false
+  aheadMs = 0
 
   constructor(clock: Clock) {
     this.clock = clock
   }
 
   nowMs(): number {
-    return this.clock.nowMs()
+    return this.clock.nowMs() + this.aheadMs
   }
 
   wallMs(): number {

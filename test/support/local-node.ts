@@ -11,6 +11,7 @@ import { UnderstudyError } from '#src/errors.js'
 import type { Engine, EngineFactory } from '#src/ports/engine.js'
 import type {
   ClearRequest,
+  Consistency,
   EngineReader,
   NodeHandle,
   NodeStatus,
@@ -142,8 +143,13 @@ export class LocalShard implements ShardHandle {
     return this.engine
   }
 
-  beginRead(): ReadTicket {
-    return { isGranted: true, granted: () => Promise.resolve() }
+  /** What reads are granted by, for tests to replace; and what was asked for. */
+  ticket: ReadTicket = { isGranted: true, granted: () => Promise.resolve() }
+  readonly consistencies: Array<Consistency | undefined> = []
+
+  beginRead(consistency?: Consistency): ReadTicket {
+    this.consistencies.push(consistency)
+    return consistency === 'local' ? { isGranted: true, granted: () => Promise.resolve() } : this.ticket
   }
 
   async fresh(freshness: ReadFreshness): Promise<void> {
