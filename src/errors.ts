@@ -25,6 +25,7 @@ const retryableCodes: ReadonlySet<FailureCode> = new Set<FailureCode>([
   'LOCKED',
   'STALE_EPOCH',
   'ADDRESS_IN_USE',
+  'SWITCHOVER_REFUSED',
 ])
 
 /**

@@ -17,6 +17,8 @@ interface Rule {
 
 const low = ['core', 'codec', 'ports', 'errors']
 const adapter: Rule = { folders: low, node: 'all', packages: 'all' }
+/** Helpers over ports that the runtime and adapters share. */
+const shared: Rule = { folders: low, node: 'none', packages: 'none' }
 const anything: Rule = { folders: ['*'], node: 'all', packages: 'all' }
 
 const rules: Readonly<Record<string, Rule>> = {
@@ -24,13 +26,15 @@ const rules: Readonly<Record<string, Rule>> = {
   errors: { folders: ['core'], node: 'none', packages: 'none' },
   codec: { folders: ['core', 'errors'], node: ['digest'], packages: 'none' },
   ports: { folders: ['core'], node: 'none', packages: 'none' },
+  storage: shared,
+  link: shared,
   journal: adapter,
   engine: adapter,
   transport: adapter,
-  coordinator: adapter,
+  coordinator: { ...adapter, folders: [...low, 'storage', 'link'] },
   platform: adapter,
   'object-store': adapter,
-  runtime: { folders: low, node: 'none', packages: 'none' },
+  runtime: { folders: [...low, 'storage', 'link'], node: 'none', packages: 'none' },
   database: { folders: [...low, 'runtime'], node: 'all', packages: 'all' },
   config: { folders: low, node: 'all', packages: 'all' },
   server: { folders: [...low, 'runtime', 'config'], node: 'all', packages: 'all' },
@@ -48,7 +52,7 @@ const rules: Readonly<Record<string, Rule>> = {
 /** What the core and the parts that a simulation drives may not reach for: time and chance come in through ports. */
 const ambient =
   /\b(?:Date\.now|new Date\(\)|Math\.random|setTimeout|setInterval|setImmediate|performance\.now|process\.)/
-const driven = ['core', 'codec', 'ports', 'runtime', 'journal']
+const driven = ['core', 'codec', 'ports', 'storage', 'link', 'runtime', 'journal']
 
 interface Source {
   /** Path below src with slashes, without its ending. */
@@ -133,6 +137,9 @@ describe('architecture', () => {
       ['journal/x', "const x = await import('../platform/clock.js')"],
       ['engine/kit/x', "import { y } from '../../journal/y.js'"],
       ['runtime/x', "import { y } from '../journal/y.js'"],
+      ['storage/x', "import { y } from '../runtime/y.js'"],
+      ['link/x', "import { y } from '../storage/y.js'"],
+      ['transport/x', "import { y } from '../link/y.js'"],
       ['runtime/x', "import 'node:fs'"],
       ['server/x', "import { y } from '../transport/y.js'"],
       ['errors', "import { y } from './codec/y.js'"],

@@ -55,6 +55,7 @@ const exitCodeByFailure: Readonly<Record<FailureCode, ExitCode>> = {
   UNAUTHORIZED: failed,
   ADDRESS_IN_USE: unavailable,
   PROMOTION_REFUSED: failed,
+  SWITCHOVER_REFUSED: failed,
   BAD_REQUEST: misuse,
   NOT_FOUND: failed,
   INTERNAL: failed,

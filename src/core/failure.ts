@@ -40,6 +40,7 @@ export const failureCodes = [
   'UNAUTHORIZED',
   'ADDRESS_IN_USE',
   'PROMOTION_REFUSED',
+  'SWITCHOVER_REFUSED',
   'BAD_REQUEST',
   /** The key, path or thing asked for does not exist. */
   'NOT_FOUND',

@@ -3,10 +3,10 @@ import { decodeMessageAndRest, type Message } from '../codec/messages.js'
 import type { Family } from '../core/entry.js'
 import { limits } from '../core/limits.js'
 import { UnderstudyError } from '../errors.js'
+import type { Link } from '../link/link.js'
 import type { Clock } from '../ports/clock.js'
 import type { Logger } from '../ports/logger.js'
 import type { IncomingData } from './incoming-data.js'
-import type { Link } from './link.js'
 import type { SourceInbox } from './source-inbox.js'
 
 export interface ChunkTransferParts {

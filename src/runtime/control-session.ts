@@ -1,7 +1,7 @@
 import { decodeMessage, type Message } from '../codec/messages.js'
 import type { Epoch } from '../core/position.js'
 import { toUnderstudyError, UnderstudyError } from '../errors.js'
-import type { Link } from './link.js'
+import type { Link } from '../link/link.js'
 
 /** Answers questions of another node: what this one is, which epoch it promises, which journal it shall keep. */
 export async function serveControl(

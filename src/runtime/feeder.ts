@@ -1,8 +1,8 @@
 import { limits } from '../core/limits.js'
 import type { Position } from '../core/position.js'
 import { toUnderstudyError } from '../errors.js'
+import type { Link } from '../link/link.js'
 import type { Journal } from '../ports/journal.js'
-import type { Link } from './link.js'
 
 /**
  * Sends a journal's blocks to one subscriber, from its position on: from memory while it keeps up, from disk when it

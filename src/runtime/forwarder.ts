@@ -4,9 +4,9 @@ import type { Operation } from '../core/entry.js'
 import { limits } from '../core/limits.js'
 import type { Epoch, Position } from '../core/position.js'
 import { UnderstudyError } from '../errors.js'
+import type { Link } from '../link/link.js'
 import type { Clock, Timer } from '../ports/clock.js'
 import type { ClearRequest, WriteOptions } from './handle.js'
-import type { Link } from './link.js'
 
 interface Forward {
   readonly resolve: (position: Position) => void

@@ -4,7 +4,7 @@ import { chooseProtocol, refuseEpoch, refuseIdentity } from '../core/handshake.j
 import { limits } from '../core/limits.js'
 import { formatEpoch } from '../core/position.js'
 import { errorFromFailure, UnderstudyError } from '../errors.js'
-import { Link } from './link.js'
+import { Link } from '../link/link.js'
 import type { ShardContext } from './shard-context.js'
 
 export type Purpose = Message<'hello'>['purpose']

@@ -57,6 +57,11 @@ export interface ShardHandle {
   /** Resolves as soon as `reader()` works (and, on a primary, writes are taken). */
   ready(options?: { readonly signal?: AbortSignal }): Promise<void>
   promote(options?: PromoteOptions): Promise<PromoteResult>
+  /**
+   * Hands the shard over to a standby without losing or failing a write; called on any node, carried out by the primary.
+   * Rejects with `SWITCHOVER_REFUSED` (nothing happened, or rolled back: outcome `none`) or with outcome `unknown`.
+   */
+  switchover(options?: SwitchoverOptions): Promise<SwitchoverResult>
   /** Takes a member out of the in-sync set by hand; refused below `inSyncMin`. */
   removeFromInSync(node: string, options?: WaitOptions): Promise<ShardRecord>
   status(): ShardStatus
@@ -75,6 +80,45 @@ export interface PromoteResult {
   readonly mayLose: LossEstimate | undefined
 }
 
+export interface SwitchoverOptions extends WaitOptions {
+  /** Who shall be primary; absent: the member of the in-sync set that is furthest. */
+  readonly to?: string
+}
+
+export interface SwitchoverResult {
+  readonly epoch: Epoch
+  readonly primary: string
+  /** From when the old primary took no more writes until the new one was ready, as the old primary saw it. */
+  readonly pauseMs: number
+}
+
+/** The answer to "can we fail over now?". */
+export interface FailoverStatus {
+  readonly possible: boolean
+  /** "b holds everything and can take over", or what is in the way. */
+  readonly reason: string
+  /** Who would take over first; undefined if nobody can. */
+  readonly to: string | undefined
+}
+
+export interface CoordinatorStatus {
+  readonly kind: 'static' | 'automatic'
+  /** Static: always true. */
+  readonly connected: boolean
+  readonly lastError: string | undefined
+}
+
+/** A change of primary that this node has seen since it started, newest last, a bounded number of them. */
+export interface FailoverRecord {
+  readonly at: string
+  readonly epoch: Epoch
+  readonly primary: string
+  readonly kind: 'failover' | 'switchover' | 'by-hand' | 'start'
+  /** On the new primary: from when the old one was missed until the first block of the epoch was committed. */
+  readonly tookMs: number | undefined
+  readonly mayLose: LossEstimate | undefined
+}
+
 export interface LossEstimate {
   /** Entries known to exist beyond this node's journal; undefined when it cannot be known. */
   readonly entries: number | undefined
@@ -89,6 +133,15 @@ export type ShardEvent =
   /** How far this node is behind the primary, whenever that changed, at most a few times per second. */
   | { readonly type: 'lag'; readonly lag: LagStatus }
   | { readonly type: 'diverged'; readonly cutEntries: number; readonly at: Position }
+  /** The in-sync set changed, with the reason for people. */
+  | {
+      readonly type: 'in-sync'
+      readonly added: readonly string[]
+      readonly removed: readonly string[]
+      readonly inSync: readonly string[]
+      readonly reason: string
+    }
+  | { readonly type: 'failover'; readonly failover: FailoverRecord }
   | { readonly type: 'failure'; readonly error: Error }
 
 export interface LagStatus {
@@ -151,6 +204,10 @@ export interface ShardStatus {
   readonly primary: { readonly node: string; readonly address: string | undefined } | undefined
   readonly inSync: readonly string[]
   readonly recordVersion: number | undefined
+  readonly failover: FailoverStatus
+  readonly coordinator: CoordinatorStatus
+  /** Changes of primary seen by this process, newest last. */
+  readonly failovers: readonly FailoverRecord[]
   readonly sequence: {
     readonly appended: number
     readonly durable: number
@@ -219,6 +276,11 @@ export interface ShardMetrics {
     readonly checksumFailures: number
     readonly gaps: number
     readonly fenced: number
+    /** Times this node became primary by itself because another one was gone. */
+    readonly failovers: number
+    /** Changes of the in-sync set while this node was primary. */
+    readonly inSyncChanges: number
+    readonly coordinatorErrors: number
     readonly bootstrapBytes: number
     readonly bootstrapRestarts: number
     /** By `from>to`, names of lifecycle states. */

@@ -1,7 +1,7 @@
 import { isFailure, UnderstudyError } from '../errors.js'
 import type { DirectoryLock, FileSystem } from '../ports/file-system.js'
-import { makeDurableDirectory } from './durable-directory.js'
-import { readDurableJson, writeDurableJson } from './durable-json.js'
+import { makeDurableDirectory } from '../storage/durable-directory.js'
+import { readDurableJson, writeDurableJson } from '../storage/durable-json.js'
 
 interface NodeFile {
   readonly formatVersion: number

@@ -4,11 +4,11 @@ import { limits } from '../core/limits.js'
 import type { Epoch } from '../core/position.js'
 import type { PeerState } from '../core/promotion.js'
 import { toUnderstudyError, UnderstudyError } from '../errors.js'
+import type { Link } from '../link/link.js'
 import type { Clock } from '../ports/clock.js'
 import type { MemberAddress } from '../ports/coordinator.js'
 import type { Logger } from '../ports/logger.js'
 import type { Random } from '../ports/random.js'
-import type { Link } from './link.js'
 import { Wake } from './wake.js'
 
 export interface PeerView {

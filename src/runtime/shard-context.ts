@@ -16,7 +16,7 @@ import type { Logger } from '../ports/logger.js'
 import type { Random } from '../ports/random.js'
 import type { Transport } from '../ports/transport.js'
 import { ClusterView } from './cluster-view.js'
-import type { ShardEvent } from './handle.js'
+import type { FailoverRecord, ShardEvent } from './handle.js'
 import type { Peers } from './peers.js'
 import type { PrimaryRole } from './primary-role.js'
 import type { ShardData } from './shard-data.js'
@@ -78,6 +78,8 @@ export class ShardContext {
   /** What ended the shard's life before its process. */
   failure: UnderstudyError | undefined
   stopping = false
+  /** Newest last. */
+  readonly failovers: FailoverRecord[] = []
   private stateNow: LifecycleState = 'stopped'
   private reasonNow = 'not started'
   private sinceMs: number

@@ -14,6 +14,8 @@ import type {
   ShardEvent,
   ShardHandle,
   ShardStatus,
+  SwitchoverOptions,
+  SwitchoverResult,
   WaitOptions,
   WriteOptions,
 } from './handle.js'
@@ -147,6 +149,10 @@ export class ShardAccess implements ShardHandle {
 
   promote(options: PromoteOptions = {}): Promise<PromoteResult> {
     return awake(this.context.clock, () => this.shard.promote(options))
+  }
+
+  switchover(options: SwitchoverOptions = {}): Promise<SwitchoverResult> {
+    return awake(this.context.clock, () => this.shard.switchover(options))
   }
 
   async removeFromInSync(node: string, options: WaitOptions = {}): Promise<ShardRecord> {

@@ -9,6 +9,9 @@ export class ShardObserver {
   checksumFailures = 0
   gaps = 0
   fenced = 0
+  failovers = 0
+  inSyncChanges = 0
+  coordinatorErrors = 0
   bootstrapBytes = 0
   bootstrapRestarts = 0
   private readonly transitions = new Map<string, number>()
@@ -55,6 +58,9 @@ export class ShardObserver {
         checksumFailures: this.checksumFailures,
         gaps: this.gaps,
         fenced: this.fenced,
+        failovers: this.failovers,
+        inSyncChanges: this.inSyncChanges,
+        coordinatorErrors: this.coordinatorErrors,
         bootstrapBytes: this.bootstrapBytes,
         bootstrapRestarts: this.bootstrapRestarts,
         transitions: new Map(this.transitions),

@@ -1,7 +1,7 @@
 import { formatPosition } from '../core/position.js'
 import type { FollowerSession } from './follower-session.js'
 import { lagBytesOf } from './follower-session.js'
-import type { BootstrapStatus, FollowerStatus, ShardStatus } from './handle.js'
+import type { BootstrapStatus, CoordinatorStatus, FailoverStatus, FollowerStatus, ShardStatus } from './handle.js'
 import type { ShardContext } from './shard-context.js'
 import { standbySlot } from './slots.js'
 
@@ -31,6 +31,9 @@ export function describeShard(
     // On the primary the set in force, which a change under way has not replaced yet.
     inSync: (primary?.inSync.members ?? record?.inSync ?? []).map((member) => member.node),
     recordVersion: record?.version,
+    failover: failoverStatus(context),
+    coordinator: coordinatorStatus(context),
+    failovers: context.failovers,
     sequence: {
       appended: journal?.appended.sequence ?? 0,
       durable: journal?.durable.sequence ?? 0,
@@ -49,6 +52,21 @@ export function describeShard(
     bootstrap,
     warnings: warningsOf(context),
   }
+}
+
+/** By hand, nobody takes over by itself. */
+function failoverStatus(context: ShardContext): FailoverStatus {
+  if (context.cluster.automatic === undefined) {
+    return { possible: false, reason: 'with the static coordinator a person promotes', to: undefined }
+  }
+  return { possible: false, reason: 'not known yet', to: undefined }
+}
+
+function coordinatorStatus(context: ShardContext): CoordinatorStatus {
+  const { automatic, connected, lastError } = context.cluster
+  return automatic === undefined
+    ? { kind: 'static', connected: true, lastError: undefined }
+    : { kind: 'automatic', connected, lastError: connected ? undefined : lastError?.message }
 }
 
 /** Connected followers, and members of the set that are not connected. */

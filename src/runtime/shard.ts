@@ -5,14 +5,21 @@ import { compareEpochs, type Epoch, formatEpoch } from '../core/position.js'
 import { sameMember } from '../core/record.js'
 import { decideStart } from '../core/start.js'
 import { errorFromFailure, isFailure, toUnderstudyError, UnderstudyError } from '../errors.js'
+import type { Link } from '../link/link.js'
 import type { Engine } from '../ports/engine.js'
 import type { Bootstrap } from './bootstrap.js'
 import { DataOpener } from './data-opener.js'
 import { Forwarder } from './forwarder.js'
 import { Greeter } from './greeter.js'
-import type { PromoteOptions, PromoteResult, ShardMetrics, ShardStatus } from './handle.js'
+import type {
+  PromoteOptions,
+  PromoteResult,
+  ShardMetrics,
+  ShardStatus,
+  SwitchoverOptions,
+  SwitchoverResult,
+} from './handle.js'
 import { LagReporter } from './lag-reporter.js'
-import type { Link } from './link.js'
 import { Peers } from './peers.js'
 import { firstRecord, lead, promote } from './promoter.js'
 import { PromotionRequest } from './promotion-request.js'
@@ -130,6 +137,12 @@ export class Shard {
       return Promise.reject(new UnderstudyError('PROMOTION_REFUSED', message, { hint }))
     }
     return this.requestPromotion(options)
+  }
+
+  switchover(_options: SwitchoverOptions): Promise<SwitchoverResult> {
+    const message = 'with the static coordinator the primary is changed by hand'
+    const hint = 'stop the primary cleanly, then promote the standby'
+    return Promise.reject(new UnderstudyError('SWITCHOVER_REFUSED', message, { hint }))
   }
 
   /** Answered by the loop. */

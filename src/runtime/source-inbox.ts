@@ -1,7 +1,7 @@
 import { decodeMessage } from '../codec/messages.js'
 import { UnderstudyError } from '../errors.js'
+import type { Link } from '../link/link.js'
 import type { Clock } from '../ports/clock.js'
-import type { Link } from './link.js'
 import { Wake } from './wake.js'
 
 /** Sorts what a source sends into chunks (awaited one at a time) and blocks (taken as they come). */

@@ -3,11 +3,11 @@ import { decodeMessage, type Message, type MessageName } from '../codec/messages
 import { limits } from '../core/limits.js'
 import type { ShardRecord } from '../core/record.js'
 import { toUnderstudyError, UnderstudyError } from '../errors.js'
+import type { Link } from '../link/link.js'
 import type { Clock, Timer } from '../ports/clock.js'
 import type { Engine, EngineSnapshot } from '../ports/engine.js'
 import type { Journal } from '../ports/journal.js'
 import type { Feeder } from './feeder.js'
-import type { Link } from './link.js'
 import { answerSubscribe } from './subscription.js'
 
 /** Any healthy node's side of a bootstrap: a snapshot in chunks, and the journal from its position on. */

@@ -7,10 +7,10 @@ import { limits } from '../core/limits.js'
 import { compareEpochs, type Epoch, formatEpoch, type Position } from '../core/position.js'
 import type { ShardRecord } from '../core/record.js'
 import { errorFromFailure, toUnderstudyError, UnderstudyError } from '../errors.js'
+import type { Link } from '../link/link.js'
 import type { Clock } from '../ports/clock.js'
 import type { Journal } from '../ports/journal.js'
 import type { Forwarder } from './forwarder.js'
-import type { Link } from './link.js'
 
 /** How a session with the primary ended, as far as it decides what comes next. */
 export type SessionEnd =

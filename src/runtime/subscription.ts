@@ -2,9 +2,9 @@ import type { Message } from '../codec/messages.js'
 import { answerSubscription } from '../core/history.js'
 import { invariant } from '../core/invariant.js'
 import type { Epoch } from '../core/position.js'
+import type { Link } from '../link/link.js'
 import type { Journal } from '../ports/journal.js'
 import { Feeder } from './feeder.js'
-import type { Link } from './link.js'
 
 /**
  * Answers a subscription from this node's journal: with a feeder that begins exactly at the subscriber's position,

@@ -39,6 +39,7 @@ const statusByCode: Readonly<Record<FailureCode, number>> = {
   UNAUTHORIZED: 401,
   ADDRESS_IN_USE: 500,
   PROMOTION_REFUSED: 409,
+  SWITCHOVER_REFUSED: 409,
   BAD_REQUEST: 400,
   NOT_FOUND: 404,
   INTERNAL: 500,

@@ -4,8 +4,8 @@ import { crc32 } from '#src/codec/digest.js'
 import { decodeMessage, decodeMessageAndRest, type Message } from '#src/codec/messages.js'
 import { limits } from '#src/core/limits.js'
 import { UnderstudyError } from '#src/errors.js'
+import { Link } from '#src/link/link.js'
 import { nodeClock } from '#src/platform/node-clock.js'
-import { Link } from '#src/runtime/link.js'
 import { failureOf, put, TestCluster, untilApplied, untilInSync } from '../support/cluster.js'
 
 const settings = { durability: 'standby', inSyncMin: 2, failoverMs: 1000, inSyncTimeoutMs: 1000 } as const

@@ -4,8 +4,8 @@ import { decodeBlock } from '#src/codec/block.js'
 import { chainZero } from '#src/codec/digest.js'
 import { decodeMessage } from '#src/codec/messages.js'
 import { limits } from '#src/core/limits.js'
+import { Link } from '#src/link/link.js'
 import { nodeClock } from '#src/platform/node-clock.js'
-import { Link } from '#src/runtime/link.js'
 import {
   contentOf,
   failureOf,

@@ -7,6 +7,7 @@ import { UnderstudyError } from '#src/errors.js'
 import type { EngineIterator, EngineSnapshot, ScanOptions } from '#src/ports/engine.js'
 import type {
   BootstrapStatus,
+  FailoverStatus,
   FollowerStatus,
   MemberStatus,
   MetricsSnapshot,
@@ -18,6 +19,8 @@ import type {
   ShardEvent,
   ShardHandle,
   ShardStatus,
+  SwitchoverOptions,
+  SwitchoverResult,
   WriteOptions,
 } from '#src/runtime/handle.js'
 
@@ -81,6 +84,7 @@ export class FakeShard implements ShardHandle {
   inSync: string[]
   bootstrap: BootstrapStatus | undefined
   warnings: string[] = []
+  failover: FailoverStatus = { possible: true, reason: 'b holds everything and can take over', to: 'b' }
   families: Family[] = [
     { id: 0, name: 'default' },
     { id: 1, name: 'users' },
@@ -90,7 +94,7 @@ export class FakeShard implements ShardHandle {
     [1, new Map()],
   ])
   /** Thrown by the next calls, by their name, until taken out. */
-  failures = new Map<'write' | 'fresh' | 'promote' | 'removeFromInSync' | 'reader' | 'next', Error>()
+  failures = new Map<'write' | 'fresh' | 'promote' | 'switchover' | 'removeFromInSync' | 'reader' | 'next', Error>()
   /** What was asked for, as the server handed it over. */
   calls: Array<{ name: string; argument: unknown }> = []
   /** Awaited by each write. */
@@ -102,6 +106,9 @@ export class FakeShard implements ShardHandle {
     checksumFailures: 2,
     gaps: 3,
     fenced: 4,
+    failovers: 2,
+    inSyncChanges: 3,
+    coordinatorErrors: 1,
     bootstrapBytes: 5,
     bootstrapRestarts: 6,
     transitions: new Map([['catching-up>streaming', 7]]),
@@ -127,7 +134,10 @@ export class FakeShard implements ShardHandle {
     return { epoch: this.epoch, sequence: this.sequence, chain: '00'.repeat(16) }
   }
 
-  #check(name: 'write' | 'fresh' | 'promote' | 'removeFromInSync' | 'reader' | 'next', argument: unknown): void {
+  #check(
+    name: 'write' | 'fresh' | 'promote' | 'switchover' | 'removeFromInSync' | 'reader' | 'next',
+    argument: unknown,
+  ): void {
     this.calls.push({ name, argument })
     const failure = this.failures.get(name)
     if (failure !== undefined) throw failure
@@ -229,6 +239,13 @@ export class FakeShard implements ShardHandle {
     return { epoch: this.epoch, position: this.applied, mayLose: undefined }
   }
 
+  async switchover(options: SwitchoverOptions = {}): Promise<SwitchoverResult> {
+    this.#check('switchover', options)
+    this.epoch = { number: this.epoch.number + 1, node: options.to ?? 'b' }
+    this.state = 'streaming'
+    return { epoch: this.epoch, primary: this.epoch.node, pauseMs: 12 }
+  }
+
   async removeFromInSync(node: string) {
     this.#check('removeFromInSync', node)
     if (!this.inSync.includes(node)) throw new UnderstudyError('UNKNOWN_NODE', `"${node}" is not in the in-sync set`)
@@ -265,6 +282,9 @@ export class FakeShard implements ShardHandle {
       primary: { node: this.epoch.node, address: undefined },
       inSync: this.inSync,
       recordVersion: 1,
+      failover: this.failover,
+      coordinator: { kind: 'automatic', connected: true, lastError: undefined },
+      failovers: [],
       sequence: { appended: sequence, durable: sequence, committed: sequence, applied: sequence, checkpoint: 0 },
       lagMs: this.lagMs,
       followers: this.followers,

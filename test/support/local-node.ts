@@ -175,6 +175,10 @@ export class LocalShard implements ShardHandle {
     return { epoch, position: this.engine.applied, mayLose: undefined }
   }
 
+  async switchover(): Promise<never> {
+    throw new UnderstudyError('SWITCHOVER_REFUSED', 'a local node has no standby')
+  }
+
   async removeFromInSync(): Promise<never> {
     throw new UnderstudyError('BAD_REQUEST', 'a local node has no in-sync set')
   }
@@ -195,6 +199,9 @@ export class LocalShard implements ShardHandle {
       primary: undefined,
       inSync: ['local'],
       recordVersion: undefined,
+      failover: { possible: false, reason: 'a local node has no standby', to: undefined },
+      coordinator: { kind: 'static', connected: true, lastError: undefined },
+      failovers: [],
       sequence: { appended: sequence, durable: sequence, committed: sequence, applied: sequence, checkpoint: 0 },
       lagMs: this.lagMs,
       followers: [],
