@@ -62,6 +62,7 @@ export class ClusterProcesses {
   private readonly options: ClusterProcessesOptions
   private readonly ports: ReadonlyMap<string, number>
   private readonly processes = new Map<string, NodeProcess>()
+  private keep: boolean
   private readonly onSignal = (signal: NodeJS.Signals) => {
     this.remove()
     process.exit(signal === 'SIGINT' ? 130 : 143)
@@ -70,6 +71,7 @@ export class ClusterProcesses {
   private constructor(options: ClusterProcessesOptions, ports: readonly number[]) {
     this.options = options
     this.names = options.names
+    this.keep = options.keep === true
     this.ports = new Map(processesOf(options).map((name, index) => [name, ports[index]!]))
     this.directory = mkdtempSync(join(tmpdir(), 'understudy-local-'))
     process.on('SIGINT', this.onSignal)
@@ -281,6 +283,11 @@ export class ClusterProcesses {
     return appended
   }
 
+  /** Data and logs stay where they are after `close`. */
+  keepFiles(): void {
+    this.keep = true
+  }
+
   /** Ends all nodes and removes their directories; idempotent. */
   async close(): Promise<void> {
     this.client.close()
@@ -298,7 +305,7 @@ export class ClusterProcesses {
     for (const child of this.processes.values()) {
       if (child.isRunning) child.signal('SIGKILL')
     }
-    if (this.options.keep !== true) rmSync(this.directory, { recursive: true, force: true, maxRetries: 5 })
+    if (!this.keep) rmSync(this.directory, { recursive: true, force: true, maxRetries: 5 })
   }
 
   private port(name: string): number {
