@@ -140,6 +140,22 @@ const definitions = {
   snapshotComplete: record({ snapshot: u32 }),
   query: record({}),
   fence: record({ epoch }),
+  /** To the primary, from a node that was asked to have it hand over. `to` empty: whoever is furthest. */
+  switchover: record({ to: text(limits.nodeNameBytesMax), timeoutMs: u32 }),
+  /** The answer: a failure, or the new primary with its epoch. */
+  switchedOver: record({
+    epoch: optional(epoch),
+    primary: nodeName,
+    pauseMs: u32,
+    failure: optional(
+      record({
+        code: oneOf(...failureCodes),
+        message: failureText,
+        hint: optional(failureText),
+        outcome: oneOf('none', 'unknown', 'done'),
+      }),
+    ),
+  }),
   state: record({
     member,
     state: oneOf(...lifecycleStates),
@@ -152,6 +168,8 @@ const definitions = {
     /** False while what this directory knows of the record comes from a bootstrap alone: it counts for no promotion. */
     votes: flag,
     advertise: address,
+    /** It hears the primary of the newest record that it knows, and is heard by it (L3). */
+    hearsPrimary: flag,
     /** Where the sender reaches the primary that it knows; empty if it knows none. */
     primaryAddress: address,
   }),
@@ -222,6 +240,8 @@ export const frameTypes = {
   forward: 24,
   forwardClear: 25,
   forwarded: 26,
+  switchover: 61,
+  switchedOver: 62,
 } as const satisfies Record<MessageName | 'block', number>
 
 const namesByType = new Map<number, MessageName | 'block'>(

@@ -82,6 +82,8 @@ export const limits = Object.freeze({
   handshakesMax: 32,
   lagReportMs: 500,
   reconnectMinMs: 50,
+  /** Where a coordinator says who leads, a new primary is found at once, and it needs a moment to begin. */
+  reconnectFastMs: 5,
   reconnectMaxMs: 5_000,
   forwardsInFlightMax: 16_384,
 
@@ -91,6 +93,10 @@ export const limits = Object.freeze({
   failoverMsMax: 60_000,
   inSyncTimeoutMs: 1_000,
   inSyncTimeoutMsMax: 600_000,
+  /** A call of the coordinator gets at least this long, however short the failover time is. */
+  coordinatorCallMsMin: 250,
+  /** Changes of primary that status remembers. */
+  failoversKept: 32,
 
   // Bootstrap
   chunkBytes: 4 * MiB,

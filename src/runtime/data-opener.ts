@@ -1,3 +1,4 @@
+import { epochZero } from '../core/position.js'
 import type { ShardRecord } from '../core/record.js'
 import { UnderstudyError } from '../errors.js'
 import type { Engine } from '../ports/engine.js'
@@ -29,6 +30,8 @@ export class DataOpener {
       promised: record.epoch,
       record,
       adopted: true,
+      led: epochZero,
+      provisional: this.context.cluster.automatic !== undefined,
       slots: [],
     })
     this.use(data)

@@ -1,6 +1,7 @@
 import type { Family, Operation, Origin } from '../core/entry.js'
 import type { FailureCode } from '../core/failure.js'
 import { InSyncState, type MemberProgress } from '../core/in-sync.js'
+import { invariant } from '../core/invariant.js'
 import { limits } from '../core/limits.js'
 import { type Epoch, formatEpoch, type Position } from '../core/position.js'
 import { type Member, type ShardRecord, sameMember } from '../core/record.js'
@@ -40,8 +41,14 @@ export interface PrimaryParts {
   readonly recordHeldBy: 'members' | 'coordinator'
   readonly committed: number
   readonly nextRequest: () => number
-  /** Makes a record durable here; it is sent to others only afterwards. */
-  readonly saveRecord: (record: ShardRecord) => Promise<void>
+  /**
+   * Makes a record durable: here, and with the coordinator if there is one; it is told to others only afterwards.
+   * Resolves with the record that is there then: another one, if somebody else has changed it.
+   */
+  readonly saveRecord: (record: ShardRecord, signal: AbortSignal) => Promise<ShardRecord | undefined>
+  /** The coordinator's record is somebody else's. */
+  readonly onDeposed: (reason: string) => void
+  readonly nonce: () => string
   readonly onRecord: (record: ShardRecord) => void
   /** The epoch-start block is committed and applied: clients may come. */
   readonly onReady: () => void
@@ -67,7 +74,9 @@ export class PrimaryRole {
   private committedTold = 0
   private ready = false
   private ended = false
+  private readonly ending = new AbortController()
   private familyIdFloor = 0
+  private pausedForHandOver = false
   private familyTurn: Promise<unknown> = Promise.resolve()
   private recordTurn: Promise<void> = Promise.resolve()
 
@@ -228,6 +237,78 @@ export class PrimaryRole {
     return this.inSync.record
   }
 
+  /** A member that was behind or away for too long leaves, if enough others are there. */
+  dropLaggard(node: string): boolean {
+    if (this.ended || this.pausedForHandOver || this.inSync.changing) return false
+    const record = this.inSync.leaveOf(node)
+    if (record === undefined) return false
+    this.parts.logger.warn(
+      { member: node, version: record.version },
+      'standby is behind or away: it leaves the in-sync set',
+    )
+    this.propose(record)
+    return true
+  }
+
+  // Hand-over
+
+  /** Every member that commits wait for is there, and has promised not to take over. */
+  holdsLease(_nowMs: number): boolean {
+    return this.inSync.missing.length === 0
+  }
+
+  get isEnded(): boolean {
+    return this.ended
+  }
+
+  /** No block is begun and the set stays as it is, until `resume`; writes gather within their bounds. */
+  pause(): void {
+    this.pausedForHandOver = true
+    this.queue.pause()
+  }
+
+  resume(): void {
+    this.pausedForHandOver = false
+    if (this.ended) return
+    this.queue.resume()
+    this.changed()
+  }
+
+  /**
+   * Swaps the record for one that names another primary; the lease must have been given up (L5). When the outcome is
+   * not known at `signal`, a swap of this node's own record decides: only one of the two can happen.
+   */
+  handOver(next: ShardRecord, signal: AbortSignal): Promise<'handed-over' | 'rolled-back' | 'deposed'> {
+    const result = this.recordTurn.then(async () => {
+      invariant(!this.inSync.changing, 'one change of the record at a time')
+      try {
+        const held = await this.parts.saveRecord(next, AbortSignal.any([signal, this.ending.signal]))
+        return this.handedOver(next, held)
+      } catch (error) {
+        if (this.ended) return 'deposed'
+        this.parts.logger.warn({ error: String(error) }, 'the hand-over is taken back')
+        const own = { ...this.inSync.record, version: next.version, nonce: this.parts.nonce() }
+        const held = await this.parts.saveRecord(own, this.ending.signal)
+        if (held?.nonce !== own.nonce) return this.handedOver(next, held)
+        this.savedRecord = own
+        this.inSync.propose(own)
+        this.inSync.onSwapped(own)
+        return 'rolled-back'
+      }
+    })
+    this.recordTurn = result.then(
+      () => undefined,
+      (error) => {
+        if (!this.ended) this.parts.onFailed(error)
+      },
+    )
+    return result
+  }
+
+  private handedOver(next: ShardRecord, held: ShardRecord | undefined): 'handed-over' | 'deposed' {
+    return held?.nonce === next.nonce ? 'handed-over' : 'deposed'
+  }
+
   // Progress
 
   onOwnProgress(): void {
@@ -244,6 +325,7 @@ export class PrimaryRole {
   end(code: FailureCode, message: string): void {
     if (this.ended) return
     this.ended = true
+    this.ending.abort()
     this.queue.end(code, message)
     const error = new UnderstudyError(code, message)
     this.waiters.close(error)
@@ -272,7 +354,7 @@ export class PrimaryRole {
 
   private tryJoin(member: Member): void {
     const record = this.inSync.joinOf(member)
-    if (record === undefined) return
+    if (record === undefined || this.pausedForHandOver) return
     this.parts.logger.info({ member: member.node, version: record.version }, 'standby joins the in-sync set')
     this.propose(record)
   }
@@ -281,21 +363,32 @@ export class PrimaryRole {
    * From this call on commits wait for the new set too. Then the record is made durable here, then sent: nobody can
    * hold a record that its primary does not know of.
    */
-  private propose(record: ShardRecord): void {
+  private propose(change: ShardRecord): void {
+    const record = { ...change, nonce: this.parts.nonce() }
     this.inSync.propose(record)
     this.recordTurn = this.recordTurn
       .then(async () => {
-        if (this.ended) return
-        await this.parts.saveRecord(record)
+        if (this.ended || !(await this.save(record))) return
         this.savedRecord = record
         // Deposed meanwhile: what a smaller set would have committed belongs to an epoch that is over.
         if (this.ended) return
-        this.inSync.onOwnRecordDurable(record.version)
+        if (this.parts.recordHeldBy === 'coordinator') this.inSync.onSwapped(record)
+        else this.inSync.onOwnRecordDurable(record.version)
         for (const follower of this.followers.values()) follower.tellRecord(record)
         this.parts.onRecord(record)
         this.changed()
       })
-      .catch((error) => this.parts.onFailed(error))
+      .catch((error) => {
+        if (!this.ended) this.parts.onFailed(error)
+      })
+  }
+
+  /** True if `record` is the shard's now; else this role is over. */
+  private async save(record: ShardRecord): Promise<boolean> {
+    const held = await this.parts.saveRecord(record, this.ending.signal)
+    if (held?.nonce === record.nonce) return true
+    this.parts.onDeposed(`the record was changed to epoch ${held === undefined ? 'none' : formatEpoch(held.epoch)}`)
+    return false
   }
 
   private forgetSession(member: Member): void {

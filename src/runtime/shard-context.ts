@@ -3,9 +3,10 @@ import type { Message } from '../codec/messages.js'
 import type { Origin } from '../core/entry.js'
 import { invariant } from '../core/invariant.js'
 import { type LifecycleEvent, type LifecycleState, lifecycle, type Role, roleOf } from '../core/lifecycle.js'
-import { compareEpochs, type Epoch, epochZero, type Position } from '../core/position.js'
+import { compareEpochs, type Epoch, epochZero, type Position, sameEpoch } from '../core/position.js'
 import type { PeerState } from '../core/promotion.js'
-import { type Member, newerRecord, type ShardRecord, type ShardSettings } from '../core/record.js'
+import { type Member, newerRecord, type ShardRecord, type ShardSettings, sameMember } from '../core/record.js'
+import { leadingStates } from '../core/takeover.js'
 import { type Timings, timingsOf } from '../core/timings.js'
 import type { UnderstudyError } from '../errors.js'
 import type { Clock } from '../ports/clock.js'
@@ -78,6 +79,10 @@ export class ShardContext {
   /** What ended the shard's life before its process. */
   failure: UnderstudyError | undefined
   stopping = false
+  /** What the primary had said when its last session ended here. */
+  lastHeard: { readonly announced: number; readonly heardAtMs: number } = { announced: 0, heardAtMs: 0 }
+  /** Until when this node has promised not to take over; at its start it holds what it may have promised before (L1). */
+  readonly leasePromise: { readonly untilMs: number }
   /** Newest last. */
   readonly failovers: FailoverRecord[] = []
   private stateNow: LifecycleState = 'stopped'
@@ -93,6 +98,7 @@ export class ShardContext {
     this.clock = parts.clock
     this.cluster = new ClusterView(parts.coordinator, parts.config.name, parts.config.node)
     this.timings = timingsOf(parts.config.settings)
+    this.leasePromise = { untilMs: parts.clock.nowMs() + this.timings.promiseMs }
     this.random = parts.random
     this.logger = parts.logger.child({ shard: parts.config.name })
     this.waiters = new Waiters(parts.clock)
@@ -177,6 +183,10 @@ export class ShardContext {
   /** The newest record that this node or anybody who answers knows of. */
   get newestRecord(): ShardRecord | undefined {
     let newest = this.record
+    const held = this.cluster.record
+    if (held !== undefined && (this.historyId === undefined || held.historyId === this.historyId)) {
+      newest = newerRecord(newest, held)
+    }
     for (const answer of this.peers.answers) {
       if (answer.historyId === this.historyId || this.historyId === undefined)
         newest = newerRecord(newest, answer.record)
@@ -202,6 +212,29 @@ export class ShardContext {
     return { epoch: epochZero, sequence: 0, chain: chainZero(historyId, this.config.name) }
   }
 
+  /** Why this node may not lead now, whatever the record says, for people. */
+  get unfit(): string | undefined {
+    if (this.data === undefined) return 'it has no complete data'
+    if (this.state === 'fenced') return this.reason
+    return undefined
+  }
+
+  /** It hears the primary of the newest record, and that one hears it: over the stream, or by asking (L3). */
+  get hearsPrimary(): boolean {
+    const record = this.newestRecord
+    if (record === undefined || this.primary !== undefined) return false
+    if (this.standby?.hears(record.epoch) === true) return true
+    const view = this.peers.view(record.primary.node)
+    const state = view?.reachable === true ? view.state : undefined
+    return (
+      state !== undefined &&
+      sameMember(state.member, record.primary) &&
+      leadingStates.has(state.state) &&
+      state.record !== undefined &&
+      sameEpoch(state.record.epoch, record.epoch)
+    )
+  }
+
   /** This node's answer to who it is and how far. */
   stateMessage(): Message<'state'> {
     const { data, record } = this
@@ -215,6 +248,7 @@ export class ShardContext {
       committed: data?.committed ?? 0,
       applied: data?.applier.applied.sequence ?? 0,
       votes: this.store.superblock?.adopted === true,
+      hearsPrimary: this.hearsPrimary,
       advertise: this.config.advertise(),
       primaryAddress: (record === undefined ? undefined : this.addressOf(record.primary.node)) ?? '',
     }

@@ -7,6 +7,7 @@ import { decideStart } from '../core/start.js'
 import { errorFromFailure, isFailure, toUnderstudyError, UnderstudyError } from '../errors.js'
 import type { Link } from '../link/link.js'
 import type { Engine } from '../ports/engine.js'
+import { type AutomaticHost, AutomaticRole } from './automatic-role.js'
 import type { Bootstrap } from './bootstrap.js'
 import { DataOpener } from './data-opener.js'
 import { Forwarder } from './forwarder.js'
@@ -21,7 +22,7 @@ import type {
 } from './handle.js'
 import { LagReporter } from './lag-reporter.js'
 import { Peers } from './peers.js'
-import { firstRecord, lead, promote } from './promoter.js'
+import { firstRecord, type LeadHooks, lead, promote, saveOwnRecord } from './promoter.js'
 import { PromotionRequest } from './promotion-request.js'
 import { createShardBootstrap } from './shard-bootstrap.js'
 import { ShardContext, type ShardParts } from './shard-context.js'
@@ -41,6 +42,7 @@ export class Shard {
   private readonly sessions: ShardSessions
   private readonly opener: DataOpener
   private readonly lagReporter: LagReporter
+  private readonly automatic: AutomaticRole | undefined
   private bootstrap: Bootstrap | undefined
   private promotion: PromotionRequest | undefined
   /** Ends what the loop is waiting in: a session, a bootstrap. */
@@ -70,6 +72,8 @@ export class Shard {
     context.peers = new Peers({
       members: context.cluster.others,
       dial: async (member, signal) => (await this.greeter.dial(member, 'control', signal)).link,
+      pollMs: context.cluster.automatic === undefined ? limits.pollMs : context.timings.pollMs,
+      silenceMs: context.cluster.automatic === undefined ? limits.peerSilenceMs : context.timings.silenceMs,
       clock: context.clock,
       random: context.random,
       logger: context.logger,
@@ -81,6 +85,8 @@ export class Shard {
         this.standbyRole.onPeersChanged()
       },
     })
+    const { coordinator } = parts
+    if (coordinator.kind === 'automatic') this.automatic = new AutomaticRole(this.automaticHost(), coordinator)
   }
 
   /** Opens what is there. Rejects with a coded error where starting makes no sense; later failures are states. */
@@ -102,6 +108,7 @@ export class Shard {
     context.transition('start', 'starting')
     if (superblock !== undefined) await this.openData()
     context.peers.start()
+    this.automatic?.start()
     this.lagReporter.start()
     this.running = this.run()
   }
@@ -193,9 +200,13 @@ export class Shard {
     }
     if (context.data === undefined) {
       const { historyId } = context
-      return historyId === undefined ? this.stepWithoutData() : this.runBootstrap(historyId, this.bootstrapReason)
+      if (historyId !== undefined) return this.runBootstrap(historyId, this.bootstrapReason)
+      return this.automatic === undefined
+        ? this.stepWithoutData()
+        : this.automatic.stepWithoutData(this.promotion !== undefined)
     }
     if (this.promotion !== undefined) return this.carryOutPromotion()
+    if (this.automatic !== undefined) return this.automatic.step()
     const record = context.newestRecord!
     if (!sameMember(record.primary, context.self!)) return this.stepStandby()
     return this.stepFormerPrimary()
@@ -224,9 +235,9 @@ export class Shard {
     await context.wake.wait(limits.pollMs)
   }
 
-  private async stepStandby(): Promise<void> {
+  private async stepStandby(record = this.context.newestRecord!): Promise<void> {
     const { context } = this
-    const reason = await this.standbyRole.step(context.newestRecord!, this.interrupt.signal)
+    const reason = await this.standbyRole.step(record, this.interrupt.signal)
     if (reason === undefined) return
     const { historyId } = context
     await this.opener.close()
@@ -266,11 +277,25 @@ export class Shard {
   }
 
   private async carryOutPromotion(): Promise<void> {
+    const { context } = this
     const request = this.promotion!
     request.begin()
     try {
-      request.resolve(await this.becomePrimary(request.force, 'promotion by hand'))
+      if (context.primary !== undefined) {
+        const { epoch } = context.primary
+        request.resolve({ epoch, position: context.data!.journal.appended, mayLose: undefined })
+        return
+      }
+      const { automatic } = this
+      request.resolve(
+        automatic === undefined
+          ? await this.becomePrimary(request.force, 'promotion by hand')
+          : await automatic.promoteByHand(request.force),
+      )
     } catch (error) {
+      if (context.state === 'promoting' && context.primary === undefined) {
+        context.transition('promotion-failed', error instanceof Error ? error.message : String(error))
+      }
       request.reject(toUnderstudyError(error, 'promotion'))
       if (!(error instanceof UnderstudyError)) throw error
     } finally {
@@ -282,12 +307,45 @@ export class Shard {
     const { context } = this
     context.transition('promote', reason)
     try {
-      const result = await promote(context, force, (error) => this.fail(error))
+      const result = await promote(context, force, this.leadHooks())
       this.deposed = false
       return result
     } catch (error) {
       context.transition('promotion-failed', error instanceof Error ? error.message : String(error))
       throw error
+    }
+  }
+
+  private automaticHost(): AutomaticHost {
+    const shard = this
+    return {
+      context: this.context,
+      standbyRole: this.standbyRole,
+      get signal() {
+        return shard.interrupt.signal
+      },
+      interrupt: () => this.interruptLoop(),
+      bootstrap: (historyId, reason) => this.runBootstrap(historyId, reason),
+      follow: (record) => this.stepStandby(record),
+      createData: async (record) => {
+        await this.opener.create(record)
+      },
+      discardProvisional: async () => {
+        await this.opener.close()
+        await this.context.store.discardProvisional()
+      },
+      observe: (epoch) => this.observeEpoch(epoch),
+      demote: (reason) => this.demote(reason),
+      resign: (reason) => this.demote(reason, 'resign'),
+      fail: (error) => this.fail(error),
+    }
+  }
+
+  private leadHooks(): LeadHooks {
+    return {
+      saveRecord: (record) => saveOwnRecord(this.context, record),
+      onDeposed: (reason) => this.demote(reason),
+      onFailed: (error) => this.fail(error),
     }
   }
 
@@ -298,7 +356,7 @@ export class Shard {
     const record = firstRecord(context, historyId, incarnation)
     const data = await this.opener.create(record)
     context.transition('promote', 'a new history begins: all nodes were empty')
-    await lead(context, record, (error) => this.fail(error))
+    await lead(context, record, this.leadHooks())
     const request = this.promotion
     this.promotion = undefined
     request?.resolve({ epoch: record.epoch, position: data.journal.appended, mayLose: undefined })
@@ -340,12 +398,12 @@ export class Shard {
     } else if (context.standby !== undefined) context.standby.onPromise()
   }
 
-  private demote(reason: string): void {
+  private demote(reason: string, event: 'higher-epoch' | 'resign' = 'higher-epoch'): void {
     const { context } = this
     const role = context.primary
     if (role === undefined) return
     this.deposed = true
-    context.transition('higher-epoch', reason)
+    context.transition(event, reason)
     context.primary = undefined
     role.end('FENCED', `${context.config.node} is no longer the primary: ${reason}`)
     context.transition('demoted', reason)
@@ -400,6 +458,7 @@ export class Shard {
     }
     context.stopping = true
     this.lagReporter.stop()
+    this.automatic?.close()
     const closed = new UnderstudyError('CLOSED', `${context.config.node} is closed`)
     context.primary?.end('CLOSED', `${context.config.node} is closing`)
     context.primary = undefined
@@ -412,6 +471,7 @@ export class Shard {
       await this.opener.close()
     } finally {
       context.transition('stop', 'closed')
+      context.cluster.close()
       context.waiters.close(closed)
     }
   }

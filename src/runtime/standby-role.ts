@@ -125,6 +125,12 @@ export class StandbyRole {
     } catch (error) {
       return { type: 'lost', error: toUnderstudyError(error, `following ${node}`) }
     } finally {
+      if (context.standby !== undefined) {
+        context.lastHeard = {
+          announced: context.standby.announcedSequence,
+          heardAtMs: context.clock.nowMs() - context.standby.silentForMs,
+        }
+      }
       context.standby = undefined
     }
   }
@@ -135,7 +141,11 @@ export class StandbyRole {
     const why = error === undefined ? 'it closed the connection' : error.message
     context.transition('connection-lost', `${node}: ${why}`)
     context.explain(`${node}: ${why}`)
-    const waitMs = backoffMs(this.attempt, limits.reconnectMinMs, limits.reconnectMaxMs, context.random.next())
+    const [minMs, maxMs] =
+      context.cluster.automatic === undefined
+        ? [limits.reconnectMinMs, limits.reconnectMaxMs]
+        : [limits.reconnectFastMs, context.timings.silenceMs]
+    const waitMs = backoffMs(this.attempt, minMs, maxMs, context.random.next())
     this.attempt += 1
     context.logger.debug({ primary: node, why, waitMs }, 'not following')
     const untilMs = context.clock.nowMs() + waitMs

@@ -65,6 +65,21 @@ export class StandbySession {
     return Math.max(0, this.announced - this.parts.applied())
   }
 
+  /** True while the stream of this epoch stands and its primary was heard lately. */
+  hears(epoch: Epoch): boolean {
+    return this.epoch !== undefined && compareEpochs(this.epoch, epoch) === 0 && !this.link.isClosed
+  }
+
+  /** How long the primary has said nothing. */
+  get silentForMs(): number {
+    return this.link.silentForMs
+  }
+
+  /** Highest sequence that the primary announced as committed in this session. */
+  get announcedSequence(): number {
+    return this.announced
+  }
+
   /** How long ago everything that the primary had announced was applied here; undefined before the first time. */
   get lagMs(): number | undefined {
     return this.freshAtMs === undefined ? undefined : Math.max(0, Math.round(this.parts.clock.nowMs() - this.freshAtMs))

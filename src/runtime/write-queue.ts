@@ -50,6 +50,7 @@ export class WriteQueue {
   private readonly inFlight: BlockInFlight[] = []
   private writesWaiting = 0
   private cutScheduled = false
+  private paused = false
   private sweepTimer: Timer | undefined
   private ended: UnderstudyError | undefined
   /** Writes have timed out and nothing was committed since: further ones are refused at once (C9). */
@@ -137,6 +138,16 @@ export class WriteQueue {
     return count
   }
 
+  /** Writes gather; no block is begun until `resume`. */
+  pause(): void {
+    this.paused = true
+  }
+
+  resume(): void {
+    this.paused = false
+    if (this.gathered.length > 0) this.scheduleCut()
+  }
+
   /** Ends the role: what was never appended has not happened, what was may still be in the new history. */
   end(code: FailureCode, message: string): void {
     if (this.ended !== undefined) return
@@ -216,7 +227,7 @@ export class WriteQueue {
   }
 
   private cutBlocks(): void {
-    while (this.gathered.length > 0 && this.ended === undefined) {
+    while (this.gathered.length > 0 && this.ended === undefined && !this.paused) {
       const { journal } = this.parts
       const full = this.gatheredBytes >= limits.blockBytesTarget
       if (this.uncommittedBlocks >= limits.blocksInFlightMax) return

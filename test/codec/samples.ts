@@ -138,6 +138,19 @@ export const messageSamples: { readonly [N in MessageName]: readonly Message<N>[
   snapshotComplete: [{ snapshot: 1 }],
   query: [{}],
   fence: [{ epoch }],
+  switchover: [
+    { to: 'b', timeoutMs: 10_000 },
+    { to: '', timeoutMs: 1 },
+  ],
+  switchedOver: [
+    { epoch, primary: 'b', pauseMs: 31, failure: undefined },
+    {
+      epoch: undefined,
+      primary: '',
+      pauseMs: 0,
+      failure: { code: 'SWITCHOVER_REFUSED', message: 'b is behind', hint: undefined, outcome: 'none' },
+    },
+  ],
   state: [
     {
       member: a,
@@ -150,6 +163,7 @@ export const messageSamples: { readonly [N in MessageName]: readonly Message<N>[
       applied: 1040,
       advertise: '[::1]:7400',
       votes: true,
+      hearsPrimary: true,
       primaryAddress: 'a.internal:7400',
     },
   ],
