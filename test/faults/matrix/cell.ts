@@ -122,6 +122,7 @@ class TestBed {
       // At `local`, keys that a loss has touched are not judged: with more of them enough are left.
       registers: options.durability === 'local' ? 4 * registers : registers,
       timeoutMs: 1_500,
+      reads: options.coordinator === 'static' ? 'watched' : 'linearizable',
     })
     this.checks = new RoundChecks(cluster, names, this.monitor, options.durability)
   }
