@@ -32,6 +32,8 @@ export interface ClientsOptions {
 
 /** After an answer that was no success. */
 const backOffMs = 25
+const probeEveryMs = 20
+const probesMax = 100
 const filler = '.'.repeat(100)
 
 export class Clients {
@@ -43,7 +45,7 @@ export class Clients {
   constructor(options: ClientsOptions) {
     this.options = options
     const { writers, readers, timeoutMs } = options
-    this.client = new HttpClient({ connectionsMax: writers + readers, timeoutMs })
+    this.client = new HttpClient({ connectionsMax: writers + readers + probesMax, timeoutMs })
   }
 
   start(book: RoundBook): void {
@@ -55,6 +57,7 @@ export class Clients {
     const home = (index: number) => nodes[index % nodes.length]!
     const isFaithful = (index: number) => Math.floor(index / nodes.length) % 2 === 0
     this.running = Promise.all([
+      this.probe(book, signal),
       ...Array.from({ length: writers }, (_, index) => this.write(book, index, home(index), isFaithful(index), signal)),
       ...Array.from({ length: readers }, (_, index) => this.read(book, index, home(index), isFaithful(index), signal)),
     ])
@@ -102,6 +105,21 @@ export class Clients {
       await pass(backOffMs, signal)
       if (!faithful) node = nodes[(nodes.indexOf(node) + 1) % nodes.length]!
     }
+  }
+
+  /** Writes that wait for no other one, to all nodes in turn: they show when the first is taken again. */
+  private async probe(book: RoundBook, signal: AbortSignal) {
+    const { nodes } = this.options
+    const open = new Set<Promise<unknown>>()
+    for (let index = 0; !signal.aborted; index++) {
+      const node = nodes[index % nodes.length]!
+      if (open.size < probesMax) {
+        const done = this.writeUnique(book, `probe@${node}`, node).finally(() => open.delete(done))
+        open.add(done)
+      }
+      await pass(probeEveryMs, signal)
+    }
+    await Promise.all(open)
   }
 
   private async read(book: RoundBook, index: number, home: string, faithful: boolean, signal: AbortSignal) {
