@@ -3,7 +3,7 @@ import { type CellOptions, coordinatorNames, nodeNames, type RoundResult, runCel
 import { type CoordinatorKind, EtcdProcesses } from './coordinators.js'
 import { canRun, type FaultKind, kinds } from './kinds.js'
 import { Network } from './network.js'
-import { type CellSummary, lineOf, summarize, tableOf } from './report.js'
+import { type CellSummary, commandOf, lineOf, summarize, tableOf } from './report.js'
 
 interface Wish {
   readonly kinds: readonly FaultKind[]
@@ -72,21 +72,6 @@ function readWish(): Wish {
     failoverMs: integer('UNDERSTUDY_FAULT_FAILOVER_MS', 1_000),
     json: process.argv.includes('--json'),
   }
-}
-
-/** What repeats one round, on a cluster of its own. */
-function commandOf(wish: Wish, { kind, coordinator, durability, round }: RoundResult): string {
-  const variables = {
-    SEED: wish.seed,
-    KINDS: kind,
-    COORDINATORS: coordinator,
-    DURABILITIES: durability,
-    FIRST: round,
-    ROUNDS: 1,
-    FAILOVER_MS: wish.failoverMs,
-  }
-  const text = Object.entries(variables).map(([name, value]) => `UNDERSTUDY_FAULT_${name}=${value}`)
-  return `${text.join(' ')} npm run test:faults`
 }
 
 async function main(): Promise<number> {

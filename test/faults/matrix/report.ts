@@ -97,3 +97,21 @@ export function lineOf(result: RoundResult): string {
   const books = `${acknowledged} acknowledged, ${lost} lost, ${unknown} unknown, ${result.unconfirmedReads} reads not confirmed, ${result.operations} operations ${result.linearizable}, ${result.blocks} blocks equal`
   return `${head} ${ms.join(', ')}; ${books}; ${seconds.toFixed(1)} s; ${notes.join('; ')}`
 }
+
+/** What repeats one round, on a cluster of its own. */
+export function commandOf(
+  { seed, failoverMs }: { readonly seed: number; readonly failoverMs: number },
+  { kind, coordinator, durability, round }: RoundResult,
+): string {
+  const variables = {
+    SEED: seed,
+    KINDS: kind,
+    COORDINATORS: coordinator,
+    DURABILITIES: durability,
+    FIRST: round,
+    ROUNDS: 1,
+    FAILOVER_MS: failoverMs,
+  }
+  const text = Object.entries(variables).map(([name, value]) => `UNDERSTUDY_FAULT_${name}=${value}`)
+  return `${text.join(' ')} npm run test:faults`
+}
