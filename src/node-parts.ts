@@ -1,8 +1,14 @@
 import type { NodeOptions } from './config/node-options.js'
+import { BuiltinCoordinator } from './coordinator/builtin/client.js'
+import { localChannel } from './coordinator/builtin/local-channel.js'
+import { remoteChannel } from './coordinator/builtin/remote-channel.js'
+import { Voter } from './coordinator/builtin/voter.js'
 import { createStaticCoordinator } from './coordinator/static.js'
 import { limits } from './core/limits.js'
+import { timingsOf } from './core/timings.js'
 import { levelEngine } from './engine/level.js'
 import { memoryEngine } from './engine/memory.js'
+import { UnderstudyError } from './errors.js'
 import { createJournalFactory } from './journal/journal-factory.js'
 import { nodeClock } from './platform/node-clock.js'
 import { nodeFileSystem } from './platform/node-file-system.js'
@@ -11,21 +17,21 @@ import type { EngineFactory, EngineKind } from './ports/engine.js'
 import type { Logger } from './ports/logger.js'
 import type { Transport } from './ports/transport.js'
 import type { NodeParts } from './runtime/node.js'
+import type { WitnessParts } from './runtime/witness.js'
 import { version } from './version.js'
 
 const engines: Readonly<Record<EngineKind, EngineFactory>> = { level: levelEngine, memory: memoryEngine }
 
+interface PartsHooks {
+  readonly logger: Logger
+  readonly transport: Transport
+  readonly advertise: () => string
+  readonly createIfMissing: boolean
+  readonly errorIfExists: boolean
+}
+
 /** Checked options as the parts of a node: the one place where adapters are chosen. */
-export function createNodeParts(
-  options: NodeOptions,
-  hooks: {
-    readonly logger: Logger
-    readonly transport: Transport
-    readonly advertise: () => string
-    readonly createIfMissing: boolean
-    readonly errorIfExists: boolean
-  },
-): NodeParts {
+export function createNodeParts(options: NodeOptions, hooks: PartsHooks): NodeParts {
   const { logger, transport, advertise, createIfMissing, errorIfExists } = hooks
   return {
     files: nodeFileSystem,
@@ -45,11 +51,7 @@ export function createNodeParts(
     clock: nodeClock,
     random: nodeRandom,
     logger,
-    coordinator: createStaticCoordinator({
-      node: options.node,
-      members: options.coordinator?.members ?? [],
-      initialPrimary: options.coordinator?.primary,
-    }),
+    ...coordinatorParts(options, hooks),
     transport,
     shards: [
       {
@@ -69,4 +71,84 @@ export function createNodeParts(
       },
     ],
   }
+}
+
+/** Checked options as the parts of a witness. */
+export function createWitnessParts(options: NodeOptions, hooks: PartsHooks): WitnessParts {
+  const voter = createVoter(options, hooks.logger)
+  if (voter === undefined || options.coordinator === undefined) {
+    throw new UnderstudyError('CONFIG', 'a witness is the voter that its coordinator names')
+  }
+  return {
+    files: nodeFileSystem,
+    directory: options.data,
+    version,
+    cluster: options.cluster,
+    node: options.node,
+    clock: nodeClock,
+    random: nodeRandom,
+    coordinator: options.coordinator.url,
+    voter,
+    ...hooks,
+  }
+}
+
+function coordinatorParts(options: NodeOptions, hooks: PartsHooks): Pick<NodeParts, 'coordinator' | 'voter'> {
+  const { coordinator } = options
+  if (coordinator?.kind !== 'builtin') {
+    return {
+      coordinator: createStaticCoordinator({
+        node: options.node,
+        members: coordinator?.members ?? [],
+        initialPrimary: coordinator?.primary,
+      }),
+    }
+  }
+  const voter = createVoter(options, hooks.logger)
+  const { registrationMs } = timingsOf(options)
+  const open =
+    voter === undefined
+      ? remoteChannel({
+          voters: coordinator.voters,
+          cluster: options.cluster,
+          node: options.node,
+          boot: nodeRandom.hex(8),
+          transport: hooks.transport,
+          clock: nodeClock,
+          silenceMs: registrationMs / 3,
+        })
+      : localChannel(voter)
+  const client = new BuiltinCoordinator({
+    description: coordinator.url,
+    open,
+    clock: nodeClock,
+    random: nodeRandom,
+    logger: hooks.logger,
+    registrationMs,
+  })
+  return { coordinator: client, ...(voter === undefined ? {} : { voter }) }
+}
+
+/** Undefined where another node hosts it. */
+function createVoter(options: NodeOptions, logger: Logger): Voter | undefined {
+  const { coordinator, node } = options
+  const own = coordinator?.kind === 'builtin' ? coordinator.voters.find((one) => one.node === node) : undefined
+  if (own === undefined) return undefined
+  return new Voter({
+    files: nodeFileSystem,
+    journals: createJournalFactory(nodeFileSystem, {
+      clock: nodeClock,
+      random: nodeRandom,
+      logger,
+      segmentBytes: limits.voterSegmentBytes,
+    }),
+    clock: nodeClock,
+    random: nodeRandom,
+    logger,
+    directory: options.data,
+    cluster: options.cluster,
+    voter: node,
+    address: own.address,
+    witness: options.witness,
+  })
 }

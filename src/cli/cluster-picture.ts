@@ -1,5 +1,6 @@
 import { compareEpochs, formatEpoch } from '../core/position.js'
 import { toUnderstudyError, UnderstudyError } from '../errors.js'
+import type { VoterStatus } from '../ports/voter.js'
 import type { MemberStatus, NodeStatus, ShardStatus } from '../runtime/handle.js'
 import { askStatus, type NodeAddress } from './node-client.js'
 
@@ -54,6 +55,8 @@ export interface ClusterPicture {
   readonly warnings: readonly string[]
   readonly shards: readonly ShardPicture[]
   readonly nodes: readonly NodePicture[]
+  /** Of the builtin coordinator, where one of the nodes that answer hosts it. */
+  readonly voter: VoterStatus | undefined
 }
 
 /** Asks one node, and beside it all members that it names. Throws only if the first does not answer. */
@@ -62,7 +65,9 @@ export async function takePicture(first: NodeAddress): Promise<ClusterPicture> {
   const own: NodePicture = { node: status.node, url: first.url, status, error: undefined, member: undefined }
   const others = await Promise.all(status.members.map((member) => askMember(member, status, first)))
   const nodes = [own, ...others].sort((a, b) => (a.node < b.node ? -1 : 1))
-  const shards = status.shards.map(({ shard }) => describe(shard, nodes))
+  const withData = nodes.filter((node) => node.status?.voter?.witness !== true)
+  const names = new Set(nodes.flatMap((node) => node.status?.shards.map(({ shard }) => shard) ?? []))
+  const shards = [...names].map((shard) => describe(shard, withData))
   return {
     cluster: status.cluster,
     asked: status.node,
@@ -70,6 +75,7 @@ export async function takePicture(first: NodeAddress): Promise<ClusterPicture> {
     warnings: collectWarnings(nodes, shards),
     shards,
     nodes,
+    voter: nodes.map((node) => node.status?.voter).find((voter) => voter !== undefined),
   }
 }
 
@@ -172,6 +178,12 @@ function collectWarnings(nodes: readonly NodePicture[], shards: readonly ShardPi
     if (error === undefined) continue
     const seen = member?.reachable === true ? '; the node that was asked reaches it' : ''
     warnings.push(`${node}: ${error.code}: ${error.message}${seen}`)
+  }
+  for (const { status } of nodes) {
+    const voter = status?.voter
+    if (voter !== undefined && voter.state !== 'serving') {
+      warnings.push(`voter ${voter.voter} is ${voter.state}: ${voter.reason ?? 'it has just begun'}`)
+    }
   }
   const histories = new Set(nodes.flatMap(({ status }) => status?.shards[0]?.historyId ?? []))
   if (histories.size > 1) warnings.push(`the nodes hold ${histories.size} histories that never had a common beginning`)

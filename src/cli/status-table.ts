@@ -1,5 +1,7 @@
 import Table from 'cli-table3'
+import { formatEpoch } from '../core/position.js'
 import { formatSettings } from '../core/record.js'
+import type { VoterStatus } from '../ports/voter.js'
 import type { ClusterPicture, NodeRow, ShardPicture } from './cluster-picture.js'
 import { formatBytes, formatCount, formatMs, formatSeconds } from './format.js'
 import { createPaint } from './terminal.js'
@@ -31,6 +33,7 @@ export function renderPicture(picture: ClusterPicture, nowMs: number): string {
   const lines = picture.warnings.map((warning) => `${paint('yellow', 'warning')}: ${warning}`)
   if (lines.length > 0) lines.push('')
   for (const shard of picture.shards) lines.push(...renderShard(picture, shard, nowMs, paint))
+  if (picture.voter !== undefined) lines.push(...renderVoter(picture.voter, paint))
   return lines.join('\n')
 }
 
@@ -55,6 +58,24 @@ function renderShard(picture: ClusterPicture, shard: ShardPicture, nowMs: number
     (row) => row.reason !== undefined && row.state !== 'primary' && row.state !== 'streaming',
   )
   for (const row of notes) lines.push(`${row.node}: ${row.state}: ${row.reason}`)
+  return lines
+}
+
+function renderVoter(voter: VoterStatus, paint: Paint): string[] {
+  const { state, witness, members, records } = voter
+  const facts = [
+    `voter ${paint('bold', voter.voter)}${witness ? ' (witness)' : ''}`,
+    state === 'serving' ? paint('green', state) : paint('red', state),
+    members.length === 0 ? 'no members registered' : `members ${members.map((member) => member.node).join(', ')}`,
+  ]
+  const lines = ['', facts.join(' · ')]
+  for (const record of records) {
+    const set = record.inSync.join(', ')
+    lines.push(
+      `record of ${record.shard}: revision ${record.revision}, epoch ${formatEpoch(record.epoch)}, primary ${record.primary}, in-sync set ${set} (version ${record.recordVersion})`,
+    )
+  }
+  if (records.length === 0) lines.push('no records yet')
   return lines
 }
 

@@ -42,6 +42,9 @@ const settings: Field<ShardSettings> = record({
   inSyncTimeoutMs: u32,
 })
 const address = text(limits.addressBytesMax)
+const shardName = text(limits.shardNameBytesMax)
+const memberAddress = record({ node: nodeName, address })
+const registration = record({ node: nodeName, address, boot })
 /** What a forwarded write waits for beyond the commit rule of the shard. */
 const waitFor = oneOf('committed', 'standby', 'applied')
 export const failureTextBytesMax = 4096
@@ -194,6 +197,12 @@ const definitions = {
     /** Absent: no limit. */
     limit: optional(u64),
   }),
+  /** The primary asks its followers not to take over for a while, so that it may answer reads (L1). */
+  leaseRequest: record({ epoch, id: u64 }),
+  /** The follower has promised what was asked: it holds from before this was sent. */
+  leasePromise: record({ epoch, id: u64 }),
+  /** Under a valid lease: everything committed when the follower sent `echo`, a stamp of its heartbeats, is up to here (L6). */
+  fresh: record({ epoch, sequence: u64, echo: u64 }),
   forwarded: record({
     request: u64,
     position: optional(position),
@@ -206,6 +215,42 @@ const definitions = {
       }),
     ),
   }),
+  /** First frame to a voter, in the place of `hello`. */
+  coordinatorHello: record({
+    protocolMin: u32,
+    protocolMax: u32,
+    cluster: text(limits.clusterNameBytesMax),
+    node: nodeName,
+    boot,
+  }),
+  coordinatorWelcome: record({
+    protocol: u32,
+    voter: nodeName,
+    /** Of the voter's process: another one has forgotten all registrations. */
+    boot,
+    coordinatorId: hex(16),
+    /** As the voter's journal has it (S6). */
+    voters: list(memberAddress, limits.membersMax),
+  }),
+  coordinatorRead: record({ request: u64, shard: shardName }),
+  coordinatorSwap: record({ request: u64, shard: shardName, expectedRevision: u64, next: shardRecordField }),
+  /** `takesOver`: also from another process of the same name. */
+  coordinatorRegister: record({ request: u64, member: registration, ttlMs: u32, takesOver: flag }),
+  coordinatorUnregister: record({ request: u64, node: nodeName, boot }),
+  /** Answered by all members and records as they are now, then `coordinatorDone`, then changes. */
+  coordinatorWatch: record({ request: u64 }),
+  coordinatorState: record({ request: u64, revision: u64, record: optional(shardRecordField) }),
+  coordinatorSwapped: record({ request: u64, swapped: flag, revision: u64, record: optional(shardRecordField) }),
+  coordinatorDone: record({ request: u64 }),
+  coordinatorRefused: record({
+    request: u64,
+    code: oneOf(...failureCodes),
+    message: failureText,
+    hint: optional(failureText),
+    outcome: oneOf('none', 'unknown', 'done'),
+  }),
+  coordinatorRecord: record({ shard: shardName, revision: u64, record: optional(shardRecordField) }),
+  coordinatorMembers: record({ members: list(registration, limits.membersMax) }),
 }
 
 type Definitions = typeof definitions
@@ -242,6 +287,22 @@ export const frameTypes = {
   forwarded: 26,
   switchover: 61,
   switchedOver: 62,
+  leaseRequest: 56,
+  leasePromise: 57,
+  fresh: 58,
+  coordinatorHello: 32,
+  coordinatorWelcome: 33,
+  coordinatorRead: 34,
+  coordinatorSwap: 35,
+  coordinatorRegister: 36,
+  coordinatorUnregister: 37,
+  coordinatorWatch: 38,
+  coordinatorState: 39,
+  coordinatorSwapped: 40,
+  coordinatorDone: 41,
+  coordinatorRefused: 42,
+  coordinatorRecord: 43,
+  coordinatorMembers: 44,
 } as const satisfies Record<MessageName | 'block', number>
 
 const namesByType = new Map<number, MessageName | 'block'>(

@@ -1,8 +1,9 @@
 import { type Address, formatAddress } from '../core/address.js'
 import { limits } from '../core/limits.js'
 import { isLoopback, isUnspecified, readAddress } from './address.js'
+import { checkWitness } from './check-witness.js'
 import { closest } from './closest.js'
-import { parseCoordinator, type StaticCoordinator } from './coordinator.js'
+import { type ConfiguredCoordinator, parseCoordinator } from './coordinator.js'
 import type { NodeOptions } from './node-options.js'
 import { type OptionKey, optionTable } from './option-table.js'
 import { ConfigError, type ConfigProblem } from './problem.js'
@@ -41,6 +42,8 @@ export function checkOptions(input: Readonly<Record<string, unknown>>): CheckedO
   const secret = checkSecret(given, input, report)
   checkExposure(listen, given, input, report)
   const advertise = checkMembers({ coordinator, node: given.node, listen, advertised, input }, report)
+  const witness = given.witness ?? false
+  if (witness) checkWitness({ coordinator, node: given.node, input }, report)
   const { durability, inSyncMin } = checkDurability(given, input, coordinator, report)
   const segmentBytes = given.segmentBytes ?? limits.segmentBytes
   const slotRetainBytes = given.slotRetainBytes ?? limits.slotRetainBytesMax
@@ -59,6 +62,7 @@ export function checkOptions(input: Readonly<Record<string, unknown>>): CheckedO
       listen,
       advertise,
       coordinator,
+      witness,
       durability,
       inSyncMin,
       failoverMs,
@@ -136,7 +140,7 @@ function checkAdvertise(address: Address, report: Report): void {
   }
 }
 
-function checkCoordinator(url: string, report: Report): StaticCoordinator | undefined {
+function checkCoordinator(url: string, report: Report): ConfiguredCoordinator | undefined {
   const { coordinator, problems } = parseCoordinator(url)
   for (const problem of problems) report('coordinator', problem.message, problem.suggestion)
   return coordinator
@@ -180,7 +184,7 @@ function checkExposure(
 }
 
 interface Membership {
-  readonly coordinator: StaticCoordinator | undefined
+  readonly coordinator: ConfiguredCoordinator | undefined
   readonly node: string | undefined
   readonly listen: Address | undefined
   readonly advertised: Address | undefined
@@ -191,8 +195,11 @@ interface Membership {
 function checkMembers(membership: Membership, report: Report): string | undefined {
   const { coordinator, node, listen, advertised, input } = membership
   const explicit = advertised === undefined ? undefined : formatAddress(advertised)
-  const own = coordinator?.members.find((member) => member.node === node)
-  if (coordinator !== undefined) {
+  const listed = coordinator?.kind === 'builtin' ? coordinator.voters : (coordinator?.members ?? [])
+  const own = listed.find((member) => member.node === node)
+  if (coordinator?.kind === 'builtin' && input.listen === undefined) {
+    report('listen', 'is missing', 'the other nodes of the cluster connect to this one')
+  } else if (coordinator?.kind === 'static') {
     const names = new Set(coordinator.members.map((member) => member.node))
     if (node !== undefined) names.add(node)
     const { primary } = coordinator
@@ -248,11 +255,14 @@ function checkOwnAddress(own: string, node: string, listen: Address, report: Rep
 function checkDurability(
   given: ParsedOptions,
   input: Readonly<Record<string, unknown>>,
-  coordinator: StaticCoordinator | undefined,
+  coordinator: ConfiguredCoordinator | undefined,
   report: Report,
 ): { readonly durability: 'local' | 'standby'; readonly inSyncMin: number } {
-  const own = coordinator?.members.some((member) => member.node === given.node) ?? false
-  const nodes = (coordinator?.members.length ?? 0) + (own || given.node === undefined ? 0 : 1)
+  const listed = coordinator?.kind === 'static' ? coordinator.members : []
+  const own = listed.some((member) => member.node === given.node)
+  // With the builtin coordinator nobody lists the nodes: how many there will be is not known.
+  const nodes =
+    coordinator?.kind === 'builtin' ? limits.membersMax : listed.length + (own || given.node === undefined ? 0 : 1)
   const alone = input.coordinator === undefined || (coordinator !== undefined && nodes <= 1)
   const durability = given.durability ?? (alone ? 'local' : 'standby')
   const inSyncMin = given.inSyncMin ?? (durability === 'local' ? 1 : 2)

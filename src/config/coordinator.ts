@@ -2,6 +2,7 @@ import { formatAddress } from '../core/address.js'
 import { limits } from '../core/limits.js'
 import { readAddress } from './address.js'
 import { closest } from './closest.js'
+import { type BuiltinCoordinator, builtinExample, parseBuiltinCoordinator } from './coordinator-builtin.js'
 import { namePattern } from './name.js'
 
 export interface StaticMember {
@@ -24,8 +25,10 @@ export interface CoordinatorProblem {
   readonly suggestion?: string
 }
 
+export type ConfiguredCoordinator = StaticCoordinator | BuiltinCoordinator
+
 export type ParsedCoordinator = {
-  readonly coordinator: StaticCoordinator | undefined
+  readonly coordinator: ConfiguredCoordinator | undefined
   readonly problems: readonly CoordinatorProblem[]
 }
 
@@ -36,10 +39,14 @@ export function parseCoordinator(url: string): ParsedCoordinator {
   const scheme = /^([A-Za-z][A-Za-z0-9+.-]*):(\/\/)?/.exec(url)
   if (scheme === null) return refused('names no scheme', `for example ${example}`)
   const name = scheme[1]!.toLowerCase()
-  if (name !== 'static') {
-    return refused(`unknown coordinator "${scheme[1]}:"; this release has static`, `for example ${example}`)
+  if (name === 'builtin' && scheme[2] !== undefined) return parseBuiltinCoordinator(url.slice(scheme[0].length))
+  if (name !== 'static' && name !== 'builtin') {
+    return refused(`unknown coordinator "${scheme[1]}:"; this release has static and builtin`, `for example ${example}`)
   }
-  if (scheme[2] === undefined) return refused('"static:" must be followed by "//"', `for example ${example}`)
+  if (scheme[2] === undefined) {
+    const one = name === 'static' ? example : builtinExample
+    return refused(`"${name}:" must be followed by "//"`, `for example ${one}`)
+  }
 
   const problems: CoordinatorProblem[] = []
   const rest = url.slice(scheme[0].length)

@@ -95,8 +95,31 @@ export const limits = Object.freeze({
   inSyncTimeoutMsMax: 600_000,
   /** A call of the coordinator gets at least this long, however short the failover time is. */
   coordinatorCallMsMin: 250,
+  switchoverTimeoutMs: 10_000,
   /** Changes of primary that status remembers. */
   failoversKept: 32,
+  /** Requests for promises that a primary remembers; more are under way only if reads ask for round trips of their own. */
+  leaseRequestsMax: 64,
+  /** What a standby was told of freshness and has not applied yet. */
+  freshMarksMax: 64,
+  /** Bytes that wait in a connection whose heartbeats are timed: what queues behind them comes late. */
+  pacedBufferBytesMax: 2 * MiB,
+
+  // Voter of the builtin coordinator
+  /** Its journal is small: a swap is some hundred bytes. */
+  voterSegmentBytes: 256 * KiB,
+  /** With more segments than these a snapshot is written, and those before it go. */
+  voterSegmentsMax: 4,
+  voterRecordsMax: 256,
+  /** Swaps that wait for their turn. */
+  voterSwapsQueuedMax: 1024,
+  /** Of one session, unanswered. */
+  voterRequestsMax: 256,
+  /** A watcher that lets more than this pile up is dropped; it connects again and reads. */
+  voterUnsentBytesMax: 4 * MiB,
+  registrationMsMax: 600_000,
+  /** Calls of one client that wait for a connection or an answer. */
+  coordinatorCallsMax: 1024,
 
   // Bootstrap
   chunkBytes: 4 * MiB,

@@ -30,7 +30,7 @@ export interface TakeoverQuestion {
   readonly hearsPrimary: boolean
   /** When this node last heard the primary; its start if it never did. */
   readonly heardAtMs: number
-  /** A node that gave up its role lets others try first. */
+  /** Before this a node waits: it gave up its role itself, or a new primary has had no time to be heard. */
   readonly coolUntilMs: number
   /** Other members that answered lately, of this history. */
   readonly answers: readonly MemberState[]
@@ -82,7 +82,7 @@ export function decideTakeover(question: TakeoverQuestion): TakeoverDecision {
   }
   if (!named && question.hearsPrimary) return { type: 'follow' }
   if (nowMs < question.coolUntilMs) {
-    return { type: 'wait', untilMs: question.coolUntilMs, reason: 'it gave up its role: others may try first' }
+    return { type: 'wait', untilMs: question.coolUntilMs, reason: 'others may go first' }
   }
   const hearing = answers.find((answer) => answer.hearsPrimary && !sameMember(answer.member, record.primary))
   if (!named && hearing !== undefined) {

@@ -1,5 +1,5 @@
 import type { FailureCode } from '../core/failure.js'
-import { compareEpochs, epochZero, formatEpoch, higherEpoch } from '../core/position.js'
+import { compareEpochs, epochZero, formatEpoch, higherEpoch, sameEpoch } from '../core/position.js'
 import { compareRecords, newerRecord, type ShardRecord, sameMember } from '../core/record.js'
 import { decideCreate } from '../core/start.js'
 import {
@@ -66,6 +66,9 @@ export class AutomaticRole {
   /** When the primary was last heard; this process's start before the first time. */
   private heardAtMs: number
   private coolUntilMs = 0
+  /** The epoch of the newest record, and until when its primary is expected to be heard for the first time. */
+  private newEpoch = epochZero
+  private graceUntilMs = 0
   private jitter: number
   private checkingRecord = false
 
@@ -88,6 +91,13 @@ export class AutomaticRole {
   close(): void {
     this.closed = true
     this.tickTimer?.cancel()
+  }
+
+  /** This node is no longer primary: it has promised nothing to the next one, which is given its time all the same. */
+  onRoleEnded(): void {
+    const nowMs = this.context.clock.nowMs()
+    this.heardAtMs = nowMs
+    this.coolUntilMs = Math.max(this.coolUntilMs, nowMs + this.context.timings.silenceMs)
   }
 
   /** The directory is empty. */
@@ -229,6 +239,12 @@ export class AutomaticRole {
     const nowMs = context.clock.nowMs()
     const { hearsPrimary } = context
     if (hearsPrimary) this.heardAtMs = nowMs
+    // Whoever has just become primary needs a moment before it can be heard.
+    if (!sameEpoch(record.epoch, this.newEpoch)) {
+      this.newEpoch = record.epoch
+      this.graceUntilMs = nowMs + context.timings.silenceMs
+    }
+    if (hearsPrimary || sameMember(record.primary, context.self!)) this.graceUntilMs = 0
     return {
       nowMs,
       self: context.self!,
@@ -239,7 +255,7 @@ export class AutomaticRole {
       promiseUntilMs: context.leasePromise.untilMs,
       hearsPrimary,
       heardAtMs: this.heardAtMs,
-      coolUntilMs: this.coolUntilMs,
+      coolUntilMs: Math.max(this.coolUntilMs, this.graceUntilMs),
       answers: answers.filter((answer) => answer.historyId === record.historyId),
       jitter: this.jitter,
       nonce: context.random.hex(16),

@@ -9,6 +9,7 @@ import type { Clock } from '../ports/clock.js'
 import type { MemberAddress } from '../ports/coordinator.js'
 import type { Logger } from '../ports/logger.js'
 import type { Random } from '../ports/random.js'
+import type { SwitchoverOptions, SwitchoverResult } from './handle.js'
 import { Wake } from './wake.js'
 
 export interface PeerView {
@@ -111,6 +112,13 @@ export class Peers {
     return (await Promise.all(asked)).filter((state) => state !== undefined)
   }
 
+  /** Has the primary hand over; `undefined`: nobody knows who that is. */
+  async switchover(primary: string | undefined, options: SwitchoverOptions): Promise<SwitchoverResult> {
+    const peer = primary === undefined ? undefined : this.peers.get(primary)
+    if (peer === undefined) throw new UnderstudyError('SWITCHOVER_REFUSED', 'there is no primary to hand over')
+    return peer.switchover(options)
+  }
+
   pin(slot: string, sequence: number): void {
     for (const peer of this.peers.values()) peer.pin(slot, sequence)
   }
@@ -195,6 +203,28 @@ class Peer {
       this.wake.signal()
     }
     return this.link
+  }
+
+  /** On a session of its own: the answer takes as long as the switchover. */
+  async switchover(options: SwitchoverOptions): Promise<SwitchoverResult> {
+    const { to = '', timeoutMs = limits.switchoverTimeoutMs, signal } = options
+    const link = await this.parts.dial(this.parts.member, signal ?? this.abort.signal)
+    try {
+      link.send('switchover', { to, timeoutMs })
+      const answer = await link.expect('switchedOver', timeoutMs + limits.requestTimeoutMs, signal)
+      if (answer.failure !== undefined) {
+        const { code, message, hint, outcome } = answer.failure
+        throw new UnderstudyError(code, message, { outcome, ...(hint === undefined ? {} : { hint }) })
+      }
+      if (answer.epoch === undefined) throw new UnderstudyError('PROTOCOL', 'a switchover without an epoch')
+      return { epoch: answer.epoch, primary: answer.primary, pauseMs: answer.pauseMs }
+    } catch (error) {
+      // Once it was sent, only an answer says what became of it.
+      const failure = toUnderstudyError(error, 'switchover')
+      throw failure.failure === 'SWITCHOVER_REFUSED' ? failure : failure.withOutcome('unknown')
+    } finally {
+      link.close()
+    }
   }
 
   pin(slot: string, sequence: number): void {

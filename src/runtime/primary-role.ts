@@ -13,6 +13,7 @@ import type { Logger } from '../ports/logger.js'
 import type { Applier } from './applier.js'
 import { resolveClear } from './clear.js'
 import type { ClearRequest, WaitOptions, WriteOptions } from './handle.js'
+import { LeaseKeeper, type LeaseTerms } from './lease-keeper.js'
 import { Waiters } from './waiters.js'
 import { WriteQueue } from './write-queue.js'
 
@@ -26,6 +27,8 @@ export interface FollowerLink {
   pump(): void
   tellCommitted(): void
   tellRecord(record: ShardRecord): void
+  /** Asks for a promise, if the histories were matched. */
+  askPromise(id: number): void
   end(error: UnderstudyError): void
 }
 
@@ -40,6 +43,8 @@ export interface PrimaryParts {
   readonly record: ShardRecord
   readonly recordHeldBy: 'members' | 'coordinator'
   readonly committed: number
+  /** Absent where nobody takes over by itself: then there is no read lease either. */
+  readonly lease?: LeaseTerms | undefined
   readonly nextRequest: () => number
   /**
    * Makes a record durable: here, and with the coordinator if there is one; it is told to others only afterwards.
@@ -63,6 +68,8 @@ export class PrimaryRole {
   readonly inSync: InSyncState
   readonly epoch: Epoch
   readonly queue: WriteQueue
+  /** Undefined without an automatic coordinator. */
+  readonly lease: LeaseKeeper | undefined
   private readonly parts: PrimaryParts
   private readonly waiters: Waiters
   /** By node: the newest connection of a node is the one that counts (S2). */
@@ -96,6 +103,17 @@ export class PrimaryRole {
     })
     this.inSync.onOwnRecordDurable(parts.record.version)
     this.committedTold = parts.committed
+    this.lease =
+      parts.lease === undefined
+        ? undefined
+        : new LeaseKeeper({
+            terms: parts.lease,
+            clock: parts.clock,
+            self: parts.self,
+            members: () => this.inSync.waitedFor,
+            followers: () => this.followers.values(),
+            onHeld: () => this.queue.onProgress(),
+          })
     this.queue = new WriteQueue({
       journal: parts.journal,
       inSync: this.inSync,
@@ -107,12 +125,21 @@ export class PrimaryRole {
       observe: parts.observe,
       onFailed: parts.onFailed,
       applied: () => parts.applier.applied.sequence,
+      mayAnswer: this.answerGate(),
     })
+  }
+
+  /** At `local` a write rests on this disk alone: it is answered only while nobody else can be primary (L3). */
+  private answerGate(): (() => boolean) | undefined {
+    const { lease } = this
+    if (lease === undefined || this.inSync.record.settings.durability !== 'local') return undefined
+    return () => lease.isHeld
   }
 
   /** The tail that was there is kept and commits together with the epoch-start block (C4). */
   begin(): void {
     this.queue.appendEpochStart(this.parts.origin, this.parts.nextRequest())
+    this.lease?.start()
   }
 
   /** The newest record that is durable here: what others may be told. */
@@ -193,6 +220,7 @@ export class PrimaryRole {
   onSession(follower: FollowerLink, progress: MemberProgress): void {
     if (this.followers.get(follower.member.node) !== follower || this.ended) return
     this.inSync.onSession(follower.member, progress)
+    this.lease?.ask(follower)
     this.changed()
   }
 
@@ -201,6 +229,12 @@ export class PrimaryRole {
     const verdict = this.inSync.onAck(follower.member, epoch, progress)
     this.changed()
     return verdict
+  }
+
+  /** Promises bind whoever gave them, but only its newest session speaks for a node. */
+  onPromise(follower: FollowerLink, id: number): void {
+    if (this.followers.get(follower.member.node) !== follower || this.ended) return
+    this.lease?.onPromise(follower.member, id)
   }
 
   removeFollower(follower: FollowerLink): void {
@@ -253,8 +287,16 @@ export class PrimaryRole {
   // Hand-over
 
   /** Every member that commits wait for is there, and has promised not to take over. */
-  holdsLease(_nowMs: number): boolean {
-    return this.inSync.missing.length === 0
+  get holdsLease(): boolean {
+    return this.lease === undefined ? this.inSync.missing.length === 0 : this.lease.isHeld
+  }
+
+  /** Waits for something that the acknowledgements of this epoch bring about. */
+  until(
+    holds: () => boolean,
+    options: { readonly timeoutMs: number; readonly signal?: AbortSignal | undefined; readonly what: string },
+  ): Promise<void> {
+    return this.waiters.until(holds, options)
   }
 
   get isEnded(): boolean {
@@ -267,9 +309,15 @@ export class PrimaryRole {
     this.queue.pause()
   }
 
+  /** Nothing is read here any more under what was promised; `resume` asks for promises anew (L5). */
+  giveUpLease(): void {
+    this.lease?.suspend()
+  }
+
   resume(): void {
     this.pausedForHandOver = false
     if (this.ended) return
+    this.lease?.resume()
     this.queue.resume()
     this.changed()
   }
@@ -329,6 +377,7 @@ export class PrimaryRole {
     this.queue.end(code, message)
     const error = new UnderstudyError(code, message)
     this.waiters.close(error)
+    this.lease?.end(error)
     for (const follower of this.followers.values()) follower.end(error)
     this.followers.clear()
   }
@@ -355,6 +404,8 @@ export class PrimaryRole {
   private tryJoin(member: Member): void {
     const record = this.inSync.joinOf(member)
     if (record === undefined || this.pausedForHandOver) return
+    // Its promise comes before the compare-and-swap that makes it one whose promise the lease needs (L1).
+    if (this.lease?.hasPromise(member) === false) return
     this.parts.logger.info({ member: member.node, version: record.version }, 'standby joins the in-sync set')
     this.propose(record)
   }

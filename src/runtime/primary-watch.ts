@@ -82,7 +82,7 @@ export class PrimaryWatch {
       return
     }
     const alone = inSync.waitedFor.length === 1
-    if (alone || role.holdsLease(nowMs) || inSync.committed > this.committed) this.goodAtMs = nowMs
+    if (alone || role.holdsLease || inSync.committed > this.committed) this.goodAtMs = nowMs
     this.committed = inSync.committed
     if (nowMs - this.goodAtMs <= giveUpMs || !this.anotherCould(role)) return
     this.resign(

@@ -114,6 +114,7 @@ export async function lead(context: ShardContext, record: ShardRecord, hooks: Le
     record,
     recordHeldBy: context.parts.coordinator.kind === 'static' ? 'members' : 'coordinator',
     committed: data.committed,
+    lease: context.leaseTerms,
     nextRequest: context.nextRequest,
     saveRecord: hooks.saveRecord,
     onDeposed: hooks.onDeposed,

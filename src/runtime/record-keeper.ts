@@ -23,7 +23,7 @@ export class RecordKeeper {
       context.cluster.note(state)
       return state
     } catch (error) {
-      context.observer.coordinatorErrors += 1
+      if (signal?.aborted !== true) context.observer.coordinatorErrors += 1
       throw error
     }
   }

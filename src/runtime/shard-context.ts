@@ -2,13 +2,16 @@ import { chainZero } from '../codec/digest.js'
 import type { Message } from '../codec/messages.js'
 import type { Origin } from '../core/entry.js'
 import { invariant } from '../core/invariant.js'
+import { LeasePromise } from '../core/lease.js'
 import { type LifecycleEvent, type LifecycleState, lifecycle, type Role, roleOf } from '../core/lifecycle.js'
+import { limits } from '../core/limits.js'
 import { compareEpochs, type Epoch, epochZero, type Position, sameEpoch } from '../core/position.js'
 import type { PeerState } from '../core/promotion.js'
 import { type Member, newerRecord, type ShardRecord, type ShardSettings, sameMember } from '../core/record.js'
 import { leadingStates } from '../core/takeover.js'
 import { type Timings, timingsOf } from '../core/timings.js'
 import type { UnderstudyError } from '../errors.js'
+import type { LinkPace } from '../link/link.js'
 import type { Clock } from '../ports/clock.js'
 import type { Coordinator } from '../ports/coordinator.js'
 import type { EngineFactory } from '../ports/engine.js'
@@ -18,6 +21,7 @@ import type { Random } from '../ports/random.js'
 import type { Transport } from '../ports/transport.js'
 import { ClusterView } from './cluster-view.js'
 import type { FailoverRecord, ShardEvent } from './handle.js'
+import type { LeaseTerms } from './lease-keeper.js'
 import type { Peers } from './peers.js'
 import type { PrimaryRole } from './primary-role.js'
 import type { ShardData } from './shard-data.js'
@@ -66,6 +70,10 @@ export class ShardContext {
   /** What the coordinator has said. */
   readonly cluster: ClusterView
   readonly timings: Timings
+  /** Until when this node must not take over; of the process, whatever becomes of its connections (L1). */
+  readonly leasePromise: LeasePromise
+  /** False while this node is about to take over. */
+  mayPromise: () => boolean = () => true
   readonly observer = new ShardObserver()
   readonly waiters: Waiters
   /** Something changed that the shard's loop should look at. */
@@ -81,8 +89,6 @@ export class ShardContext {
   stopping = false
   /** What the primary had said when its last session ended here. */
   lastHeard: { readonly announced: number; readonly heardAtMs: number } = { announced: 0, heardAtMs: 0 }
-  /** Until when this node has promised not to take over; at its start it holds what it may have promised before (L1). */
-  readonly leasePromise: { readonly untilMs: number }
   /** Newest last. */
   readonly failovers: FailoverRecord[] = []
   private stateNow: LifecycleState = 'stopped'
@@ -98,7 +104,7 @@ export class ShardContext {
     this.clock = parts.clock
     this.cluster = new ClusterView(parts.coordinator, parts.config.name, parts.config.node)
     this.timings = timingsOf(parts.config.settings)
-    this.leasePromise = { untilMs: parts.clock.nowMs() + this.timings.promiseMs }
+    this.leasePromise = new LeasePromise(parts.clock.nowMs(), this.timings.promiseMs)
     this.random = parts.random
     this.logger = parts.logger.child({ shard: parts.config.name })
     this.waiters = new Waiters(parts.clock)
@@ -158,6 +164,34 @@ export class ShardContext {
 
   emit(event: ShardEvent): void {
     for (const listener of this.listeners) listener(event)
+  }
+
+  // Leases
+
+  /** In this order: no promise leaves before it binds. */
+  givePromise(): boolean {
+    if (!this.mayPromise()) return false
+    this.leasePromise.give(this.clock.nowMs())
+    return true
+  }
+
+  /** How follow sessions find out that the other side is gone; undefined where nothing but a person acts on it. */
+  get followPace(): LinkPace | undefined {
+    if (this.cluster.automatic === undefined) return undefined
+    const { heartbeatMs, silenceMs } = this.timings
+    return { heartbeatMs, silenceMs, bufferBytesMax: limits.pacedBufferBytesMax }
+  }
+
+  /** What a primary keeps its read lease by; undefined where promotion is by hand (C8). */
+  get leaseTerms(): LeaseTerms | undefined {
+    const { automatic } = this.cluster
+    if (automatic === undefined) return undefined
+    const { leaseMs, heartbeatMs } = this.timings
+    const solitude = () => ({
+      othersKnown: this.cluster.others.length > 0,
+      registeredUntilMs: automatic.registeredUntilMs,
+    })
+    return { leaseMs, heartbeatMs, solitude }
   }
 
   // Identity

@@ -12,6 +12,7 @@ import type { Bootstrap } from './bootstrap.js'
 import { DataOpener } from './data-opener.js'
 import { Forwarder } from './forwarder.js'
 import { Greeter } from './greeter.js'
+import { HandOver } from './hand-over.js'
 import type {
   PromoteOptions,
   PromoteResult,
@@ -52,6 +53,7 @@ export class Shard {
   private bootstrapReason = 'the data here was given up for a bootstrap that did not end'
   /** Told a higher epoch while primary: this process does not make itself primary again. */
   private deposed = false
+  private handingOver = false
   private closing: Promise<void> | undefined
   /** The directory was read: only from then on this node knows whether it holds data. */
   private opened = false
@@ -61,7 +63,12 @@ export class Shard {
     const { context } = this
     this.lagReporter = new LagReporter(context)
     this.greeter = new Greeter(context, (epoch) => this.observeEpoch(epoch))
-    this.sessions = new ShardSessions(context, this.greeter, (epoch) => this.observeEpoch(epoch))
+    this.sessions = new ShardSessions(
+      context,
+      this.greeter,
+      (epoch) => this.observeEpoch(epoch),
+      (options) => this.switchover(options),
+    )
     this.opener = new DataOpener(context, this.sessions, (error) => this.fail(error))
     this.forwarder = new Forwarder({
       clock: context.clock,
@@ -146,10 +153,25 @@ export class Shard {
     return this.requestPromotion(options)
   }
 
-  switchover(_options: SwitchoverOptions): Promise<SwitchoverResult> {
-    const message = 'with the static coordinator the primary is changed by hand'
-    const hint = 'stop the primary cleanly, then promote the standby'
-    return Promise.reject(new UnderstudyError('SWITCHOVER_REFUSED', message, { hint }))
+  /** Carried out by the primary, wherever it was asked for. */
+  async switchover(options: SwitchoverOptions): Promise<SwitchoverResult> {
+    const { context } = this
+    if (context.cluster.automatic === undefined) {
+      throw new UnderstudyError('SWITCHOVER_REFUSED', 'with the static coordinator the primary is changed by hand', {
+        hint: 'stop the primary cleanly, then promote the standby',
+      })
+    }
+    if (context.failure !== undefined) throw context.failure
+    const { primary } = context
+    if (primary === undefined) return context.peers.switchover(context.newestRecord?.primary.node, options)
+    if (this.handingOver) throw new UnderstudyError('SWITCHOVER_REFUSED', 'a switchover is under way')
+    this.handingOver = true
+    try {
+      const handOver = new HandOver(context, primary, options)
+      return await handOver.run((to) => this.demote(`handed over to ${to.node}`, 'resign'))
+    } finally {
+      this.handingOver = false
+    }
   }
 
   /** Answered by the loop. */
@@ -407,6 +429,7 @@ export class Shard {
     context.primary = undefined
     role.end('FENCED', `${context.config.node} is no longer the primary: ${reason}`)
     context.transition('demoted', reason)
+    this.automatic?.onRoleEnded()
     context.wake.signal()
   }
 
@@ -451,6 +474,12 @@ export class Shard {
 
   private async doClose(): Promise<void> {
     const { context } = this
+    // A clean stop of a primary is a switchover; where nobody can take over it is a stop all the same.
+    if (context.primary !== undefined && context.cluster.automatic !== undefined && context.data !== undefined) {
+      await this.switchover({ timeoutMs: context.timings.failoverMs }).catch((error) => {
+        context.logger.info({ reason: error instanceof Error ? error.message : String(error) }, 'stops as primary')
+      })
+    }
     const { standby } = context
     // A clean stop does not hold up the writers of the others: this member gives up its place first.
     if (standby !== undefined && context.record?.inSync.some((member) => member.node === context.config.node)) {

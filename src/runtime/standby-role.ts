@@ -78,6 +78,7 @@ export class StandbyRole {
     const data = context.data!
     try {
       const { link } = await this.greeter.dial({ node, address }, 'follow', signal)
+      if (context.followPace !== undefined) link.setPace(context.followPace)
       const session = new StandbySession({
         link,
         journal: data.journal,
@@ -104,6 +105,8 @@ export class StandbyRole {
         },
         onCaughtUp: () => context.transition('caught-up', `streaming from ${node}`),
         onCommitted: (sequence) => data.noteCommitted(sequence),
+        givePromise: () => context.givePromise(),
+        freshness: context.cluster.automatic === undefined ? 'announced' : 'told',
         onTruncated: (to, cutEntries) => {
           context.logger.warn(
             { to: formatPosition(to), cutEntries },

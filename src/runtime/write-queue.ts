@@ -34,6 +34,8 @@ export interface WriteQueueParts {
   readonly onBlock: () => void
   readonly observe: { commitSeconds(seconds: number): void; blockEntries(entries: number): void }
   readonly applied: () => number
+  /** Absent: what is committed may be answered. Else it is asked after the fsync; until it says yes, writes wait (L3). */
+  readonly mayAnswer?: (() => boolean) | undefined
   /** An invariant of ours does not hold: the shard must stop, not the process. */
   readonly onFailed: (error: unknown) => void
 }
@@ -106,6 +108,11 @@ export class WriteQueue {
   onProgress(): void {
     const { inSync } = this.parts
     if (this.stalledAt !== undefined && inSync.committed > this.stalledAt) this.stalledAt = undefined
+    if (this.parts.mayAnswer?.() !== false) this.answerApplied()
+    if (this.gathered.length > 0) this.scheduleCut()
+  }
+
+  private answerApplied(): void {
     const applied = this.parts.applied()
     let answered = 0
     for (const [index, block] of this.inFlight.entries()) {
@@ -113,7 +120,6 @@ export class WriteQueue {
       if (this.answer(block) && answered === index) answered += 1
     }
     if (answered > 0) this.inFlight.splice(0, answered)
-    if (this.gathered.length > 0) this.scheduleCut()
   }
 
   /** Answers the writes of an applied block; true if none of them waits for more. */
@@ -157,10 +163,15 @@ export class WriteQueue {
     this.gathered = []
     const applied = this.parts.applied()
     for (const block of this.inFlight) {
-      const done = block.end.sequence <= Math.max(applied, this.parts.inSync.committed)
+      const done = this.isSettled && block.end.sequence <= Math.max(applied, this.parts.inSync.committed)
       for (const write of block.writes) this.settle(write, this.endedFor(done ? 'done' : 'unknown'))
     }
     this.inFlight.length = 0
+  }
+
+  /** False where what is committed here may be missing in the next epoch: then its outcome is not known. */
+  private get isSettled(): boolean {
+    return this.parts.mayAnswer === undefined
   }
 
   private endedFor(outcome: 'none' | 'unknown' | 'done'): UnderstudyError {
@@ -231,6 +242,8 @@ export class WriteQueue {
       const { journal } = this.parts
       const full = this.gatheredBytes >= limits.blockBytesTarget
       if (this.uncommittedBlocks >= limits.blocksInFlightMax) return
+      // What could be lost as a whole does not grow while nothing of it may be answered.
+      if (!this.isSettled && this.inFlight.length >= limits.blocksInFlightMax && !this.parts.mayAnswer!()) return
       if (journal.pendingBytes > (full ? 2 * limits.blockBytesTarget : 0)) return
       let count = 0
       let bytes = 0
@@ -294,7 +307,12 @@ export class WriteQueue {
     const nowMs = this.parts.clock.nowMs()
     const { inSync } = this.parts
     const missing = inSync.missing.map((member) => member.node).join(', ')
-    const waitsFor = missing === '' ? 'the in-sync set' : missing
+    const waitsFor =
+      this.parts.mayAnswer?.() === false
+        ? 'promises of the other members'
+        : missing === ''
+          ? 'the in-sync set'
+          : missing
     // An impatient caller alone is no sign of a stall: others go on being served.
     const isStalled = (write: PendingWrite) =>
       missing !== '' || !inSync.largeEnough || nowMs - write.submittedMs > limits.peerSilenceMs
@@ -306,7 +324,7 @@ export class WriteQueue {
         this.settle(
           write,
           new UnderstudyError('ACK_TIMEOUT', `not acknowledged in time: waiting for ${waitsFor}`, {
-            outcome: committed ? 'done' : 'unknown',
+            outcome: committed && this.isSettled ? 'done' : 'unknown',
             hint: 'the write may still be committed: read the key back before you repeat it',
           }),
         )

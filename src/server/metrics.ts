@@ -1,4 +1,5 @@
 import { Counter, Gauge, Histogram, Registry } from 'prom-client'
+import type { VoterStatus } from '../ports/voter.js'
 import type { NodeHandle, ShardMetrics } from '../runtime/handle.js'
 
 const roles = ['primary', 'standby', 'joining', 'fenced', 'failed'] as const
@@ -37,6 +38,24 @@ export function createMetrics(): Metrics {
     expected: gauge('bootstrap_bytes_expected', 'Estimated bytes of the bootstrap that is under way'),
     slots: gauge('slots_bytes', 'Journal bytes that a slot holds back', 'slot'),
     warnings: gauge('warnings', 'Things that an operator should know now; see status'),
+  }
+  const ofVoter = {
+    up: new Gauge({
+      name: 'understudy_voter_up',
+      help: '1 while the voter that this node hosts answers; absent where it hosts none',
+      registers,
+    }),
+    members: new Gauge({ name: 'understudy_voter_members', help: 'Members registered with the voter', registers }),
+    sessions: new Gauge({ name: 'understudy_voter_sessions', help: 'Nodes connected to the voter', registers }),
+    journalBytes: new Gauge({ name: 'understudy_voter_journal_bytes', help: 'Bytes of its journal', registers }),
+    revision: gauge('voter_revision', 'Revision of the record that the voter holds for the shard'),
+  }
+  const setVoter = (voter: VoterStatus): void => {
+    ofVoter.up.set(voter.state === 'serving' ? 1 : 0)
+    ofVoter.members.set(voter.members.length)
+    ofVoter.sessions.set(voter.sessions)
+    ofVoter.journalBytes.set(voter.journal.bytes)
+    for (const { shard, revision } of voter.records) ofVoter.revision.set({ shard }, revision)
   }
   const counters = {
     reconnects: counter('reconnects_total', 'Sessions that had to be opened again'),
@@ -93,7 +112,12 @@ export function createMetrics(): Metrics {
       // The node keeps the totals: they are set anew each time, so that nothing of a standby that left remains.
       for (const one of Object.values(gauges)) one.reset()
       for (const one of [...Object.values(counters), transitions]) one.reset()
-      for (const shard of node.metrics().shards) setShard(shard)
+      const { shards, voter } = node.metrics()
+      for (const shard of shards) setShard(shard)
+      // A gauge without labels shows 0 when nobody has set it: of a voter that is not here nothing is shown.
+      for (const one of [ofVoter.up, ofVoter.members, ofVoter.sessions, ofVoter.journalBytes]) one.remove()
+      ofVoter.revision.reset()
+      if (voter !== undefined) setVoter(voter)
       return registry.metrics()
     },
   }

@@ -36,6 +36,7 @@ describe('defaults', () => {
       listen: undefined,
       advertise: undefined,
       coordinator: undefined,
+      witness: false,
       durability: 'local',
       inSyncMin: 1,
       failoverMs: limits.failoverMs,
@@ -57,9 +58,10 @@ describe('defaults', () => {
     assert.equal(options.durability, 'standby')
     assert.equal(options.inSyncMin, 2)
     assert.equal(options.advertise, '10.0.0.1:7400')
-    assert.equal(options.coordinator?.primary, 'a')
+    assert.ok(options.coordinator?.kind === 'static')
+    assert.equal(options.coordinator.primary, 'a')
     assert.deepEqual(
-      options.coordinator?.members.map((one) => one.node),
+      options.coordinator.members.map((one) => one.node),
       ['a', 'b', 'c'],
     )
   })

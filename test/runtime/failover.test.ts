@@ -74,4 +74,33 @@ describe('automatic failover', () => {
       await untilApplied(cluster, cluster.names, position)
     })
   })
+
+  test('a switchover hands over without failing a write, and back', async () => {
+    await withCluster(automatic, async (cluster) => {
+      await cluster.startAll()
+      await settled(cluster)
+      for (const to of ['b', 'c', 'a']) {
+        // Asked for anywhere, carried out by the primary.
+        const result = await cluster.shard('b').switchover({ to })
+        assert.equal(result.primary, to)
+        assert.ok(result.pauseMs < 1000, `${result.pauseMs} ms`)
+        assert.equal(await settled(cluster), to)
+        const position = await cluster.shard(to).write([put(`to ${to}`, 'v')])
+        await untilApplied(cluster, cluster.names, position)
+      }
+    })
+  })
+
+  test('a primary that stops cleanly hands over, and holds up nobody', async () => {
+    await withCluster(automatic, async (cluster) => {
+      await cluster.startAll()
+      const first = await settled(cluster)
+      const rest = cluster.names.filter((name) => name !== first)
+      await cluster.stop(first)
+      const second = primaryOf(cluster, rest)
+      assert.ok(second !== undefined, 'the other leads when the first has stopped')
+      assert.ok(!cluster.shard(second).status().inSync.includes(first), 'and does not wait for it')
+      await cluster.shard(second).write([put('k', 'v')], { timeoutMs: 500 })
+    })
+  })
 })

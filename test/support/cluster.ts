@@ -222,6 +222,10 @@ export class TestCluster {
 
   async close(): Promise<void> {
     this.network.heal()
+    // Nodes that stop together have nobody to hand over to: where they can be killed, they are.
+    if (this.options.coordinator === 'memory' && this.options.storage === 'simulated') {
+      for (const name of [...this.running.keys()]) this.kill(name)
+    }
     await Promise.all([...this.running.keys()].map((name) => this.stop(name)))
     rmSync(this.root, { recursive: true, force: true })
   }
