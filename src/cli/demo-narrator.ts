@@ -96,7 +96,7 @@ function verdict(summary: DemoSummary, paint: (format: 'green' | 'red', text: st
     `${paint(good ? 'green' : 'red', good ? '✓' : '✗')} ${first}; ${second}.`,
     unknown === 0
       ? '  No write was left without an answer.'
-      : `  ${count(unknown)} that were under way at the kill got no answer: their outcome is unknown, never "done".`,
+      : `  ${count(unknown)} that were under way when a primary went got no answer: their outcome is unknown, never "done".`,
     `  Writes were taken again ${count(takeoverMs)} ms after the kill, and paused for ${count(switchoverPauseMs)} ms in the switchover. ${seconds} s in all.`,
   ].join('\n')
 }

@@ -22,18 +22,26 @@ export class EpochWatch {
   readonly problems = new Problems()
   /** By number: who was seen to lead in it, by role or by a block. */
   private readonly leaders = new Map<number, string>()
+  /** By node and history. */
   private readonly highest = new Map<string, Epoch>()
 
   /** `role` as the node says it; `promised`: the highest epoch that it has seen, which never goes down. */
   status(
     node: string,
-    seen: { readonly role: string; readonly epoch: Epoch | undefined; readonly promised: Epoch },
+    seen: {
+      readonly role: string
+      readonly epoch: Epoch | undefined
+      readonly promised: Epoch
+      /** A history that was created beside another one, and in which nothing was written, may be given up for that. */
+      readonly historyId?: string | undefined
+    },
   ): void {
-    const before = this.highest.get(node)
+    const directory = `${node} ${seen.historyId}`
+    const before = this.highest.get(directory)
     if (before !== undefined && compareEpochs(seen.promised, before) < 0) {
       this.problems.add(`${node} had seen epoch ${formatEpoch(before)} and now says ${formatEpoch(seen.promised)}`)
     }
-    this.highest.set(node, seen.promised)
+    this.highest.set(directory, seen.promised)
     if (seen.role !== 'primary' || seen.epoch === undefined) return
     if (seen.epoch.node !== node) {
       this.problems.add(`${node} is primary in epoch ${formatEpoch(seen.epoch)}, which belongs to ${seen.epoch.node}`)

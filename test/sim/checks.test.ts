@@ -67,6 +67,15 @@ describe('I2: one primary per epoch', () => {
     assert.match(problems.join(), /a had seen epoch 2@b and now says 1@a/)
   })
 
+  test('S1: a history that is given up for another one takes its epochs with it', () => {
+    const seen = { role: 'standby', epoch: undefined }
+    const problems = found((watch) => {
+      watch.status('b', { ...seen, promised: { number: 1, node: 'b' }, historyId: 'own' })
+      watch.status('b', { ...seen, promised: a1, historyId: 'shared' })
+    })
+    assert.deepEqual(problems, [])
+  })
+
   test('a journal whose epochs go back', () => {
     const problems = found((watch) =>
       watch.journal('a', [

@@ -81,18 +81,21 @@ export class RoundChecks {
     const { watch } = this.monitor
     for (const text of watch.problems.texts.slice(this.seenProblems)) problems.add(`I2: ${text}`)
     this.seenProblems = watch.problems.texts.length
+    // At `local` a history can be judged only where it is known what was lost.
+    const known = this.durability === 'standby' || blocks > 0
     const judged = this.durability === 'standby' || lost === 0 ? book.operations : untouched(book.operations, gone)
-    const result = checkLinearizability(judged)
+    const result = checkLinearizability(known ? judged : [])
     if (result.verdict === 'violated') {
       problems.add(`I7: ${result.violatedKeys.length} of ${result.keys} keys: ${result.violation?.text}`)
     } else if (result.verdict === 'undecided') problems.add(`undecided: ${result.undecidedKeys.join(', ')}`)
+    else if (result.operations === 0) problems.add('F46: no operation was judged')
     return {
       problems,
       acknowledged: book.acknowledged.length,
       lost,
       unknown: book.unknown,
       refused: book.refused,
-      linearizable: result.verdict,
+      linearizable: result.operations === 0 ? 'not checked' : result.verdict,
       operations: result.operations,
       unconfirmedReads: book.unconfirmed,
       blocks,
