@@ -118,6 +118,7 @@ export class VoterHost {
     }
     const coordinator = new BuiltinCoordinator({
       description: `builtin://w=${voterAddress}`,
+      voters: ['w'],
       open:
         wayOut === undefined
           ? localChannel(this.voter)

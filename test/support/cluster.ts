@@ -31,6 +31,8 @@ export interface ClusterOptions {
   readonly settings?: Partial<ShardSettings>
   /** `disk`: real files and the level engine. `simulated`: simulated disks and the memory engine, which can be killed. */
   readonly storage?: 'disk' | 'simulated'
+  /** Engines of certain nodes, instead of what `storage` says. */
+  readonly engines?: Readonly<Record<string, EngineFactory>>
   readonly segmentBytes?: number
   readonly checkpointBytes?: number
   readonly slotRetainBytes?: number
@@ -95,7 +97,8 @@ export class TestCluster {
   async start(name: string, changes: Partial<ClusterOptions> & { readonly cluster?: string } = {}): Promise<Node> {
     const options = { ...this.options, ...changes }
     const files = this.files(name)
-    const engines: EngineFactory = this.options.storage === 'simulated' ? memoryEngine : levelEngine
+    const engines: EngineFactory =
+      options.engines?.[name] ?? (this.options.storage === 'simulated' ? memoryEngine : levelEngine)
     const logger =
       process.env.TEST_LOG === undefined
         ? this.listener(name)

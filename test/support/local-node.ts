@@ -21,6 +21,8 @@ import type {
   ShardEvent,
   ShardHandle,
   ShardStatus,
+  SwitchoverOptions,
+  SwitchoverResult,
   WriteOptions,
 } from '#src/runtime/handle.js'
 
@@ -41,6 +43,8 @@ export class LocalShard implements ShardHandle {
   /** What callers passed with their writes, for tests to look at. */
   readonly writeOptions: Array<WriteOptions | undefined> = []
   lagMs = 0
+  readonly switchovers: SwitchoverOptions[] = []
+  switchoverFailure: UnderstudyError | undefined
   /** The journal, for engines that need all of it. */
   private readonly journal: Block[]
   private readonly engine: Engine
@@ -186,8 +190,11 @@ export class LocalShard implements ShardHandle {
     return { epoch, position: this.engine.applied, mayLose: undefined }
   }
 
-  async switchover(): Promise<never> {
-    throw new UnderstudyError('SWITCHOVER_REFUSED', 'a local node has no standby')
+  async switchover(options: SwitchoverOptions = {}): Promise<SwitchoverResult> {
+    if (this.switchoverFailure !== undefined) throw this.switchoverFailure
+    this.switchovers.push(options)
+    const primary = options.to ?? 'c'
+    return { epoch: { number: 2, node: primary }, primary, pauseMs: 12 }
   }
 
   async removeFromInSync(): Promise<never> {
@@ -211,7 +218,7 @@ export class LocalShard implements ShardHandle {
       inSync: ['local'],
       recordVersion: undefined,
       failover: { possible: false, reason: 'a local node has no standby', to: undefined },
-      coordinator: { kind: 'static', connected: true, lastError: undefined },
+      coordinator: { kind: 'static', connected: true, since: undefined, lastError: undefined },
       failovers: [],
       lease: undefined,
       sequence: { appended: sequence, durable: sequence, committed: sequence, applied: sequence, checkpoint: 0 },
@@ -220,6 +227,7 @@ export class LocalShard implements ShardHandle {
       slots: [],
       journal: { bytes: 0, segments: 0, baseSequence: 0 },
       bootstrap: undefined,
+      divergentFiles: [],
       warnings: [],
     }
   }
