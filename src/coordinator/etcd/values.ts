@@ -34,6 +34,7 @@ const recordSchema = z.strictObject({
   }),
   floor: z.strictObject({ epoch, sequence: natural, chain: hex16 }),
   lossy: z.boolean(),
+  handedOver: z.boolean(),
   voters: z.array(name).max(limits.membersMax),
 })
 
