@@ -143,6 +143,22 @@ const definitions = {
   snapshotComplete: record({ snapshot: u32 }),
   query: record({}),
   fence: record({ epoch }),
+  /** To the primary, from a node that was asked to have it hand over. `to` empty: whoever is furthest. */
+  switchover: record({ to: text(limits.nodeNameBytesMax), timeoutMs: u32 }),
+  /** The answer: a failure, or the new primary with its epoch. */
+  switchedOver: record({
+    epoch: optional(epoch),
+    primary: nodeName,
+    pauseMs: u32,
+    failure: optional(
+      record({
+        code: oneOf(...failureCodes),
+        message: failureText,
+        hint: optional(failureText),
+        outcome: oneOf('none', 'unknown', 'done'),
+      }),
+    ),
+  }),
   state: record({
     member,
     state: oneOf(...lifecycleStates),
@@ -155,6 +171,8 @@ const definitions = {
     /** False while what this directory knows of the record comes from a bootstrap alone: it counts for no promotion. */
     votes: flag,
     advertise: address,
+    /** It hears the primary of the newest record that it knows, and is heard by it (L3). */
+    hearsPrimary: flag,
     /** Where the sender reaches the primary that it knows; empty if it knows none. */
     primaryAddress: address,
   }),
@@ -163,22 +181,12 @@ const definitions = {
   leave: record({}),
   /** Followed in the same frame by the operations, encoded as in entries. */
   forward: record({ epoch, boot, request: u64, waitFor, timeoutMs: u32 }),
-  /** A `clear` is resolved on the primary. */
-  forwardClear: record({
-    epoch,
-    boot,
-    request: u64,
-    waitFor,
-    timeoutMs: u32,
-    family: u32,
-    start: optional(key),
-    startOpen: flag,
-    end: optional(key),
-    endClosed: flag,
-    reverse: flag,
-    /** Absent: no limit. */
-    limit: optional(u64),
-  }),
+  /** The primary asks its followers not to take over for a while, so that it may answer reads (L1). */
+  leaseRequest: record({ epoch, id: u64 }),
+  /** The follower has promised what was asked: it holds from before this was sent. */
+  leasePromise: record({ epoch, id: u64 }),
+  /** Under a valid lease: everything committed when the follower sent `echo`, a stamp of its heartbeats, is up to here (L6). */
+  fresh: record({ epoch, sequence: u64, echo: u64 }),
   forwarded: record({
     request: u64,
     position: optional(position),
@@ -259,8 +267,13 @@ export const frameTypes = {
   pin: 22,
   leave: 23,
   forward: 24,
-  forwardClear: 25,
+  // 25 was a `clear` to be resolved on the primary.
   forwarded: 26,
+  switchover: 61,
+  switchedOver: 62,
+  leaseRequest: 56,
+  leasePromise: 57,
+  fresh: 58,
   coordinatorHello: 32,
   coordinatorWelcome: 33,
   coordinatorRead: 34,

@@ -23,7 +23,7 @@ interface Problem {
   readonly suggestion?: string
 }
 
-const builtinExample = 'builtin://w=10.0.0.9:7400'
+export const builtinExample = 'builtin://w=10.0.0.9:7400'
 
 /** What follows `builtin://`; all problems at once. */
 export function parseBuiltinCoordinator(rest: string): {

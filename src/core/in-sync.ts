@@ -80,6 +80,11 @@ export class InSyncState {
     return this.committedSequence
   }
 
+  /** What a member has acknowledged in its present session; undefined without one. */
+  progressOf(member: Member): MemberProgress | undefined {
+    return this.sessionOf(member)
+  }
+
   /** Everyone whose durable position a commit waits for now. */
   get waitedFor(): readonly Member[] {
     let union: readonly Member[] = this.effective.inSync

@@ -82,6 +82,8 @@ export const limits = Object.freeze({
   handshakesMax: 32,
   lagReportMs: 500,
   reconnectMinMs: 50,
+  /** Where a coordinator says who leads, a new primary is found at once, and it needs a moment to begin. */
+  reconnectFastMs: 5,
   reconnectMaxMs: 5_000,
   forwardsInFlightMax: 16_384,
 
@@ -91,6 +93,17 @@ export const limits = Object.freeze({
   failoverMsMax: 60_000,
   inSyncTimeoutMs: 1_000,
   inSyncTimeoutMsMax: 600_000,
+  /** A call of the coordinator gets at least this long, however short the failover time is. */
+  coordinatorCallMsMin: 250,
+  switchoverTimeoutMs: 10_000,
+  /** Changes of primary that status remembers. */
+  failoversKept: 32,
+  /** Requests for promises that a primary remembers; more are under way only if reads ask for round trips of their own. */
+  leaseRequestsMax: 64,
+  /** What a standby was told of freshness and has not applied yet. */
+  freshMarksMax: 64,
+  /** Bytes that wait in a connection whose heartbeats are timed: what queues behind them comes late. */
+  pacedBufferBytesMax: 2 * MiB,
 
   // Voter of the builtin coordinator
   /** Its journal is small: a swap is some hundred bytes. */
@@ -107,6 +120,7 @@ export const limits = Object.freeze({
   registrationMsMax: 600_000,
   /** Calls of one client that wait for a connection or an answer. */
   coordinatorCallsMax: 1024,
+
   // Coordinator in etcd
   coordinatorEndpointsMax: 16,
   coordinatorConnectTimeoutMs: 2_000,

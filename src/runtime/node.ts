@@ -75,6 +75,11 @@ export class Node implements NodeHandle {
         })
         await this.parts.voter?.start()
         this.parts.transport.accept((connection) => this.accept(connection))
+        const { coordinator } = this.parts
+        if (coordinator.kind === 'automatic') {
+          coordinator.register({ node: this.name, address: this.advertise, boot: this.boot })
+          coordinator.start()
+        }
         for (const { shard } of this.shards.values()) await shard.start()
       } catch (error) {
         await this.close()
@@ -92,6 +97,11 @@ export class Node implements NodeHandle {
       )
     }
     return found.handle
+  }
+
+  /** Where others reach this node; the same for all shards. */
+  private get advertise(): string {
+    return this.parts.shards[0]?.advertise() ?? ''
   }
 
   status(): NodeStatus {
@@ -142,6 +152,7 @@ export class Node implements NodeHandle {
   private async doClose(): Promise<void> {
     try {
       for (const { shard } of this.shards.values()) await shard.close()
+      if (this.parts.coordinator.kind === 'automatic') await this.parts.coordinator.close()
       await this.parts.voter?.close()
     } finally {
       for (const link of this.links) link.close()

@@ -1,7 +1,9 @@
 import { formatPosition } from '../core/position.js'
+import { sameMember } from '../core/record.js'
 import type { FollowerSession } from './follower-session.js'
 import { lagBytesOf } from './follower-session.js'
 import type { BootstrapStatus, CoordinatorStatus, FailoverStatus, FollowerStatus, ShardStatus } from './handle.js'
+import type { PrimaryRole } from './primary-role.js'
 import type { ShardContext } from './shard-context.js'
 import { standbySlot } from './slots.js'
 
@@ -41,7 +43,8 @@ export function describeShard(
       applied: applied?.sequence ?? 0,
       checkpoint: data?.checkpoint.sequence ?? 0,
     },
-    lagMs: primary !== undefined ? 0 : context.standby?.lagMs,
+    lagMs: lagMsOf(context),
+    lease: primary?.lease?.heldMs === undefined ? undefined : { heldMs: primary.lease.heldMs },
     followers: followerStates(context, followers),
     slots: context.slots?.status ?? [],
     journal: {
@@ -52,6 +55,13 @@ export function describeShard(
     bootstrap,
     warnings: warningsOf(context),
   }
+}
+
+/** How old the data here may be. A primary's is that of all, unless it has lost its lease and another may lead. */
+export function lagMsOf(context: ShardContext): number | undefined {
+  const { primary } = context
+  if (primary === undefined) return context.standby?.lagMs
+  return primary.lease === undefined ? 0 : primary.lease.lagMs
 }
 
 /** By hand, nobody takes over by itself. */
@@ -95,6 +105,17 @@ function followerStates(context: ShardContext, followers: readonly FollowerSessi
   return states
 }
 
+function withoutLease(primary: PrimaryRole): string {
+  const silent = primary.inSync.waitedFor.filter(
+    (member) => !sameMember(member, primary.inSync.self) && primary.lease?.hasPromise(member) === false,
+  )
+  const why =
+    silent.length > 0
+      ? `${silent.map((member) => member.node).join(', ')} promised nothing of late`
+      : 'it is alone in its set, and its registration with the coordinator has run out'
+  return `no read lease: ${why}; linearizable reads wait, then fail`
+}
+
 function warningsOf(context: ShardContext): string[] {
   const { primary, record, config, failure } = context
   const warnings: string[] = []
@@ -102,6 +123,7 @@ function warningsOf(context: ShardContext): string[] {
   warnings.push(...(context.slots?.warnings ?? []))
   const obstacle = primary?.obstacle
   if (obstacle !== undefined) warnings.push(obstacle)
+  if (primary?.isReady === true && primary.lease?.isHeld === false) warnings.push(withoutLease(primary))
   if (record?.lossy === true)
     warnings.push(`epoch ${record.epoch.number} began by a forced promotion: committed entries may have been lost`)
   if (record !== undefined && record.inSync.length === 1)
@@ -109,7 +131,7 @@ function warningsOf(context: ShardContext): string[] {
   if (config.settings.durability === 'standby' && config.settings.inSyncMin < 2) {
     warnings.push('inSyncMin is 1: a write is acknowledged when it is on one node')
   }
-  if (record !== undefined) {
+  if (record !== undefined && context.cluster.automatic === undefined) {
     const strangers = context.configuredNames.filter((name) => !record.voters.includes(name))
     if (strangers.length > 0) {
       warnings.push(

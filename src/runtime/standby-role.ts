@@ -2,7 +2,7 @@ import { backoffMs } from '../core/backoff.js'
 import { limits } from '../core/limits.js'
 import { formatEpoch, formatPosition, higherEpoch, sameEpoch } from '../core/position.js'
 import { compareRecords, type ShardRecord, sameMember } from '../core/record.js'
-import { toUnderstudyError, type UnderstudyError } from '../errors.js'
+import { toUnderstudyError, UnderstudyError } from '../errors.js'
 import type { Forwarder } from './forwarder.js'
 import type { Greeter } from './greeter.js'
 import type { ShardContext } from './shard-context.js'
@@ -57,6 +57,11 @@ export class StandbyRole {
       case 'fence':
         this.fencedUnder = record
         context.transition('fence', end.error.message)
+        this.forwarder.fence(
+          new UnderstudyError('FENCED', `${context.config.node} is fenced: ${end.error.message}`, {
+            hint: end.error.hint ?? 'see `understudy status`',
+          }),
+        )
         context.explain(end.error.message)
         context.emit({ type: 'failure', error: end.error })
         return undefined
@@ -78,6 +83,7 @@ export class StandbyRole {
     const data = context.data!
     try {
       const { link } = await this.greeter.dial({ node, address }, 'follow', signal)
+      if (context.followPace !== undefined) link.setPace(context.followPace)
       const session = new StandbySession({
         link,
         journal: data.journal,
@@ -104,6 +110,8 @@ export class StandbyRole {
         },
         onCaughtUp: () => context.transition('caught-up', `streaming from ${node}`),
         onCommitted: (sequence) => data.noteCommitted(sequence),
+        givePromise: () => context.givePromise(),
+        freshness: context.cluster.automatic === undefined ? 'announced' : 'told',
         onTruncated: (to, cutEntries) => {
           context.logger.warn(
             { to: formatPosition(to), cutEntries },
@@ -125,6 +133,12 @@ export class StandbyRole {
     } catch (error) {
       return { type: 'lost', error: toUnderstudyError(error, `following ${node}`) }
     } finally {
+      if (context.standby !== undefined) {
+        context.lastHeard = {
+          announced: context.standby.announcedSequence,
+          heardAtMs: context.clock.nowMs() - context.standby.silentForMs,
+        }
+      }
       context.standby = undefined
     }
   }
@@ -135,7 +149,11 @@ export class StandbyRole {
     const why = error === undefined ? 'it closed the connection' : error.message
     context.transition('connection-lost', `${node}: ${why}`)
     context.explain(`${node}: ${why}`)
-    const waitMs = backoffMs(this.attempt, limits.reconnectMinMs, limits.reconnectMaxMs, context.random.next())
+    const [minMs, maxMs] =
+      context.cluster.automatic === undefined
+        ? [limits.reconnectMinMs, limits.reconnectMaxMs]
+        : [limits.reconnectFastMs, context.timings.silenceMs]
+    const waitMs = backoffMs(this.attempt, minMs, maxMs, context.random.next())
     this.attempt += 1
     context.logger.debug({ primary: node, why, waitMs }, 'not following')
     const untilMs = context.clock.nowMs() + waitMs

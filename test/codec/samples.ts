@@ -138,6 +138,19 @@ export const messageSamples: { readonly [N in MessageName]: readonly Message<N>[
   snapshotComplete: [{ snapshot: 1 }],
   query: [{}],
   fence: [{ epoch }],
+  switchover: [
+    { to: 'b', timeoutMs: 10_000 },
+    { to: '', timeoutMs: 1 },
+  ],
+  switchedOver: [
+    { epoch, primary: 'b', pauseMs: 31, failure: undefined },
+    {
+      epoch: undefined,
+      primary: '',
+      pauseMs: 0,
+      failure: { code: 'SWITCHOVER_REFUSED', message: 'b is behind', hint: undefined, outcome: 'none' },
+    },
+  ],
   state: [
     {
       member: a,
@@ -150,42 +163,13 @@ export const messageSamples: { readonly [N in MessageName]: readonly Message<N>[
       applied: 1040,
       advertise: '[::1]:7400',
       votes: true,
+      hearsPrimary: true,
       primaryAddress: 'a.internal:7400',
     },
   ],
   pin: [{ slot: 'bootstrap b', sequence: 1042 }],
   leave: [{}],
   forward: [{ epoch, boot, request: 77, waitFor: 'applied', timeoutMs: 10_000 }],
-  forwardClear: [
-    {
-      epoch,
-      boot,
-      request: 78,
-      waitFor: 'standby',
-      timeoutMs: 10_000,
-      family: 0,
-      start: Buffer.from('a'),
-      startOpen: false,
-      end: Buffer.from('z'),
-      endClosed: true,
-      reverse: false,
-      limit: 0,
-    },
-    {
-      epoch,
-      boot,
-      request: 79,
-      waitFor: 'standby',
-      timeoutMs: 1,
-      family: 5,
-      start: undefined,
-      startOpen: false,
-      end: undefined,
-      endClosed: false,
-      reverse: true,
-      limit: 10,
-    },
-  ],
   forwarded: [
     { request: 77, position, failure: undefined },
     {
@@ -194,6 +178,9 @@ export const messageSamples: { readonly [N in MessageName]: readonly Message<N>[
       failure: { code: 'ACK_TIMEOUT', message: 'b did not answer', hint: 'look at b', outcome: 'unknown' },
     },
   ],
+  leaseRequest: [{ epoch, id: 2 ** 40 }],
+  leasePromise: [{ epoch, id: 1 }],
+  fresh: [{ epoch, sequence: 1042, echo: 86_400_000 }],
   coordinatorHello: [{ protocolMin: 1, protocolMax: 1, cluster: 'shop', node: 'b', boot }],
   coordinatorWelcome: [
     {

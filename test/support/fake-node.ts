@@ -7,6 +7,7 @@ import { UnderstudyError } from '#src/errors.js'
 import type { EngineIterator, EngineSnapshot, ScanOptions } from '#src/ports/engine.js'
 import type {
   BootstrapStatus,
+  Consistency,
   FailoverStatus,
   FollowerStatus,
   MemberStatus,
@@ -16,6 +17,7 @@ import type {
   PromoteOptions,
   PromoteResult,
   ReadFreshness,
+  ReadTicket,
   ShardEvent,
   ShardHandle,
   ShardStatus,
@@ -94,7 +96,10 @@ export class FakeShard implements ShardHandle {
     [1, new Map()],
   ])
   /** Thrown by the next calls, by their name, until taken out. */
-  failures = new Map<'write' | 'fresh' | 'promote' | 'switchover' | 'removeFromInSync' | 'reader' | 'next', Error>()
+  failures = new Map<
+    'write' | 'fresh' | 'promote' | 'switchover' | 'removeFromInSync' | 'reader' | 'next' | 'beginRead' | 'granted',
+    Error
+  >()
   /** What was asked for, as the server handed it over. */
   calls: Array<{ name: string; argument: unknown }> = []
   /** Awaited by each write. */
@@ -135,7 +140,16 @@ export class FakeShard implements ShardHandle {
   }
 
   #check(
-    name: 'write' | 'fresh' | 'promote' | 'switchover' | 'removeFromInSync' | 'reader' | 'next',
+    name:
+      | 'write'
+      | 'fresh'
+      | 'promote'
+      | 'switchover'
+      | 'removeFromInSync'
+      | 'reader'
+      | 'next'
+      | 'beginRead'
+      | 'granted',
     argument: unknown,
   ): void {
     this.calls.push({ name, argument })
@@ -228,6 +242,18 @@ export class FakeShard implements ShardHandle {
     }
   }
 
+  beginRead(consistency?: Consistency): ReadTicket {
+    this.#check('beginRead', consistency)
+    const failure = this.failures.get('granted')
+    return {
+      isGranted: failure === undefined,
+      granted: async (options) => {
+        this.calls.push({ name: 'granted', argument: options })
+        throw failure ?? new Error('was granted')
+      },
+    }
+  }
+
   async fresh(freshness: ReadFreshness): Promise<void> {
     this.#check('fresh', freshness)
   }
@@ -287,6 +313,7 @@ export class FakeShard implements ShardHandle {
       failovers: [],
       sequence: { appended: sequence, durable: sequence, committed: sequence, applied: sequence, checkpoint: 0 },
       lagMs: this.lagMs,
+      lease: undefined,
       followers: this.followers,
       slots: [{ name: 'standby-b', sequence: 1, retainedBytes: 42 }],
       journal: { bytes: 1234, segments: 1, baseSequence: 0 },

@@ -16,6 +16,7 @@ import type {
   NodeStatus,
   PromoteResult,
   ReadFreshness,
+  ReadTicket,
   ShardEvent,
   ShardHandle,
   ShardStatus,
@@ -137,6 +138,10 @@ export class LocalShard implements ShardHandle {
     return this.engine
   }
 
+  beginRead(): ReadTicket {
+    return { isGranted: true, granted: () => Promise.resolve() }
+  }
+
   async fresh(freshness: ReadFreshness): Promise<void> {
     const { minPosition, maxLagMs, signal, timeoutMs } = freshness
     if (maxLagMs !== undefined && this.lagMs > maxLagMs) {
@@ -202,6 +207,7 @@ export class LocalShard implements ShardHandle {
       failover: { possible: false, reason: 'a local node has no standby', to: undefined },
       coordinator: { kind: 'static', connected: true, lastError: undefined },
       failovers: [],
+      lease: undefined,
       sequence: { appended: sequence, durable: sequence, committed: sequence, applied: sequence, checkpoint: 0 },
       lagMs: this.lagMs,
       followers: [],
