@@ -147,6 +147,7 @@ function builtinParts(
       : localChannel(voter)
   const client = new BuiltinCoordinator({
     description: coordinator.url,
+    voters: coordinator.voters.map((one) => one.node),
     open,
     clock: nodeClock,
     random: nodeRandom,

@@ -141,6 +141,13 @@ const definitions = {
   /** Followed in the same frame by the packed entries. */
   chunk: record({ snapshot: u32, family: u32, entryCount: u32, checksum: u32, nextKey: optional(key) }),
   snapshotComplete: record({ snapshot: u32 }),
+  /** A rewind asks for single keys of a snapshot. */
+  fetchKeys: record({ snapshot: u32, family, keys: list(key, limits.fetchKeysMax) }),
+  /**
+   * The first `answered` keys of the request: those that exist follow in the same frame, packed as in a chunk and in
+   * the order of the request; the others do not exist.
+   */
+  fetchedKeys: record({ snapshot: u32, family: u32, answered: u32, entryCount: u32, checksum: u32 }),
   query: record({}),
   fence: record({ epoch }),
   /** To the primary, from a node that was asked to have it hand over. `to` empty: whoever is furthest. */
@@ -287,6 +294,8 @@ export const frameTypes = {
   coordinatorRefused: 42,
   coordinatorRecord: 43,
   coordinatorMembers: 44,
+  fetchKeys: 48,
+  fetchedKeys: 49,
 } as const satisfies Record<MessageName | 'block', number>
 
 const namesByType = new Map<number, MessageName | 'block'>(
@@ -294,7 +303,12 @@ const namesByType = new Map<number, MessageName | 'block'>(
 )
 
 /** Frames that carry raw bytes; all others are control frames with the smaller limit. */
-const rawFrames: ReadonlySet<number> = new Set<number>([frameTypes.block, frameTypes.chunk, frameTypes.forward])
+const rawFrames: ReadonlySet<number> = new Set<number>([
+  frameTypes.block,
+  frameTypes.chunk,
+  frameTypes.fetchedKeys,
+  frameTypes.forward,
+])
 
 export function frameName(type: number): MessageName | 'block' | undefined {
   return namesByType.get(type)

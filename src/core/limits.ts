@@ -50,6 +50,19 @@ export const limits = Object.freeze({
   checkpointBytes: 64 * MiB,
   checkpointIntervalMs: 60_000,
 
+  /** Side files of cut entries that are kept; beyond this the oldest goes, never the newest. */
+  divergentFilesMax: 32,
+  divergentBytesMax: 1024 * MiB,
+
+  // Rewind: what is larger is rebuilt by a bootstrap instead
+  rewindKeysMax: 262_144,
+  /** Keys, and keys with values, of one rewind: they are written in one atomic batch. */
+  rewindBytesMax: 64 * MiB,
+  rewindRangesMax: 256,
+  /** Of one request for values. */
+  fetchKeysMax: 4096,
+  fetchKeyBytes: 256 * KiB,
+
   // Write path
   blocksInFlightMax: 8,
   writesQueuedMax: 65_536,

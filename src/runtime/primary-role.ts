@@ -278,6 +278,16 @@ export class PrimaryRole {
     return true
   }
 
+  /**
+   * A member follows and promises nothing: its own takeover may still be on its way to the coordinator. A new version
+   * of the record decides that it cannot happen any more.
+   */
+  renewRecord(): void {
+    if (this.ended || this.pausedForHandOver || this.inSync.missing.length > 0) return
+    const record = this.inSync.renewalOf()
+    if (record !== undefined) this.propose(record)
+  }
+
   // Hand-over
 
   /** Every member that commits wait for is there, and has promised not to take over. */

@@ -136,6 +136,11 @@ export const messageSamples: { readonly [N in MessageName]: readonly Message<N>[
     { snapshot: 1, family: 5, entryCount: 0, checksum: 0, nextKey: undefined },
   ],
   snapshotComplete: [{ snapshot: 1 }],
+  fetchKeys: [
+    { snapshot: 1, family: { id: 5, name: 'orders' }, keys: [Buffer.from('key'), Buffer.alloc(0)] },
+    { snapshot: 2, family: { id: 0, name: 'default' }, keys: [] },
+  ],
+  fetchedKeys: [{ snapshot: 1, family: 5, answered: 2, entryCount: 1, checksum: 0xdeadbeef }],
   query: [{}],
   fence: [{ epoch }],
   switchover: [

@@ -193,6 +193,7 @@ export class VoterHost {
 function coordinatorOver(open: ConstructorParameters<typeof BuiltinCoordinator>[0]['open']): BuiltinCoordinator {
   return new BuiltinCoordinator({
     description: 'builtin://w',
+    voters: ['w'],
     open,
     clock: testClock,
     random: nodeRandom,
