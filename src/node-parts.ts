@@ -1,5 +1,5 @@
 import type { BuiltinCoordinator as BuiltinOptions } from './config/coordinator-builtin.js'
-import type { EtcdCoordinator as EtcdOptions } from './config/coordinator-etcd.js'
+import type { EtcdCoordinator } from './config/coordinator-etcd.js'
 import type { NodeOptions } from './config/node-options.js'
 import { BuiltinCoordinator } from './coordinator/builtin/client.js'
 import { localChannel } from './coordinator/builtin/local-channel.js'
@@ -16,6 +16,7 @@ import { createJournalFactory } from './journal/journal-factory.js'
 import { nodeClock } from './platform/node-clock.js'
 import { nodeFileSystem } from './platform/node-file-system.js'
 import { nodeRandom } from './platform/node-random.js'
+import type { Coordinator } from './ports/coordinator.js'
 import type { EngineFactory, EngineKind } from './ports/engine.js'
 import type { Logger } from './ports/logger.js'
 import type { Transport } from './ports/transport.js'
@@ -96,14 +97,17 @@ export function createWitnessParts(options: NodeOptions, hooks: PartsHooks): Wit
   }
 }
 
-/** Not started: who starts, registers with and closes them is the node. */
+/** It is not started: who starts, registers with and closes it is the node. */
 function coordinatorParts(options: NodeOptions, hooks: PartsHooks): Pick<NodeParts, 'coordinator' | 'voter'> {
   const { coordinator } = options
   switch (coordinator?.kind) {
     case 'etcd':
-      return { coordinator: etcdCoordinator(options, coordinator, hooks.logger) }
-    case 'builtin':
-      return builtinParts(options, coordinator, hooks)
+      return { coordinator: createEtcd(options, coordinator, hooks.logger) }
+    case 'builtin': {
+      const voter = createVoter(options, hooks.logger)
+      const client = createBuiltin(options, coordinator, voter, hooks)
+      return { coordinator: client, ...(voter === undefined ? {} : { voter }) }
+    }
     case 'static':
     case undefined: {
       const { members = [], primary } = coordinator ?? {}
@@ -112,7 +116,7 @@ function coordinatorParts(options: NodeOptions, hooks: PartsHooks): Pick<NodePar
   }
 }
 
-function etcdCoordinator(options: NodeOptions, coordinator: EtcdOptions, logger: Logger) {
+function createEtcd(options: NodeOptions, coordinator: EtcdCoordinator, logger: Logger): Coordinator {
   const { endpoints, tls, username, password } = coordinator
   return createEtcdCoordinator({
     endpoints,
@@ -126,35 +130,32 @@ function etcdCoordinator(options: NodeOptions, coordinator: EtcdOptions, logger:
   })
 }
 
-function builtinParts(
+function createBuiltin(
   options: NodeOptions,
   coordinator: BuiltinOptions,
+  voter: Voter | undefined,
   hooks: PartsHooks,
-): Pick<NodeParts, 'coordinator' | 'voter'> {
-  const voter = createVoter(options, hooks.logger)
+): Coordinator {
   const { registrationMs } = timingsOf(options)
-  const open =
-    voter === undefined
-      ? remoteChannel({
-          voters: coordinator.voters,
-          cluster: options.cluster,
-          node: options.node,
-          boot: nodeRandom.hex(8),
-          transport: hooks.transport,
-          clock: nodeClock,
-          silenceMs: registrationMs / 3,
-        })
-      : localChannel(voter)
-  const client = new BuiltinCoordinator({
+  const remote = () =>
+    remoteChannel({
+      voters: coordinator.voters,
+      cluster: options.cluster,
+      node: options.node,
+      boot: nodeRandom.hex(8),
+      transport: hooks.transport,
+      clock: nodeClock,
+      silenceMs: registrationMs / 3,
+    })
+  return new BuiltinCoordinator({
     description: coordinator.url,
     voters: coordinator.voters.map((one) => one.node),
-    open,
+    open: voter === undefined ? remote() : localChannel(voter),
     clock: nodeClock,
     random: nodeRandom,
     logger: hooks.logger,
     registrationMs,
   })
-  return { coordinator: client, ...(voter === undefined ? {} : { voter }) }
 }
 
 /** Undefined where another node hosts it. */

@@ -196,8 +196,8 @@ function checkMembers(membership: Membership, report: Report): string | undefine
   const { coordinator, node, listen, advertised, input } = membership
   const explicit = advertised === undefined ? undefined : formatAddress(advertised)
   const listed = coordinator?.kind === 'static' ? coordinator : undefined
-  const known = coordinator?.kind === 'builtin' ? coordinator.voters : listed?.members
-  const own = known?.find((member) => member.node === node)
+  const places = coordinator?.kind === 'builtin' ? coordinator.voters : listed?.members
+  const own = places?.find((member) => member.node === node)
   if (coordinator !== undefined && coordinator.kind !== 'static' && input.listen === undefined) {
     report('listen', 'is missing', 'the other nodes of the cluster connect to this one')
   }

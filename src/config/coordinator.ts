@@ -2,7 +2,7 @@ import { formatAddress } from '../core/address.js'
 import { limits } from '../core/limits.js'
 import { readAddress } from './address.js'
 import { closest } from './closest.js'
-import { type BuiltinCoordinator, builtinExample, parseBuiltinCoordinator } from './coordinator-builtin.js'
+import { type BuiltinCoordinator, parseBuiltinCoordinator } from './coordinator-builtin.js'
 import { type EtcdCoordinator, parseEtcdCoordinator } from './coordinator-etcd.js'
 import { namePattern } from './name.js'
 
@@ -46,10 +46,7 @@ export function parseCoordinator(url: string): ParsedCoordinator {
     const known = Object.keys(parsers).join(', ')
     return refused(`unknown coordinator "${scheme[1]}:"; this release has ${known}`, `for example ${example}`)
   }
-  if (scheme[2] === undefined) {
-    const one = name === 'builtin' ? builtinExample : example
-    return refused(`"${name}:" must be followed by "//"`, `for example ${one}`)
-  }
+  if (scheme[2] === undefined) return refused(`"${name}:" must be followed by "//"`, `for example ${example}`)
   return parse(url.slice(scheme[0].length))
 }
 

@@ -1,6 +1,7 @@
 /** Encrypted connections with certificates on both sides, and users with passwords. */
 import assert from 'node:assert/strict'
 import { spawnSync } from 'node:child_process'
+import { generateKeyPairSync } from 'node:crypto'
 import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { after, before, describe, test } from 'node:test'
@@ -80,33 +81,36 @@ async function assertRefused(coordinator: EtcdCoordinator, watcher: Watcher, say
   assert.equal(coordinator.registeredUntilMs, 0)
 }
 
+/** A user with a role for the cluster, one without, and `root`; etcd asks for passwords only when that is enabled. */
+async function addUsers(etcd: EtcdCluster): Promise<void> {
+  await postEtcd(etcd, 'auth/user/add', { name: 'root', password: 'root' })
+  await postEtcd(etcd, 'auth/user/grant', { user: 'root', role: 'root' })
+  await postEtcd(etcd, 'auth/role/add', { name: 'shop' })
+  await postEtcd(etcd, 'auth/role/grant', {
+    name: 'shop',
+    perm: {
+      permType: 'READWRITE',
+      key: Buffer.from('/understudy/shop/').toString('base64'),
+      range_end: Buffer.from('/understudy/shop0').toString('base64'),
+    },
+  })
+  for (const name of ['understudy', 'nobody']) await postEtcd(etcd, 'auth/user/add', { name, password })
+  await postEtcd(etcd, 'auth/user/grant', { user: 'understudy', role: 'shop' })
+}
+
+/** A request of etcd's administrator. */
+async function asRoot(etcd: EtcdCluster, path: string, body: object): Promise<void> {
+  const answer = await postEtcd(etcd, 'auth/authenticate', { name: 'root', password: 'root' })
+  await postEtcd(etcd, path, body, (answer as { token: string }).token)
+}
+
 describe('etcd with users', { skip, concurrency: false }, () => {
   let etcd: EtcdCluster
-  let token = ''
   before(async () => {
     etcd = await EtcdCluster.start(1)
-    await postEtcd(etcd, 'auth/user/add', { name: 'root', password: 'root' })
-    await postEtcd(etcd, 'auth/user/grant', { user: 'root', role: 'root' }).catch(async () => {
-      await postEtcd(etcd, 'auth/role/add', { name: 'root' })
-      await postEtcd(etcd, 'auth/user/grant', { user: 'root', role: 'root' })
-    })
-    await postEtcd(etcd, 'auth/role/add', { name: 'shop' })
-    await postEtcd(etcd, 'auth/role/grant', {
-      name: 'shop',
-      perm: {
-        permType: 'READWRITE',
-        key: Buffer.from('/understudy/shop/').toString('base64'),
-        range_end: Buffer.from('/understudy/shop0').toString('base64'),
-      },
-    })
-    for (const name of ['understudy', 'nobody']) await postEtcd(etcd, 'auth/user/add', { name, password })
-    await postEtcd(etcd, 'auth/user/grant', { user: 'understudy', role: 'shop' })
+    await addUsers(etcd)
   })
   after(() => etcd.close())
-  const login = async () => {
-    const answer = (await postEtcd(etcd, 'auth/authenticate', { name: 'root', password: 'root' })) as { token: string }
-    token = answer.token
-  }
 
   test('a password is given though etcd asks for none yet, and when it begins to ask', () =>
     withCoordinator({ endpoints: etcd.endpoints, username: 'understudy', password }, async (coordinator, watcher) => {
@@ -124,12 +128,15 @@ describe('etcd with users', { skip, concurrency: false }, () => {
       await until(() => watcher.connected, 'the watch is there again')
     }))
 
-  test('a token that was given before roles were changed is asked for anew', () =>
+  test('a token that etcd does not know any more is asked for anew', () =>
     withCoordinator({ endpoints: etcd.endpoints, username: 'understudy', password }, async (coordinator, watcher) => {
       await assertServes(coordinator, watcher)
-      await login()
-      await postEtcd(etcd, 'auth/role/add', { name: 'another' }, token)
+      await asRoot(etcd, 'auth/user/changepw', { name: 'understudy', password })
       await assertServes(coordinator, watcher)
+      await asRoot(etcd, 'auth/user/changepw', { name: 'understudy', password })
+      const state = await coordinator.read('main', patient)
+      const result = await coordinator.swap('main', state.revision, makeRecord(state.coordinatorId), patient)
+      assert.ok(result.swapped)
     }))
 
   test('a wrong password, no password and a user without the role are refused', async () => {
@@ -148,10 +155,49 @@ describe('etcd with users', { skip, concurrency: false }, () => {
   test('who was refused at first is served when the role is granted', () =>
     withCoordinator({ endpoints: etcd.endpoints, username: 'nobody', password }, async (coordinator, watcher) => {
       await until(() => watcher.count('disconnected') > 0, 'refused')
-      await login()
-      await postEtcd(etcd, 'auth/user/grant', { user: 'nobody', role: 'shop' }, token)
+      await asRoot(etcd, 'auth/user/grant', { user: 'nobody', role: 'shop' })
       await until(() => watcher.count('connected') > 0, 'served')
       await assertServes(coordinator, watcher)
+    }))
+})
+
+describe('etcd with signed tokens', { skip, concurrency: false }, () => {
+  let directory: string
+  let etcd: EtcdCluster
+  before(async () => {
+    directory = await makeDirectory()
+    const [secret, known] = [join(directory, 'jwt.key'), join(directory, 'jwt.pub')]
+    const pair = generateKeyPairSync('rsa', { modulusLength: 2048 })
+    writeFileSync(secret, pair.privateKey.export({ type: 'pkcs1', format: 'pem' }))
+    writeFileSync(known, pair.publicKey.export({ type: 'spki', format: 'pem' }))
+    const token = `jwt,pub-key=${known},priv-key=${secret},sign-method=RS256,ttl=1s`
+    etcd = await EtcdCluster.start(1, { args: ['--auth-token', token] })
+    await addUsers(etcd)
+    await postEtcd(etcd, 'auth/enable', {})
+  })
+  after(async () => {
+    await etcd.close()
+    await removeDirectory(directory)
+  })
+
+  test('a token that was given before users and roles were changed is asked for anew, for reads and for swaps', () =>
+    withCoordinator({ endpoints: etcd.endpoints, username: 'understudy', password }, async (coordinator, watcher) => {
+      await assertServes(coordinator, watcher)
+      await asRoot(etcd, 'auth/role/add', { name: 'another' })
+      await assertServes(coordinator, watcher)
+      await asRoot(etcd, 'auth/role/add', { name: 'a third' })
+      const { revision, coordinatorId } = watcher.last('main')!
+      assert.ok((await coordinator.swap('main', revision, makeRecord(coordinatorId), patient)).swapped)
+    }))
+
+  test('a token that has expired is asked for anew', () =>
+    withCoordinator({ endpoints: etcd.endpoints, username: 'understudy', password }, async (coordinator, watcher) => {
+      await assertServes(coordinator, watcher)
+      const endMs = testClock.nowMs() + 3_000
+      await until(() => testClock.nowMs() > endMs, 'tokens expire')
+      assert.ok(coordinator.registeredUntilMs > testClock.nowMs(), 'the registration was renewed all the time')
+      await assertServes(coordinator, watcher)
+      assert.equal(watcher.count('disconnected'), 0)
     }))
 })
 

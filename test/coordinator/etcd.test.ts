@@ -1,5 +1,7 @@
+import assert from 'node:assert/strict'
 import { after, before, test } from 'node:test'
 import { describeCoordinatorConformance } from '#src/coordinator/conformance.js'
+import { pass, until, Watcher } from '#src/coordinator/conformance-kit.js'
 import { createEtcdCoordinator } from '#src/coordinator/etcd/etcd-coordinator.js'
 import { Keys } from '#src/coordinator/etcd/keys.js'
 import { methods } from '#src/coordinator/etcd/protocol.js'
@@ -64,5 +66,45 @@ else {
         },
       }
     },
+  })
+
+  test('a lease counts from when it was asked for, at the first time and when it is renewed', async () => {
+    const leaseMs = 3_000
+    const proxy = await TcpProxy.open(etcd.endpoints[0]!)
+    const coordinator = createEtcdCoordinator({
+      endpoints: [proxy.address],
+      cluster: 'lease',
+      registrationMs: leaseMs,
+      clock: testClock,
+      random: nodeRandom,
+      logger: silentLogger,
+    })
+    const watcher = new Watcher(coordinator)
+    const changed = async () => {
+      const before = coordinator.registeredUntilMs
+      await until(() => coordinator.registeredUntilMs !== before, 'granted or renewed')
+      return coordinator.registeredUntilMs - testClock.nowMs()
+    }
+    try {
+      coordinator.start()
+      await until(() => watcher.connected, 'connected')
+      proxy.holdReplies()
+      coordinator.register({ node: 'a', address: '10.0.0.1:7400', boot: '01' })
+      await pass(testClock, 700)
+      proxy.heal()
+      const granted = await changed()
+      assert.ok(granted <= leaseMs - 700, `granted for ${granted} ms from now`)
+      await changed()
+      // The next renewal is sent after a third of the lease, in the middle of this.
+      await pass(testClock, leaseMs / 3 - 300)
+      proxy.holdReplies()
+      await pass(testClock, 1_000)
+      proxy.heal()
+      const renewed = await changed()
+      assert.ok(renewed <= leaseMs - 400, `renewed for ${renewed} ms from now`)
+    } finally {
+      await coordinator.close()
+      await proxy.close()
+    }
   })
 }

@@ -27,6 +27,11 @@ export interface EtcdTls {
   readonly key: string
 }
 
+export interface EtcdClusterOptions {
+  readonly tls?: EtcdTls
+  readonly args?: readonly string[]
+}
+
 interface Member {
   readonly name: string
   readonly clientAddress: string
@@ -53,15 +58,15 @@ async function freeAddresses(count: number): Promise<string[]> {
 export class EtcdCluster {
   private readonly directory: string
   private readonly members: readonly Member[]
-  private readonly tls: EtcdTls | undefined
+  private readonly options: EtcdClusterOptions
 
-  private constructor(directory: string, members: readonly Member[], tls: EtcdTls | undefined) {
+  private constructor(directory: string, members: readonly Member[], options: EtcdClusterOptions) {
     this.directory = directory
     this.members = members
-    this.tls = tls
+    this.options = options
   }
 
-  static async start(count: number, options: { readonly tls?: EtcdTls } = {}): Promise<EtcdCluster> {
+  static async start(count: number, options: EtcdClusterOptions = {}): Promise<EtcdCluster> {
     const directory = await makeDirectory()
     // Somebody else may take a port between the look and the start: then others are tried.
     for (let tries = 0; ; tries++) {
@@ -73,7 +78,7 @@ export class EtcdCluster {
         process: undefined,
         output: '',
       }))
-      const cluster = new EtcdCluster(directory, members, options.tls)
+      const cluster = new EtcdCluster(directory, members, options)
       try {
         await Promise.all(members.map((_, index) => cluster.startMember(index)))
         return cluster
@@ -91,7 +96,8 @@ export class EtcdCluster {
   /** Resolves when it serves. */
   async startMember(index: number): Promise<void> {
     const member = this.members[index]!
-    const scheme = this.tls === undefined ? 'http' : 'https'
+    const { tls, args = [] } = this.options
+    const scheme = tls === undefined ? 'http' : 'https'
     const peers = this.members.map(({ name, peerAddress }) => `${name}=http://${peerAddress}`).join(',')
     const child = spawn(
       'etcd',
@@ -103,11 +109,12 @@ export class EtcdCluster {
         ...['--initial-advertise-peer-urls', `http://${member.peerAddress}`],
         ...['--initial-cluster', peers],
         ...['--heartbeat-interval=20', '--election-timeout=200', '--logger=zap'],
-        ...(this.tls === undefined
+        ...args,
+        ...(tls === undefined
           ? []
           : [
-              ...['--cert-file', this.tls.cert, '--key-file', this.tls.key],
-              ...['--trusted-ca-file', this.tls.ca, '--client-cert-auth'],
+              ...['--cert-file', tls.cert, '--key-file', tls.key],
+              ...['--trusted-ca-file', tls.ca, '--client-cert-auth'],
             ]),
       ],
       { stdio: ['ignore', 'pipe', 'pipe'] },
