@@ -61,6 +61,8 @@ export class AutomaticRole {
   private readonly watch: PrimaryWatch
   private readonly log: FailoverLog
   private tickTimer: Timer | undefined
+  /** Not the loop's own interruption: the watch may tell of a swap before its reply does. */
+  private readonly closing = new AbortController()
   private attempting = false
   private closed = false
   /** When the primary was last heard; this process's start before the first time. */
@@ -93,6 +95,7 @@ export class AutomaticRole {
 
   close(): void {
     this.closed = true
+    this.closing.abort()
     this.tickTimer?.cancel()
   }
 
@@ -158,13 +161,13 @@ export class AutomaticRole {
     if (data === undefined || context.self === undefined) {
       throw new UnderstudyError('PROMOTION_REFUSED', `${context.config.node} has no data yet (${context.state})`)
     }
+    const begunMs = context.clock.nowMs()
     await data.journal.mark()
     await this.waitOutPromise()
     const answers = await this.answers()
     const state = await this.keeper.read()
     const stored = context.store.superblock!.record
     const verdict = this.judgeState(state)
-    const before = context.timings.failoverMs
     if (verdict.type === 'current' && !force) {
       const decision = decideTakeover({
         ...(await this.question(verdict.record, answers)),
@@ -172,13 +175,14 @@ export class AutomaticRole {
         hearsPrimary: false,
         coolUntilMs: 0,
       })
-      if (decision.type === 'lead') return this.lead(decision.record, state.revision, 'by-hand', 0, undefined)
+      if (decision.type === 'lead')
+        return this.lead(decision.record, state.revision, 'by-hand', context.clock.nowMs() - begunMs, undefined)
       if (decision.type !== 'take') {
         const hint = 'promote a member of the in-sync set, or repeat with force if they are lost for good'
         const reason = decision.type === 'follow' ? 'the primary is there' : decision.reason
         throw new UnderstudyError('PROMOTION_REFUSED', reason, { hint })
       }
-      return this.take(decision.record, state.revision, 'by-hand', context.clock.nowMs() - before, undefined)
+      return this.take(decision.record, state.revision, 'by-hand', context.clock.nowMs() - begunMs, undefined)
     }
     const known = answers.reduce<ShardRecord>(
       (newest, answer) =>
@@ -209,7 +213,7 @@ export class AutomaticRole {
           reason: 'forced promotion: entries committed elsewhere may be missing',
         }
       : undefined
-    return this.take(forced.record, state.revision, 'by-hand', 0, mayLose)
+    return this.take(forced.record, state.revision, 'by-hand', context.clock.nowMs() - begunMs, mayLose)
   }
 
   // Deciding
@@ -327,7 +331,13 @@ export class AutomaticRole {
       const named = sameMember(verdict.record.primary, context.self!)
       if (decision.type === 'lead') {
         context.transition('promote', `the record names this node in epoch ${formatEpoch(decision.record.epoch)}`)
-        await this.lead(decision.record, state.revision, this.leadKind(decision.record), missedMs, undefined)
+        await this.lead(
+          decision.record,
+          state.revision,
+          decision.record.handedOver ? 'switchover' : 'start',
+          missedMs,
+          undefined,
+        )
       } else if (decision.type === 'take') {
         context.logger.warn({ from: verdict.record.primary.node, missedMs: Math.round(missedMs) }, decision.reason)
         const mayLose = named ? undefined : this.lossOf(verdict.record)
@@ -362,7 +372,7 @@ export class AutomaticRole {
     context.transition('promote', `taking over in epoch ${formatEpoch(next.epoch)}`)
     const deadlineMs = context.clock.nowMs() + context.timings.failoverMs
     this.swapSentAt = revision
-    const result = await this.keeper.swap(revision, next, { signal: this.host.signal, deadlineMs })
+    const result = await this.keeper.swap(revision, next, { signal: this.closing.signal, deadlineMs })
     this.swapSentAt = undefined
     if (!result.swapped) {
       const winner = result.state.record?.primary.node ?? 'nobody'
@@ -401,12 +411,6 @@ export class AutomaticRole {
     })
     this.watch.begin()
     return { epoch: record.epoch, position: context.data!.journal.appended, mayLose }
-  }
-
-  /** Handed over by another node, or this node's own swap before it ended. */
-  private leadKind(record: ShardRecord): FailoverRecord['kind'] {
-    const { superblock } = this.context.store
-    return superblock !== undefined && compareEpochs(superblock.record.epoch, record.epoch) < 0 ? 'switchover' : 'start'
   }
 
   /** All others but the old primary are asked anew; what that one said last is known. */
@@ -482,7 +486,7 @@ export class AutomaticRole {
     if (state.record !== undefined && state.record.nonce !== superblock.record.nonce)
       return this.host.discardProvisional()
     const record = { ...superblock.record, coordinatorId: state.coordinatorId }
-    const result = await this.keeper.swap(0, record, { signal: this.host.signal })
+    const result = await this.keeper.swap(0, record, { signal: this.closing.signal })
     if (!result.swapped) return this.host.discardProvisional()
     context.transition('promote', 'a new history begins: all nodes were empty')
     await this.lead(record, result.state.revision, 'start', 0, undefined)

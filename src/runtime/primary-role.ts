@@ -11,7 +11,7 @@ import type { Engine } from '../ports/engine.js'
 import type { Journal } from '../ports/journal.js'
 import type { Logger } from '../ports/logger.js'
 import type { Applier } from './applier.js'
-import type { WaitOptions, WriteOptions } from './handle.js'
+import type { ShardEvent, WaitOptions, WriteOptions } from './handle.js'
 import { LeaseKeeper, type LeaseTerms } from './lease-keeper.js'
 import { Waiters } from './waiters.js'
 import { type LeftWrite, WriteQueue } from './write-queue.js'
@@ -30,6 +30,8 @@ export interface FollowerLink {
   askPromise(id: number): void
   end(error: UnderstudyError): void
 }
+
+export type InSyncChange = Omit<Extract<ShardEvent, { readonly type: 'in-sync' }>, 'type'>
 
 export interface PrimaryParts {
   readonly journal: Journal
@@ -54,6 +56,8 @@ export interface PrimaryParts {
   readonly onDeposed: (reason: string) => void
   readonly nonce: () => string
   readonly onRecord: (record: ShardRecord) => void
+  /** Another set is in force. */
+  readonly onInSync: (change: InSyncChange) => void
   /** The epoch-start block is committed and applied: clients may come. */
   readonly onReady: (role: PrimaryRole) => void
   /** True if somebody else answers this write of the role, which has ended. */
@@ -83,6 +87,8 @@ export class PrimaryRole {
   private committedTold = 0
   private ready = false
   private ended = false
+  private setTold: readonly string[]
+  private changeReason = ''
   private readonly ending = new AbortController()
   private familyIdFloor = 0
   private pausedForHandOver = false
@@ -105,6 +111,7 @@ export class PrimaryRole {
     })
     this.inSync.onOwnRecordDurable(parts.record.version)
     this.committedTold = parts.committed
+    this.setTold = parts.record.inSync.map((member) => member.node)
     this.lease =
       parts.lease === undefined
         ? undefined
@@ -243,6 +250,11 @@ export class PrimaryRole {
 
   /** By hand, or asked for by the member itself. */
   async removeFromInSync(node: string, options: WaitOptions): Promise<ShardRecord> {
+    if (this.parts.recordHeldBy === 'coordinator') {
+      const timeoutMs = options.timeoutMs ?? limits.writeTimeoutMs
+      const what = `removing ${node} from the in-sync set: another change is under way`
+      await this.waiters.until(() => !this.inSync.changing, { ...options, timeoutMs, what })
+    }
     const record = this.inSync.leaveOf(node)
     if (record === undefined) {
       const { inSync, settings } = this.inSync.record
@@ -255,7 +267,7 @@ export class PrimaryRole {
     // Who left by hand stays out for the rest of its session; connecting anew, it may join again.
     const follower = this.followers.get(node)
     if (follower !== undefined) this.left.add(follower)
-    this.propose(record)
+    this.propose(record, 'removed by hand, or stopped')
     await this.waiters.until(() => this.inSync.record.version > record.version || !this.inSync.changing, {
       timeoutMs: options.timeoutMs ?? limits.writeTimeoutMs,
       signal: options.signal,
@@ -274,7 +286,7 @@ export class PrimaryRole {
       { member: node, version: record.version },
       'standby is behind or away: it leaves the in-sync set',
     )
-    this.propose(record)
+    this.propose(record, 'behind or away for longer than inSyncTimeoutMs')
     return true
   }
 
@@ -285,7 +297,7 @@ export class PrimaryRole {
   renewRecord(): void {
     if (this.ended || this.pausedForHandOver || this.inSync.missing.length > 0) return
     const record = this.inSync.renewalOf()
-    if (record !== undefined) this.propose(record)
+    if (record !== undefined) this.propose(record, 'renewed')
   }
 
   // Hand-over
@@ -387,7 +399,22 @@ export class PrimaryRole {
     this.followers.clear()
   }
 
+  /** The set in force is another one than was told last. */
+  private tellSet(): void {
+    const inSync = this.inSync.members.map((member) => member.node)
+    const before = this.setTold
+    if (inSync.length === before.length && inSync.every((node) => before.includes(node))) return
+    this.setTold = inSync
+    this.parts.onInSync({
+      added: inSync.filter((node) => !before.includes(node)),
+      removed: before.filter((node) => !inSync.includes(node)),
+      inSync,
+      reason: this.changeReason,
+    })
+  }
+
   private changed(): void {
+    this.tellSet()
     const { applier } = this.parts
     const committed = this.inSync.committed
     if (committed > this.committedTold) {
@@ -412,14 +439,14 @@ export class PrimaryRole {
     // Its promise comes before the compare-and-swap that makes it one whose promise the lease needs (L1).
     if (this.lease?.hasPromise(member) === false) return
     this.parts.logger.info({ member: member.node, version: record.version }, 'standby joins the in-sync set')
-    this.propose(record)
+    this.propose(record, 'caught up')
   }
 
   /**
    * From this call on commits wait for the new set too. Then the record is made durable here, then sent: nobody can
    * hold a record that its primary does not know of.
    */
-  private propose(change: ShardRecord): void {
+  private propose(change: ShardRecord, reason: string): void {
     const record = { ...change, nonce: this.parts.nonce() }
     this.inSync.propose(record)
     this.recordTurn = this.recordTurn
@@ -430,6 +457,7 @@ export class PrimaryRole {
         if (this.ended) return
         if (this.parts.recordHeldBy === 'coordinator') this.inSync.onSwapped(record)
         else this.inSync.onOwnRecordDurable(record.version)
+        this.changeReason = reason
         for (const follower of this.followers.values()) follower.tellRecord(record)
         this.parts.onRecord(record)
         this.changed()
@@ -453,7 +481,7 @@ export class PrimaryRole {
     const takeBack = this.inSync.takeBackOf()
     if (takeBack !== undefined) {
       this.parts.logger.warn({ member: member.node, version: takeBack.version }, 'standby left before it had joined')
-      this.propose(takeBack)
+      this.propose(takeBack, 'left before it had joined')
     }
   }
 

@@ -124,6 +124,11 @@ export async function lead(context: ShardContext, record: ShardRecord, hooks: Le
       context.emit({ type: 'record', record: next })
       context.waiters.check()
     },
+    onInSync: (change) => {
+      context.observer.inSyncChanges += 1
+      context.logger.info({ ...change }, 'in-sync set')
+      context.emit({ type: 'in-sync', ...change })
+    },
     onReady: (ready) => {
       context.transition(
         'promoted',
