@@ -259,4 +259,44 @@ describe('rewind', { timeout: 120_000 }, () => {
       await assertSame(cluster)
     })
   })
+
+  test('B3: values of a history that is gone before they were replayed: the node is rebuilt, however short the new one', async () => {
+    const options = { nodes: ['a', 'b', 'c'], settings: local, storage: 'simulated', timeFactor: 5 } as const
+    await withCluster(options, async (cluster) => {
+      await cluster.startAll()
+      for (const name of ['b', 'c']) await streaming(cluster, name)
+      for (let index = 0; index < 5; index++) await cluster.shard('a').write([put(`k${index}`, 'all')])
+      await untilApplied(cluster, ['b', 'c'], cluster.shard('a').applied!)
+      cluster.isolate('a')
+      await cluster.shard('a').write([put('k0', 'only a')])
+      cluster.isolate('c')
+      await cluster.shard('b').promote({ force: true })
+      for (let index = 0; index < 20; index++) await cluster.shard('b').write([put('k0', `only b ${index}`)])
+      // a takes values from b, and as soon as its journal is cut it is alone again.
+      const disk = cluster.disk('a')
+      let isCut = false
+      disk.fault = (operation, path) => {
+        if (operation !== 'remove' || !path.endsWith('/truncation')) return undefined
+        isCut = true
+        cluster.isolate('a')
+        return undefined
+      }
+      cluster.network.heal()
+      cluster.isolate('c')
+      await until(() => isCut, 'the journal of a is cut')
+      disk.fault = undefined
+      cluster.kill('b')
+      await cluster.shard('c').promote({ force: true })
+      cluster.network.heal()
+      await streaming(cluster, 'a')
+      await untilApplied(cluster, ['a'], cluster.shard('c').applied!)
+      assert.deepEqual(await contentOf(cluster, 'a'), await contentOf(cluster, 'c'))
+      assert.equal(await read(cluster, 'a', 'k0'), 'all')
+      const { divergentFiles } = cluster.shard('a').status()
+      assert.deepEqual(
+        divergentFiles.map(({ epoch, entries }) => [epoch, entries]),
+        [['1@a', 1]],
+      )
+    })
+  })
 })
