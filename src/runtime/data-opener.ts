@@ -1,3 +1,4 @@
+import { epochZero } from '../core/position.js'
 import type { ShardRecord } from '../core/record.js'
 import { UnderstudyError } from '../errors.js'
 import type { Engine } from '../ports/engine.js'
@@ -29,6 +30,8 @@ export class DataOpener {
       promised: record.epoch,
       record,
       adopted: true,
+      led: epochZero,
+      provisional: this.context.cluster.automatic !== undefined,
       slots: [],
     })
     this.use(data)
@@ -77,6 +80,7 @@ export class DataOpener {
     const { context } = this
     const { data } = context
     context.data = undefined
+    context.forwarder.dataGone()
     context.slots = undefined
     this.sessions.closeSources(new UnderstudyError('NOT_READY', 'the data is being rebuilt'))
     await data?.close()
@@ -102,6 +106,7 @@ export class DataOpener {
         if (data !== undefined) data.noteCommitted(data.committed)
         onProgress?.()
       },
+      onBlocks: (blocks) => context.forwarder.onApplied(blocks),
       onApplied: () => {
         context.primary?.onOwnProgress()
         context.standby?.onApplied()

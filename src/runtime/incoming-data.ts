@@ -1,7 +1,7 @@
 import type { Message } from '../codec/messages.js'
 import type { EpochStart, Family } from '../core/entry.js'
 import { invariant } from '../core/invariant.js'
-import { type Epoch, higherEpoch, type Position } from '../core/position.js'
+import { type Epoch, epochZero, higherEpoch, type Position } from '../core/position.js'
 import { newerRecord, type ShardRecord } from '../core/record.js'
 import { toUnderstudyError, UnderstudyError } from '../errors.js'
 import type { Clock } from '../ports/clock.js'
@@ -204,6 +204,8 @@ export class IncomingData {
         promised: [promised, record.epoch, this.parts.promised()].reduce(higherEpoch, confirmed.promised),
         record: newerRecord(record, confirmed.record) ?? record,
         adopted: confirmed.record !== undefined,
+        led: epochZero,
+        provisional: false,
         slots: [],
       }),
     )

@@ -2,7 +2,7 @@ import { backoffMs } from '../core/backoff.js'
 import { limits } from '../core/limits.js'
 import { formatEpoch, formatPosition, higherEpoch, sameEpoch } from '../core/position.js'
 import { compareRecords, type ShardRecord, sameMember } from '../core/record.js'
-import { toUnderstudyError, type UnderstudyError } from '../errors.js'
+import { toUnderstudyError, UnderstudyError } from '../errors.js'
 import type { Forwarder } from './forwarder.js'
 import type { Greeter } from './greeter.js'
 import type { ShardContext } from './shard-context.js'
@@ -60,6 +60,11 @@ export class StandbyRole {
       case 'fence':
         this.fencedUnder = record
         context.transition('fence', end.error.message)
+        this.forwarder.fence(
+          new UnderstudyError('FENCED', `${context.config.node} is fenced: ${end.error.message}`, {
+            hint: end.error.hint ?? 'see `understudy status`',
+          }),
+        )
         context.explain(end.error.message)
         context.emit({ type: 'failure', error: end.error })
         return undefined
@@ -86,6 +91,7 @@ export class StandbyRole {
     const data = context.data!
     try {
       const { link, welcome } = await this.greeter.dial({ node, address }, 'follow', signal)
+      if (context.followPace !== undefined) link.setPace(context.followPace)
       let sideFile: string | undefined
       const session = new StandbySession({
         link,
@@ -113,6 +119,8 @@ export class StandbyRole {
         },
         onCaughtUp: () => context.transition('caught-up', `streaming from ${node}`),
         onCommitted: (sequence) => data.noteCommitted(sequence),
+        givePromise: (epoch) => context.givePromise(epoch),
+        freshness: context.cluster.automatic === undefined ? 'announced' : 'told',
         mayUndo: context.config.settings.durability === 'local' || welcome.record?.lossy === true,
         saveTail: async (common) => {
           sideFile = (await context.divergent.save(data.journal, common.sequence))?.name
@@ -138,6 +146,12 @@ export class StandbyRole {
     } catch (error) {
       return { type: 'lost', error: toUnderstudyError(error, `following ${node}`) }
     } finally {
+      if (context.standby !== undefined) {
+        context.lastHeard = {
+          announced: context.standby.announcedSequence,
+          heardAtMs: context.clock.nowMs() - context.standby.silentForMs,
+        }
+      }
       context.standby = undefined
     }
   }
@@ -148,7 +162,11 @@ export class StandbyRole {
     const why = error === undefined ? 'it closed the connection' : error.message
     context.transition('connection-lost', `${node}: ${why}`)
     context.explain(`${node}: ${why}`)
-    const waitMs = backoffMs(this.attempt, limits.reconnectMinMs, limits.reconnectMaxMs, context.random.next())
+    const [minMs, maxMs] =
+      context.cluster.automatic === undefined
+        ? [limits.reconnectMinMs, limits.reconnectMaxMs]
+        : [limits.reconnectFastMs, context.timings.silenceMs]
+    const waitMs = backoffMs(this.attempt, minMs, maxMs, context.random.next())
     this.attempt += 1
     context.logger.debug({ primary: node, why, waitMs }, 'not following')
     const untilMs = context.clock.nowMs() + waitMs

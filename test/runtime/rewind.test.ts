@@ -19,7 +19,6 @@ import {
 } from '../support/cluster.js'
 import { understudy } from '../support/command.js'
 
-
 const local = { durability: 'local', inSyncMin: 1 } as const
 const pair = { nodes: ['a', 'b'], settings: local } as const
 const storages: ReadonlyArray<Partial<ClusterOptions>> = [{ storage: 'disk' }, { storage: 'simulated', timeFactor: 5 }]
@@ -127,9 +126,12 @@ describe('rewind', { timeout: 120_000 }, () => {
         assert.ok((await journalBytes(cluster, 'a', from)).equals(bytes), 'I3: byte-identical')
         if (storage.storage !== 'disk') return
         const shard = `${cluster.directory('a')}/shards/main`
-        const [listed, read] = await Promise.all([understudy(['journal', shard]), understudy(['journal', file, '--json'])])
+        const [listed, records] = await Promise.all([
+          understudy(['journal', shard]),
+          understudy(['journal', file, '--json']),
+        ])
         assert.match(listed.stdout, /divergent-1@a-7\.journal: 3 cut entries, 7 to 9\n$/)
-        const blocks = read.stdout
+        const blocks = records.stdout
           .trim()
           .split('\n')
           .map((line) => JSON.parse(line))

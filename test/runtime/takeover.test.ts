@@ -50,7 +50,7 @@ describe('takeover', { timeout: 60_000 }, () => {
       for (let index = 0; index < 5; index++) await cluster.shard('a').write([put(`k${index}`, 'old')])
       cluster.isolate('a')
       const inFlight = Array.from({ length: 3 }, (_, index) =>
-        failureOf(cluster.shard('a').write([put(`k${index}`, 'lost')], { timeoutMs: 20_000 })),
+        failureOf(cluster.shard('a').write([put(`k${index}`, 'lost')], { timeoutMs: 20_000, forward: false })),
       )
       await cluster.shard('b').promote()
       const position = await cluster.shard('b').write([put('k0', 'new')])
@@ -86,7 +86,7 @@ describe('takeover', { timeout: 60_000 }, () => {
       let paused: Array<() => void> | undefined = []
       cluster.disk('a').latency = () =>
         paused === undefined ? undefined : new Promise((resolve) => paused!.push(resolve))
-      const lost = failureOf(cluster.shard('a').write([put('k', 'paused')], { timeoutMs: 20_000 }))
+      const lost = failureOf(cluster.shard('a').write([put('k', 'paused')], { timeoutMs: 20_000, forward: false }))
       cluster.isolate('a')
       await cluster.shard('b').promote()
       await cluster.shard('b').write([put('k', 'new')])
@@ -108,7 +108,7 @@ describe('takeover', { timeout: 60_000 }, () => {
       // a and b are parted; c hears both. What a writes needs b, which has promised epoch 2.
       cluster.network.partition(cluster.address('a'), cluster.address('b'))
       await cluster.shard('b').promote()
-      const error = await failureOf(cluster.shard('a').write([put('k', 'v')], { timeoutMs: 5_000 }))
+      const error = await failureOf(cluster.shard('a').write([put('k', 'v')], { timeoutMs: 5_000, forward: false }))
       assert.ok(['UNDERSTUDY_FENCED', 'UNDERSTUDY_ACK_TIMEOUT'].includes(error.code), error.code)
       await cluster.shard('b').write([put('k', 'new')])
       await until(() => cluster.shard('a').status().state !== 'primary', 'a hears of it through c')
