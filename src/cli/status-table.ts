@@ -74,10 +74,11 @@ function renderNodes(rows: readonly NodeRow[], nowMs: number, width: number, pai
 
 function renderVoter(voter: VoterStatus, width: number, paint: Paint): string[] {
   const { state, witness, members, records } = voter
+  const names = members.map((member) => member.node).sort()
   const facts = [
     `voter ${paint('bold', voter.voter)}${witness ? ' (witness)' : ''}`,
     state === 'serving' ? paint('green', state) : paint('red', state),
-    members.length === 0 ? 'no members registered' : `members ${members.map((member) => member.node).join(', ')}`,
+    members.length === 0 ? 'no members registered' : `members ${names.join(', ')}`,
   ]
   const lines = ['', ...wrap(facts.join(' · '), width)]
   for (const record of records) {
