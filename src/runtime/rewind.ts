@@ -10,6 +10,7 @@ import { sameMember } from '../core/record.js'
 import { TouchedKeys } from '../core/rewind.js'
 import { errorFromFailure, UnderstudyError } from '../errors.js'
 import type { Link } from '../link/link.js'
+import type { MemberAddress } from '../ports/coordinator.js'
 import type { Journal } from '../ports/journal.js'
 import type { Greeter } from './greeter.js'
 import { KeyFetcher } from './key-fetcher.js'
@@ -154,7 +155,9 @@ export class Rewind {
     if (record === undefined || address === undefined || sameMember(record.primary, context.self!)) {
       throw new UnderstudyError('UNAVAILABLE', 'no other node is known to lead')
     }
-    const { link, welcome } = await this.parts.greeter.dial({ node: record.primary.node, address }, 'source', signal)
+    const primary = { node: record.primary.node, address }
+    await this.checkSnapshot(primary, signal)
+    const { link, welcome } = await this.parts.greeter.dial(primary, 'source', signal)
     const onAbort = () => link.close(new UnderstudyError('ABORTED', 'the rewind was interrupted'))
     signal.addEventListener('abort', onAbort, { once: true })
     try {
@@ -168,6 +171,23 @@ export class Rewind {
       }
     } finally {
       signal.removeEventListener('abort', onAbort)
+      link.close()
+    }
+  }
+
+  /**
+   * Once the values of a snapshot are in and the tail is cut, only a history that has that snapshot can be replayed to
+   * it. Asked beforehand: a primary whose history lacks it may never get as far.
+   */
+  private async checkSnapshot(primary: MemberAddress, signal: AbortSignal): Promise<void> {
+    const { snapshot, end } = this.mark
+    if (snapshot === undefined || (await this.contains(end)) || (await this.contains(snapshot))) return
+    const { link } = await this.parts.greeter.dial(primary, 'source', signal)
+    try {
+      link.send('subscribe', { position: snapshot, epochs: [], creditBytes: 0 })
+      const [answer] = await link.expectOneOf(['stream', 'tooOld', 'diverged'], limits.requestTimeoutMs, signal)
+      if (answer !== 'stream') throw lacksSnapshot(snapshot)
+    } finally {
       link.close()
     }
   }
@@ -199,7 +219,7 @@ export class Rewind {
     if (snapshot !== undefined && !(await this.contains(this.mark.end))) {
       // Values of another history than the primary's are in, and the keys are no longer known.
       if (common.sequence < snapshot.sequence) {
-        throw new NeedsResync(`values were taken at ${formatPosition(snapshot)}, which the primary's history lacks`)
+        throw lacksSnapshot(snapshot)
       }
     }
     const decision = decideRejoin({
@@ -285,7 +305,7 @@ export class Rewind {
       }
       await this.replayTo(link, stream, snapshot, signal)
       if (!(await this.contains(snapshot))) {
-        throw new NeedsResync(`values were taken at ${formatPosition(snapshot)}, which the primary's history lacks`)
+        throw lacksSnapshot(snapshot)
       }
       // A restart replays at least this far before anybody reads: the mark may go only after that is durable.
       this.opened.noteCommitted(snapshot.sequence)
@@ -356,6 +376,10 @@ export class Rewind {
 /** Only a bootstrap helps. */
 class NeedsResync extends Error {
   override readonly name = 'NeedsResync'
+}
+
+function lacksSnapshot(snapshot: Position): NeedsResync {
+  return new NeedsResync(`values were taken at ${formatPosition(snapshot)}, which the primary's history lacks`)
 }
 
 async function closeReason(link: Link): Promise<UnderstudyError | undefined> {

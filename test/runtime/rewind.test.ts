@@ -14,8 +14,10 @@ import {
   type TestCluster,
   until,
   untilApplied,
+  value,
   withCluster,
 } from '../support/cluster.js'
+import { understudy } from '../support/command.js'
 
 const local = { durability: 'local', inSyncMin: 1 } as const
 const pair = { nodes: ['a', 'b'], settings: local } as const
@@ -117,10 +119,24 @@ describe('rewind', { timeout: 120_000 }, () => {
 
         const position = await cluster.shard('b').write([put('after', 'v')])
         await assertSame(cluster, position)
+        const file = sideFile(cluster, 'a')
         const from = cluster.shard('b').status().journal.baseSequence + 1
         for (const name of cluster.names) await cluster.stop(name)
         const bytes = await journalBytes(cluster, 'b', from)
         assert.ok((await journalBytes(cluster, 'a', from)).equals(bytes), 'I3: byte-identical')
+        if (storage.storage !== 'disk') return
+        const shard = `${cluster.directory('a')}/shards/main`
+        const [listed, records] = await Promise.all([
+          understudy(['journal', shard]),
+          understudy(['journal', file, '--json']),
+        ])
+        assert.match(listed.stdout, /divergent-1@a-7\.journal: 3 cut entries, 7 to 9\n$/)
+        const blocks = records.stdout
+          .trim()
+          .split('\n')
+          .map((line) => JSON.parse(line))
+          .filter(({ type }) => type === 'block')
+        assert.deepEqual([blocks[0].firstSequence, blocks.at(-1).sequence], [7, 9])
       })
     })
   }
@@ -257,6 +273,68 @@ describe('rewind', { timeout: 120_000 }, () => {
       cluster.network.heal()
       await streaming(cluster, 'a')
       await assertSame(cluster)
+    })
+  })
+
+  test('B3: values of a history that is gone before they were replayed: the node is rebuilt, however short the new one', async () => {
+    const options = { nodes: ['a', 'b', 'c'], settings: local, storage: 'simulated', timeFactor: 5 } as const
+    await withCluster(options, async (cluster) => {
+      await cluster.startAll()
+      for (const name of ['b', 'c']) await streaming(cluster, name)
+      for (let index = 0; index < 5; index++) await cluster.shard('a').write([put(`k${index}`, 'all')])
+      await untilApplied(cluster, ['b', 'c'], cluster.shard('a').applied!)
+      cluster.isolate('a')
+      await cluster.shard('a').write([put('k0', 'only a')])
+      cluster.isolate('c')
+      await cluster.shard('b').promote({ force: true })
+      for (let index = 0; index < 20; index++) await cluster.shard('b').write([put('k0', `only b ${index}`)])
+      // a takes values from b, and as soon as its journal is cut it is alone again.
+      const disk = cluster.disk('a')
+      let isCut = false
+      disk.fault = (operation, path) => {
+        if (operation !== 'remove' || !path.endsWith('/truncation')) return undefined
+        isCut = true
+        cluster.isolate('a')
+        return undefined
+      }
+      cluster.network.heal()
+      cluster.isolate('c')
+      await until(() => isCut, 'the journal of a is cut')
+      disk.fault = undefined
+      cluster.kill('b')
+      await cluster.shard('c').promote({ force: true })
+      cluster.network.heal()
+      await streaming(cluster, 'a')
+      await untilApplied(cluster, ['a'], cluster.shard('c').applied!)
+      assert.deepEqual(await contentOf(cluster, 'a'), await contentOf(cluster, 'c'))
+      assert.equal(await read(cluster, 'a', 'k0'), 'all')
+      const { divergentFiles } = cluster.shard('a').status()
+      assert.deepEqual(
+        divergentFiles.map(({ epoch, entries }) => [epoch, entries]),
+        [['1@a', 1]],
+      )
+    })
+  })
+
+  test('B4: a node that is rebuilt because the primary has trimmed too far keeps what the primary lacks', async () => {
+    const options = { ...pair, storage: 'disk', checkpointBytes: 100_000, slotRetainBytes: 1 } as const
+    await withCluster(options, async (cluster) => {
+      await started(cluster)
+      await parted(cluster, async () => {
+        await cluster.shard('a').write([put('k0', 'only a')])
+        await cluster.shard('a').write([put('k1', 'only a')])
+      })
+      const common = cluster.shard('a').status().sequence.appended - 2
+      await until(async () => {
+        await cluster.shard('b').write([put('large', value('by b', 50_000))])
+        return cluster.shard('b').status().journal.baseSequence > common
+      }, 'b has trimmed the common position')
+      cluster.network.heal()
+      await until(() => cluster.shard('a').status().divergentFiles.length === 1, 'a side file')
+      await streaming(cluster, 'a')
+      await assertSame(cluster)
+      assert.equal(cluster.node('a').metrics().shards[0]?.counters.rewoundEntries, 0)
+      assert.equal(cluster.shard('a').status().divergentFiles[0]?.entries, 2)
     })
   })
 })
