@@ -62,7 +62,7 @@ async function settled(): Promise<void> {
   await new Promise((resolve) => setImmediate(resolve))
 }
 
-describe('forwarder', () => {
+describe('forwarder', { timeout: 30_000 }, () => {
   test('S9: nothing is sent in an epoch before its first block is applied here; what was in the tail is never sent again', async () => {
     const bench = new Bench()
     const { forwarder } = bench
@@ -94,6 +94,31 @@ describe('forwarder', () => {
     await Promise.all([cut, late])
   })
 
+  test('S9: what is here and was to be elsewhere too is not sent again: an empty write behind it finds out', async () => {
+    const bench = new Bench()
+    const { forwarder } = bench
+    const old = bench.link()
+    forwarder.attach(old.link, first, 1)
+    const before = forwarder.write([put('k', 'v')], { ...patient, waitFor: 'applied' })
+    const after = failureOf(forwarder.write([put('k', 'v')], { timeoutMs: 500, waitFor: 'standby' }))
+    const position = bench.apply(first, 101)
+    forwarder.detach(old.link)
+    const next = bench.link()
+    forwarder.attach(next.link, second, 4)
+    bench.apply(first, 102)
+    assert.deepEqual(
+      next.sent.map(({ request, waitFor, bytes }) => [request, waitFor, bytes]),
+      [
+        [103, 'applied', 0],
+        [104, 'standby', 0],
+      ],
+    )
+    const end = bench.apply(second, 103, 104)
+    forwarder.answered({ request: 103, position: end, failure: undefined })
+    assert.deepEqual(await before, position, 'where the write is, not where the question is')
+    assert.equal((await after).outcome, 'done')
+  })
+
   test('S9: an answer that comes from a role that is over says nothing of what was sent since', async () => {
     const bench = new Bench()
     const { forwarder } = bench
@@ -114,9 +139,14 @@ describe('forwarder', () => {
     refuse!(new UnderstudyError('FENCED', 'the role is over', { outcome: 'none' }))
     await settled()
     forwarder.detach(link)
-    forwarder.attach(bench.link().link, second, 2)
+    const again = bench.link()
+    forwarder.attach(again.link, second, 2)
     await settled()
-    assert.equal(sent.length, 1, 'not sent once more')
+    assert.deepEqual(
+      again.sent.map(({ bytes }) => bytes),
+      [0],
+      'a barrier, not the write once more',
+    )
     bench.apply(second, sent[0]!.request)
     await write
   })

@@ -84,6 +84,7 @@ class Writers {
           this.acknowledged.push(key)
         } catch (error) {
           this.failures.push(error as UnderstudyError)
+          return
         }
       }
     }
@@ -340,6 +341,27 @@ describe('writes over a change of the primary', { timeout: 120_000 }, () => {
           .families.map((family) => `${family.id} ${family.name}`)
         assert.deepEqual(families.sort(), ['0 default', `${orders.id} orders`, `${users.id} users`].sort(), name)
       }
+    })
+  })
+
+  test('S9: families too are entries under the request number of the node that asked for them', async () => {
+    await withCluster(simulated, async (cluster) => {
+      await started(cluster)
+      for (let index = 0; index < 50; index++) await cluster.shard('a').write([put(`a${index}`, 'v')])
+      await cluster.shard('c').write([put('c1', 'v')])
+      await cluster.shard('c').createFamily('users')
+      await cluster.shard('c').dropFamily('users')
+      await cluster.shard('c').clear({ family: 0 })
+      await cluster.shard('c').write([put('c2', 'v')])
+      for (const name of cluster.names) await cluster.stop(name)
+      const directory = `${cluster.directory('a')}/shards/main/current/journal`
+      const requests: number[] = []
+      for await (const record of inspectJournal(cluster.files('a'), directory)) {
+        if (record.type !== 'block') continue
+        for (const entry of decodeEntries(record.block)) if (entry.origin.node === 'c') requests.push(entry.request)
+      }
+      // The clear is a barrier and a piece.
+      assert.deepEqual(requests, [1, 2, 3, 4, 5, 6])
     })
   })
 
