@@ -1,8 +1,11 @@
+import type { BuiltinCoordinator as BuiltinOptions } from './config/coordinator-builtin.js'
+import type { EtcdCoordinator } from './config/coordinator-etcd.js'
 import type { NodeOptions } from './config/node-options.js'
 import { BuiltinCoordinator } from './coordinator/builtin/client.js'
 import { localChannel } from './coordinator/builtin/local-channel.js'
 import { remoteChannel } from './coordinator/builtin/remote-channel.js'
 import { Voter } from './coordinator/builtin/voter.js'
+import { createEtcdCoordinator } from './coordinator/etcd/etcd-coordinator.js'
 import { createStaticCoordinator } from './coordinator/static.js'
 import { limits } from './core/limits.js'
 import { timingsOf } from './core/timings.js'
@@ -13,6 +16,7 @@ import { createJournalFactory } from './journal/journal-factory.js'
 import { nodeClock } from './platform/node-clock.js'
 import { nodeFileSystem } from './platform/node-file-system.js'
 import { nodeRandom } from './platform/node-random.js'
+import type { Coordinator } from './ports/coordinator.js'
 import type { EngineFactory, EngineKind } from './ports/engine.js'
 import type { Logger } from './ports/logger.js'
 import type { Transport } from './ports/transport.js'
@@ -93,40 +97,65 @@ export function createWitnessParts(options: NodeOptions, hooks: PartsHooks): Wit
   }
 }
 
+/** It is not started: who starts, registers with and closes it is the node. */
 function coordinatorParts(options: NodeOptions, hooks: PartsHooks): Pick<NodeParts, 'coordinator' | 'voter'> {
   const { coordinator } = options
-  if (coordinator?.kind !== 'builtin') {
-    return {
-      coordinator: createStaticCoordinator({
-        node: options.node,
-        members: coordinator?.members ?? [],
-        initialPrimary: coordinator?.primary,
-      }),
+  switch (coordinator?.kind) {
+    case 'etcd':
+      return { coordinator: createEtcd(options, coordinator, hooks.logger) }
+    case 'builtin': {
+      const voter = createVoter(options, hooks.logger)
+      const client = createBuiltin(options, coordinator, voter, hooks)
+      return { coordinator: client, ...(voter === undefined ? {} : { voter }) }
+    }
+    case 'static':
+    case undefined: {
+      const { members = [], primary } = coordinator ?? {}
+      return { coordinator: createStaticCoordinator({ node: options.node, members, initialPrimary: primary }) }
     }
   }
-  const voter = createVoter(options, hooks.logger)
+}
+
+function createEtcd(options: NodeOptions, coordinator: EtcdCoordinator, logger: Logger): Coordinator {
+  const { endpoints, tls, username, password } = coordinator
+  return createEtcdCoordinator({
+    endpoints,
+    ...(tls === undefined ? {} : { tls }),
+    ...(username === undefined || password === undefined ? {} : { username, password }),
+    cluster: options.cluster,
+    registrationMs: timingsOf(options).registrationMs,
+    clock: nodeClock,
+    random: nodeRandom,
+    logger,
+  })
+}
+
+function createBuiltin(
+  options: NodeOptions,
+  coordinator: BuiltinOptions,
+  voter: Voter | undefined,
+  hooks: PartsHooks,
+): Coordinator {
   const { registrationMs } = timingsOf(options)
-  const open =
-    voter === undefined
-      ? remoteChannel({
-          voters: coordinator.voters,
-          cluster: options.cluster,
-          node: options.node,
-          boot: nodeRandom.hex(8),
-          transport: hooks.transport,
-          clock: nodeClock,
-          silenceMs: registrationMs / 3,
-        })
-      : localChannel(voter)
-  const client = new BuiltinCoordinator({
+  const remote = () =>
+    remoteChannel({
+      voters: coordinator.voters,
+      cluster: options.cluster,
+      node: options.node,
+      boot: nodeRandom.hex(8),
+      transport: hooks.transport,
+      clock: nodeClock,
+      silenceMs: registrationMs / 3,
+    })
+  return new BuiltinCoordinator({
     description: coordinator.url,
-    open,
+    voters: coordinator.voters.map((one) => one.node),
+    open: voter === undefined ? remote() : localChannel(voter),
     clock: nodeClock,
     random: nodeRandom,
     logger: hooks.logger,
     registrationMs,
   })
-  return { coordinator: client, ...(voter === undefined ? {} : { voter }) }
 }
 
 /** Undefined where another node hosts it. */

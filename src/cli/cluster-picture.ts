@@ -1,7 +1,10 @@
+import { parseCoordinator } from '../config/coordinator.js'
 import { compareEpochs, formatEpoch } from '../core/position.js'
 import { toUnderstudyError, UnderstudyError } from '../errors.js'
+import type { MemberAddress } from '../ports/coordinator.js'
 import type { VoterStatus } from '../ports/voter.js'
 import type { MemberStatus, NodeStatus, ShardStatus } from '../runtime/handle.js'
+import { describeFailover, type FailoverPicture, type ShardAnswer } from './failover-picture.js'
 import { askStatus, type NodeAddress } from './node-client.js'
 
 export interface NodePicture {
@@ -36,7 +39,7 @@ export interface NodeRow {
   readonly error: string | undefined
 }
 
-export interface ShardPicture {
+export interface ShardPicture extends FailoverPicture {
   readonly shard: string
   readonly primary: string | undefined
   readonly epoch: string | undefined
@@ -63,9 +66,12 @@ export interface ClusterPicture {
 export async function takePicture(first: NodeAddress): Promise<ClusterPicture> {
   const status = await askStatus(first)
   const own: NodePicture = { node: status.node, url: first.url, status, error: undefined, member: undefined }
-  const others = await Promise.all(status.members.map((member) => askMember(member, status, first)))
+  const known = [...status.members, ...votersBeside(status)]
+  const others = await Promise.all(known.map((member) => askMember(member, status, first)))
   const nodes = [own, ...others].sort((a, b) => (a.node < b.node ? -1 : 1))
-  const withData = nodes.filter((node) => node.status?.voter?.witness !== true)
+  const withData = nodes.filter(
+    (node) => node.status?.voter?.witness !== true && (node === own || node.member !== undefined),
+  )
   const names = new Set(nodes.flatMap((node) => node.status?.shards.map(({ shard }) => shard) ?? []))
   const shards = [...names].map((shard) => describe(shard, withData))
   return {
@@ -79,27 +85,39 @@ export async function takePicture(first: NodeAddress): Promise<ClusterPicture> {
   }
 }
 
-async function askMember(member: MemberStatus, asked: NodeStatus, first: NodeAddress): Promise<NodePicture> {
-  const url = `http://${member.address}`
-  const base = { node: member.node, url, member }
+/** A witness is no member: the coordinator's address names it. */
+function votersBeside({ node, coordinator, members }: NodeStatus): ReadonlyArray<MemberAddress> {
+  const parsed = parseCoordinator(coordinator).coordinator
+  if (parsed?.kind !== 'builtin') return []
+  return parsed.voters.filter((voter) => voter.node !== node && !members.some((one) => one.node === voter.node))
+}
+
+async function askMember(
+  known: MemberStatus | MemberAddress,
+  asked: NodeStatus,
+  first: NodeAddress,
+): Promise<NodePicture> {
+  const url = `http://${known.address}`
+  const member = 'reachable' in known ? known : undefined
+  const base = { node: known.node, url, member }
   try {
     const status = await askStatus({ url, secret: first.secret })
-    if (status.node !== member.node || status.cluster !== asked.cluster) {
+    if (status.node !== known.node || status.cluster !== asked.cluster) {
       throw new UnderstudyError(
         'CLUSTER_MISMATCH',
-        `node ${status.node} of cluster ${status.cluster} answers at ${url}, where ${asked.node} expects ${member.node} of cluster ${asked.cluster}`,
+        `node ${status.node} of cluster ${status.cluster} answers at ${url}, where ${asked.node} expects ${known.node} of cluster ${asked.cluster}`,
       )
     }
     return { ...base, status, error: undefined }
   } catch (error) {
-    return { ...base, status: undefined, error: toUnderstudyError(error, `asking ${member.node}`) }
+    return { ...base, status: undefined, error: toUnderstudyError(error, `asking ${known.node}`) }
   }
 }
 
 function describe(shard: string, nodes: readonly NodePicture[]): ShardPicture {
-  const answers = nodes.flatMap(({ node, status }) => {
+  const answers = nodes.flatMap(({ node, status }): ShardAnswer[] => {
     const found = status?.shards.find((one) => one.shard === shard)
-    return found === undefined ? [] : [{ node, shard: found }]
+    return found === undefined ? [] : [{ node, coordinator: status!.coordinator, shard: found }]
   })
   // The newest record wins: the highest epoch, and within it the last change.
   const newest = answers
@@ -117,12 +135,15 @@ function describe(shard: string, nodes: readonly NodePicture[]): ShardPicture {
     inSync,
     recordVersion: newest?.recordVersion,
     settings: newest?.settings ?? answers[0]?.shard.settings,
+    ...describeFailover(answers, inSync),
     nodes: nodes.map((node) => rowOf(node, shard, primary?.shard, inSync.includes(node.node))),
   }
 }
 
 function rowOf(picture: NodePicture, name: string, primary: ShardStatus | undefined, inSync: boolean): NodeRow {
-  const { node, url, status, member, error } = picture
+  const { node, url, status, error } = picture
+  // What others know of a node that answers is older than what it says of itself.
+  const member = status === undefined ? picture.member : undefined
   const shard = status?.shards.find((one) => one.shard === name)
   const follower = primary?.followers.find((one) => one.node === node)
   const isPrimary = shard !== undefined && shard === primary

@@ -264,6 +264,29 @@ export function decodeEntries(block: Block): Entry[] {
   return entries
 }
 
+/**
+ * Request numbers of the entries of one origin, in order. Of a block that holds none only the origins are read, of
+ * the others the heads of the entries: operations are skipped. The block's checksums have been verified.
+ */
+export function requestsOf(block: Block, origin: Origin): number[] {
+  const view = asBuffer(block.bytes)
+  const reader: Reader = { view, at: blockHeaderBytes, failure: 'CORRUPTION', what: 'block' }
+  const originCount = take(reader, 2).readUInt16LE(0)
+  let wanted = -1
+  for (let index = 0; index < originCount; index++) {
+    const node = take(reader, take(reader, 1).readUInt8(0)).toString('utf8')
+    const boot = take(reader, 8).toString('hex')
+    if (node === origin.node && boot === origin.boot) wanted = index
+  }
+  const requests: number[] = []
+  if (wanted < 0) return requests
+  for (let index = 0; index < block.header.entryCount; index++) {
+    const entry = take(reader, take(reader, 4).readUInt32LE(0))
+    if (entry.readUInt16LE(0) === wanted) requests.push(readU64(entry, 4))
+  }
+  return requests
+}
+
 function writeU64(bytes: Buffer, value: number, at: number): number {
   invariant(Number.isSafeInteger(value) && value >= 0, 'numbers of 64 bits are safe integers from 0')
   bytes.writeUInt32LE(value % 0x1_0000_0000, at)

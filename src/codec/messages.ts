@@ -141,6 +141,13 @@ const definitions = {
   /** Followed in the same frame by the packed entries. */
   chunk: record({ snapshot: u32, family: u32, entryCount: u32, checksum: u32, nextKey: optional(key) }),
   snapshotComplete: record({ snapshot: u32 }),
+  /** A rewind asks for single keys of a snapshot. */
+  fetchKeys: record({ snapshot: u32, family, keys: list(key, limits.fetchKeysMax) }),
+  /**
+   * The first `answered` keys of the request: those that exist follow in the same frame, packed as in a chunk and in
+   * the order of the request; the others do not exist.
+   */
+  fetchedKeys: record({ snapshot: u32, family: u32, answered: u32, entryCount: u32, checksum: u32 }),
   query: record({}),
   fence: record({ epoch }),
   /** To the primary, from a node that was asked to have it hand over. `to` empty: whoever is furthest. */
@@ -181,22 +188,6 @@ const definitions = {
   leave: record({}),
   /** Followed in the same frame by the operations, encoded as in entries. */
   forward: record({ epoch, boot, request: u64, waitFor, timeoutMs: u32 }),
-  /** A `clear` is resolved on the primary. */
-  forwardClear: record({
-    epoch,
-    boot,
-    request: u64,
-    waitFor,
-    timeoutMs: u32,
-    family: u32,
-    start: optional(key),
-    startOpen: flag,
-    end: optional(key),
-    endClosed: flag,
-    reverse: flag,
-    /** Absent: no limit. */
-    limit: optional(u64),
-  }),
   /** The primary asks its followers not to take over for a while, so that it may answer reads (L1). */
   leaseRequest: record({ epoch, id: u64 }),
   /** The follower has promised what was asked: it holds from before this was sent. */
@@ -283,7 +274,7 @@ export const frameTypes = {
   pin: 22,
   leave: 23,
   forward: 24,
-  forwardClear: 25,
+  // 25 was a `clear` to be resolved on the primary.
   forwarded: 26,
   switchover: 61,
   switchedOver: 62,
@@ -303,6 +294,8 @@ export const frameTypes = {
   coordinatorRefused: 42,
   coordinatorRecord: 43,
   coordinatorMembers: 44,
+  fetchKeys: 48,
+  fetchedKeys: 49,
 } as const satisfies Record<MessageName | 'block', number>
 
 const namesByType = new Map<number, MessageName | 'block'>(
@@ -310,7 +303,12 @@ const namesByType = new Map<number, MessageName | 'block'>(
 )
 
 /** Frames that carry raw bytes; all others are control frames with the smaller limit. */
-const rawFrames: ReadonlySet<number> = new Set<number>([frameTypes.block, frameTypes.chunk, frameTypes.forward])
+const rawFrames: ReadonlySet<number> = new Set<number>([
+  frameTypes.block,
+  frameTypes.chunk,
+  frameTypes.fetchedKeys,
+  frameTypes.forward,
+])
 
 export function frameName(type: number): MessageName | 'block' | undefined {
   return namesByType.get(type)

@@ -1,4 +1,4 @@
-import type { ConfiguredCoordinator } from './coordinator.js'
+import type { CoordinatorOptions } from './coordinator.js'
 import { type OptionKey, optionsOfData } from './option-table.js'
 
 type Report = (path: OptionKey, message: string, suggestion?: string) => void
@@ -6,7 +6,7 @@ type Report = (path: OptionKey, message: string, suggestion?: string) => void
 /** What a witness needs, and what makes no sense beside it. */
 export function checkWitness(
   question: {
-    readonly coordinator: ConfiguredCoordinator | undefined
+    readonly coordinator: CoordinatorOptions | undefined
     readonly node: string | undefined
     readonly input: Readonly<Record<string, unknown>>
   },

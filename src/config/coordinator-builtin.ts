@@ -23,7 +23,7 @@ interface Problem {
   readonly suggestion?: string
 }
 
-export const builtinExample = 'builtin://w=10.0.0.9:7400'
+const builtinExample = 'builtin://w=10.0.0.9:7400'
 
 /** What follows `builtin://`; all problems at once. */
 export function parseBuiltinCoordinator(rest: string): {

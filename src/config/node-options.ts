@@ -1,7 +1,7 @@
 import { type Address, formatAddress } from '../core/address.js'
 import type { Durability } from '../core/record.js'
 import type { EngineKind } from '../ports/engine.js'
-import type { ConfiguredCoordinator } from './coordinator.js'
+import type { CoordinatorOptions } from './coordinator.js'
 import { optionsOfData } from './option-table.js'
 import type { LogLevel } from './schema.js'
 
@@ -15,7 +15,7 @@ export interface NodeOptions {
   /** `host:port` for others. Undefined: the address that was bound, or none without `listen`. */
   readonly advertise: string | undefined
   /** Undefined: a single node, primary of itself. */
-  readonly coordinator: ConfiguredCoordinator | undefined
+  readonly coordinator: CoordinatorOptions | undefined
   /** True: the voter of the builtin coordinator and nothing else; the options of data do not count then. */
   readonly witness: boolean
   readonly durability: Durability

@@ -84,6 +84,11 @@ export class Watcher {
     return this.events.filter((event) => event.type === type).length
   }
 
+  /** What was told last of the connection. */
+  get connected(): boolean {
+    return this.events.findLast(({ type }) => type === 'connected' || type === 'disconnected')?.type === 'connected'
+  }
+
   get names(): string[] {
     return this.members.map(({ node }) => node).sort()
   }

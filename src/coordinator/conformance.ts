@@ -176,7 +176,8 @@ export function describeCoordinatorConformance(name: string, harness: Coordinato
             await write(writer, 'main')
             await until(() => watcher.last('main') !== undefined, 'the first record is told')
             await one!.cut(how)
-            await until(() => watcher.count('disconnected') === 1, 'the break is told')
+            const noticeMs = 2 * store.registrationMs + slackMs
+            await until(() => watcher.count('disconnected') === 1, 'the break is told', noticeMs)
             const late = new Watcher(one!.coordinator)
             assert.equal(late.events[0]?.type, 'disconnected', 'also to those who come during it')
             for (let round = 0; round < 3; round++) await write(writer, 'main')
@@ -286,6 +287,36 @@ export function describeCoordinatorConformance(name: string, harness: Coordinato
           const again = await coordinator.swap('main', before.revision, next, patient)
           assert.deepEqual(again, { swapped: false, state: after })
         }),
+    )
+
+    test('C3: a swap that is given up while its reply is awaited is unknown, whoever gives it up', options, (context) =>
+      withClients(harness, 1, async ([one], { clock }) => {
+        if (one!.loseReplies === undefined) return context.skip('replies cannot be lost')
+        const { coordinator } = one!
+        const state = await write(coordinator)
+        await one!.loseReplies()
+        const aborter = new AbortController()
+        const swap = (signal?: AbortSignal) =>
+          failureOf(clock, () =>
+            coordinator.swap('main', state.revision, successor(state), {
+              timeoutMs: 60_000,
+              ...(signal === undefined ? {} : { signal }),
+            }),
+          )
+        const waiting = [swap(aborter.signal), swap()]
+        // Both have left before they are given up.
+        await pass(clock, 100)
+        aborter.abort()
+        await coordinator.close()
+        const failures = await Promise.all(waiting)
+        assert.deepEqual(
+          failures.map(({ error }) => [error.failure, error.outcome]),
+          [
+            ['ABORTED', 'unknown'],
+            ['CLOSED', 'unknown'],
+          ],
+        )
+      }),
     )
 
     test('calls are aborted by their signal, before and while they wait', options, () =>

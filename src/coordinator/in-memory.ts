@@ -224,9 +224,10 @@ export class InMemoryCoordinator implements AutomaticCoordinator {
     if (this.closed) return Promise.reject(new UnderstudyError('CLOSED', 'the coordinator was closed'))
     if (signal?.aborted) return Promise.reject(new UnderstudyError('ABORTED', 'the call was aborted'))
     return new Promise((resolve, reject) => {
-      const fail = (error: UnderstudyError) => settle(() => reject(error))
-      const onAbort = () => fail(new UnderstudyError('ABORTED', 'the call was aborted', { outcome }))
-      const late = () => fail(new UnderstudyError('TIMEOUT', 'the coordinator did not answer in time', { outcome }))
+      // Whoever gives it up: what has left may take effect.
+      const fail = (error: UnderstudyError) => settle(() => reject(error.withOutcome(outcome)))
+      const onAbort = () => fail(new UnderstudyError('ABORTED', 'the call was aborted'))
+      const late = () => fail(new UnderstudyError('TIMEOUT', 'the coordinator did not answer in time'))
       const timer = this.clock.setTimer(timeoutMs, late, { keepsAlive: true })
       const settle = (end: () => void) => {
         if (!this.pending.delete(fail)) return

@@ -183,6 +183,11 @@ export class InSyncState {
     return this.next(rest)
   }
 
+  /** The same set once more: a swap of this revision that others may have under way can no longer happen. */
+  renewalOf(): ShardRecord | undefined {
+    return this.changing ? undefined : this.next(this.effective.inSync)
+  }
+
   /** A member that was about to join and is gone: the record that takes the change back. */
   takeBackOf(): ShardRecord | undefined {
     const newest = this.proposed.at(-1)

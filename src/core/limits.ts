@@ -50,6 +50,19 @@ export const limits = Object.freeze({
   checkpointBytes: 64 * MiB,
   checkpointIntervalMs: 60_000,
 
+  /** Side files of cut entries that are kept; beyond this the oldest goes, never the newest. */
+  divergentFilesMax: 32,
+  divergentBytesMax: 1024 * MiB,
+
+  // Rewind: what is larger is rebuilt by a bootstrap instead
+  rewindKeysMax: 262_144,
+  /** Keys, and keys with values, of one rewind: they are written in one atomic batch. */
+  rewindBytesMax: 64 * MiB,
+  rewindRangesMax: 256,
+  /** Of one request for values. */
+  fetchKeysMax: 4096,
+  fetchKeyBytes: 256 * KiB,
+
   // Write path
   blocksInFlightMax: 8,
   writesQueuedMax: 65_536,
@@ -120,6 +133,21 @@ export const limits = Object.freeze({
   registrationMsMax: 600_000,
   /** Calls of one client that wait for a connection or an answer. */
   coordinatorCallsMax: 1024,
+
+  // Coordinator in etcd
+  coordinatorEndpointsMax: 16,
+  coordinatorConnectTimeoutMs: 2_000,
+  /** A member from which nothing has come for this long, though it was asked, is connected to anew. */
+  coordinatorSilenceMs: 1_000,
+  coordinatorRetryMaxMs: 1_000,
+  /** etcd throws out who pings more often than every 5 s. */
+  coordinatorPingMs: 10_000,
+  coordinatorMessageBytesMax: 16 * MiB,
+  /** A watch on which nothing came between so many signs of life that were asked for is broken. */
+  coordinatorProbesMissedMax: 3,
+  coordinatorProbeMsMax: 1_000,
+  /** What giving back a registration may take at close. */
+  coordinatorCloseTimeoutMs: 500,
 
   // Bootstrap
   chunkBytes: 4 * MiB,

@@ -45,6 +45,11 @@ export interface AutomaticCoordinator {
   /** Keeps this member registered, with a lease that is renewed, until close. Called again, it replaces what was said. */
   register(member: Registration): void
   /**
+   * Names of the nodes that keep the records, where processes of this cluster do: with them the store may be lost.
+   * Absent for a store of its own.
+   */
+  readonly voters?: readonly string[]
+  /**
    * Until when (on the clock that was handed in, counted from when the request was sent) the registration is certain to
    * be alive; 0 before the first and after it was lost.
    */

@@ -1,3 +1,4 @@
+import type { Block } from '../core/entry.js'
 import { invariant } from '../core/invariant.js'
 import { limits } from '../core/limits.js'
 import type { Position } from '../core/position.js'
@@ -13,6 +14,7 @@ export class Applier {
   private readonly journal: Journal
   private readonly engine: Engine
   private readonly clock: Clock
+  private readonly onBlocks: ((blocks: readonly Block[]) => void) | undefined
   private readonly onApplied: (position: Position, seconds: number, bytes: number) => void
   private readonly onFailed: (error: unknown) => void
   private target: number
@@ -28,6 +30,8 @@ export class Applier {
     readonly clock: Clock
     /** Proven position from which the journal is replayed. */
     readonly from: Position
+    /** Every block, in order, before anybody else hears that it is applied. */
+    readonly onBlocks?: (blocks: readonly Block[]) => void
     readonly onApplied: (position: Position, seconds: number, bytes: number) => void
     readonly onFailed: (error: unknown) => void
   }) {
@@ -36,6 +40,7 @@ export class Applier {
     this.clock = parts.clock
     this.at = parts.from
     this.target = parts.from.sequence
+    this.onBlocks = parts.onBlocks
     this.onApplied = parts.onApplied
     this.onFailed = parts.onFailed
   }
@@ -77,6 +82,7 @@ export class Applier {
         const startMs = this.clock.nowMs()
         await this.engine.apply(blocks)
         this.at = last.end
+        this.onBlocks?.(blocks)
         let bytes = 0
         for (const block of blocks) bytes += block.bytes.length
         this.onApplied(last.end, (this.clock.nowMs() - startMs) / 1000, bytes)

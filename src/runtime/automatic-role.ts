@@ -71,6 +71,8 @@ export class AutomaticRole {
   private graceUntilMs = 0
   private jitter: number
   private checkingRecord = false
+  /** Revision of the record at which this node's last swap was sent, while it may still happen. */
+  private swapSentAt: number | undefined
 
   constructor(host: AutomaticHost, coordinator: AutomaticCoordinator) {
     this.host = host
@@ -80,6 +82,7 @@ export class AutomaticRole {
     this.log = new FailoverLog(host.context)
     this.heardAtMs = host.context.clock.nowMs()
     this.jitter = host.context.random.next()
+    host.context.mayPromise = () => this.mayPromise()
     host.context.cluster.onChange(() => this.onClusterChange())
   }
 
@@ -358,12 +361,20 @@ export class AutomaticRole {
     const { context } = this
     context.transition('promote', `taking over in epoch ${formatEpoch(next.epoch)}`)
     const deadlineMs = context.clock.nowMs() + context.timings.failoverMs
+    this.swapSentAt = revision
     const result = await this.keeper.swap(revision, next, { signal: this.host.signal, deadlineMs })
+    this.swapSentAt = undefined
     if (!result.swapped) {
       const winner = result.state.record?.primary.node ?? 'nobody'
       throw new UnderstudyError('PROMOTION_REFUSED', `${winner} was faster`, { retryable: true })
     }
     return this.lead(next, result.state.revision, kind, missedMs, mayLose)
+  }
+
+  /** Whose swap may still happen is primary as soon as it does, whatever it promised meanwhile: so it does not (L1). */
+  private mayPromise(): boolean {
+    if (this.attempting) return false
+    return this.swapSentAt === undefined || (this.context.cluster.state?.revision ?? 0) > this.swapSentAt
   }
 
   private async lead(

@@ -7,24 +7,27 @@ import type { ClearRequest } from './handle.js'
 
 /**
  * Turns a `clear` into entries that every node carries out alike: key by key where a limit decides which keys go,
- * as ranges otherwise, each piece bounded and atomic (B5).
+ * as ranges otherwise, each piece bounded and atomic (B5). It is resolved on the node that was asked, and each piece is
+ * an ordinary write of that node: carried out once, also when the primary changes between two of them.
  */
 export async function resolveClear(
   request: ClearRequest,
-  primary: {
-    readonly engine: Engine
+  here: {
+    readonly engine: Pick<Engine, 'scan'>
+    /** Resolves when it is committed and applied here. */
     readonly write: (operations: readonly Operation[]) => Promise<Position>
+    /** What was submitted before is seen by the clear. */
     readonly barrier: () => Promise<Position>
   },
 ): Promise<Position> {
-  let position = await primary.barrier()
+  let position = await here.barrier()
   const limited = request.limit !== undefined && request.limit >= 0
   let left = limited ? request.limit! : Number.POSITIVE_INFINITY
   let range: KeyRange = request
   let pieces = 0
   while (left > 0) {
     const size = Math.min(limits.clearPieceKeysMax, left)
-    const iterator = primary.engine.scan(request.family, {
+    const iterator = here.engine.scan(request.family, {
       ...rangeOf(range),
       reverse: request.reverse === true,
       limit: size,
@@ -48,7 +51,7 @@ export async function resolveClear(
           { type: 'del', family, key: high },
         ]
     try {
-      position = await primary.write(operations)
+      position = await here.write(operations)
     } catch (error) {
       // Pieces before this one are committed: whatever became of this one, the clear has not "not happened".
       if (pieces > 0 && isFailure(error) && error.outcome === 'none') throw error.withOutcome('unknown')

@@ -12,9 +12,11 @@ export class ClusterView {
   private stateNow: RecordState | undefined
   private connectedNow = false
   private errorNow: Error | undefined
+  private connectionSinceMs: number
   private readonly unsubscribe: () => void
 
-  constructor(coordinator: Coordinator, shard: string, node: string) {
+  constructor(coordinator: Coordinator, shard: string, node: string, wallMs: () => number) {
+    this.connectionSinceMs = wallMs()
     if (coordinator.kind === 'static') {
       this.automatic = undefined
       for (const member of coordinator.members) this.addresses.set(member.node, member.address)
@@ -35,10 +37,12 @@ export class ClusterView {
           }
           break
         case 'connected':
+          if (!this.connectedNow) this.connectionSinceMs = wallMs()
           this.connectedNow = true
           this.errorNow = undefined
           break
         case 'disconnected':
+          if (this.connectedNow) this.connectionSinceMs = wallMs()
           this.connectedNow = false
           this.errorNow = event.error
           break
@@ -67,6 +71,11 @@ export class ClusterView {
 
   get connected(): boolean {
     return this.connectedNow
+  }
+
+  /** Since when it is as `connected` says. */
+  get connectionSince(): string {
+    return new Date(this.connectionSinceMs).toISOString()
   }
 
   get lastError(): Error | undefined {

@@ -59,7 +59,12 @@ export class DataOpener {
     }
   }
 
-  private use(data: ShardData): void {
+  /** For a repair: nobody else sees the data before `use`. */
+  openAlone(onProgress: () => void): Promise<ShardData> {
+    return ShardData.open(this.parts(this.context.historyId!, onProgress))
+  }
+
+  use(data: ShardData): void {
     const { context } = this
     context.data = data
     context.slots = new Slots({
@@ -75,12 +80,13 @@ export class DataOpener {
     const { context } = this
     const { data } = context
     context.data = undefined
+    context.forwarder.dataGone()
     context.slots = undefined
     this.sessions.closeSources(new UnderstudyError('NOT_READY', 'the data is being rebuilt'))
     await data?.close()
   }
 
-  private parts(historyId: string): ShardDataParts {
+  private parts(historyId: string, onProgress?: () => void): ShardDataParts {
     const { context } = this
     return {
       store: context.store,
@@ -98,12 +104,15 @@ export class DataOpener {
         context.standby?.onDurable()
         const { data } = context
         if (data !== undefined) data.noteCommitted(data.committed)
+        onProgress?.()
       },
+      onBlocks: (blocks) => context.forwarder.onApplied(blocks),
       onApplied: () => {
         context.primary?.onOwnProgress()
         context.standby?.onApplied()
         this.sessions.pumpSources()
         context.waiters.check()
+        onProgress?.()
       },
       onFailed: this.onFailed,
       onCheckpoint: async (checkpoint) => {

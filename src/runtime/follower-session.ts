@@ -1,4 +1,3 @@
-import { decodeOperations } from '../codec/block.js'
 import { decodeMessage, decodeMessageAndRest, type Message, type MessageName } from '../codec/messages.js'
 import { limits } from '../core/limits.js'
 import { type Epoch, formatEpoch, type Position, sameEpoch } from '../core/position.js'
@@ -7,8 +6,9 @@ import { toUnderstudyError, UnderstudyError } from '../errors.js'
 import type { Link } from '../link/link.js'
 import type { Clock } from '../ports/clock.js'
 import type { Journal } from '../ports/journal.js'
+import { carryOut } from './carry-out.js'
 import type { Feeder } from './feeder.js'
-import type { ClearRequest, FollowerStatus, WriteOptions } from './handle.js'
+import type { FollowerStatus, WriteOptions } from './handle.js'
 import type { FollowerLink, PrimaryRole } from './primary-role.js'
 import { answerSubscribe } from './subscription.js'
 
@@ -138,12 +138,7 @@ export class FollowerSession implements FollowerLink {
         return
       case 'forward': {
         const [message, rest] = decodeMessageAndRest('forward', payload)
-        this.forward(message, { operations: rest })
-        return
-      }
-      case 'forwardClear': {
-        const message = decodeMessage('forwardClear', payload)
-        this.forward(message, { clear: clearOf(message) })
+        this.forward(message, rest)
         return
       }
       case 'leave':
@@ -214,10 +209,7 @@ export class FollowerSession implements FollowerLink {
   }
 
   /** A forwarded write is taken in the epoch that it names and in no other, so that it can never be taken twice (S9). */
-  private forward(
-    message: Pick<Message<'forward'>, 'epoch' | 'boot' | 'request' | 'waitFor' | 'timeoutMs'>,
-    what: { readonly operations?: Uint8Array; readonly clear?: ClearRequest },
-  ): void {
+  private forward(message: Message<'forward'>, encoded: Uint8Array): void {
     const answer = (result: { position?: Position; error?: unknown }) => {
       const error =
         result.error === undefined
@@ -236,14 +228,18 @@ export class FollowerSession implements FollowerLink {
       answer({ error: new UnderstudyError('STALE_EPOCH', 'the write names another epoch') })
       return
     }
-    if (!this.role.isReady || this.forwardsInFlight >= limits.forwardsInFlightMax) {
+    if (!this.role.isReady) {
+      answer({ error: new UnderstudyError('NOT_READY', 'the first block of the epoch is not committed yet') })
+      return
+    }
+    if (this.forwardsInFlight >= limits.forwardsInFlightMax) {
       answer({ error: new UnderstudyError('BACKPRESSURE', 'the primary takes no further forwarded writes now') })
       return
     }
     const origin = { node: this.member.node, boot: message.boot }
     const options: WriteOptions = { timeoutMs: message.timeoutMs, waitFor: message.waitFor }
     this.forwardsInFlight += 1
-    this.carryOut(what, origin, message.request, options)
+    carryOut(this.role, encoded, origin, message.request, options)
       .then(
         (position) => answer({ position }),
         (error) => answer({ error }),
@@ -253,30 +249,6 @@ export class FollowerSession implements FollowerLink {
       })
   }
 
-  private async carryOut(
-    what: { readonly operations?: Uint8Array; readonly clear?: ClearRequest },
-    origin: { readonly node: string; readonly boot: string },
-    request: number,
-    options: WriteOptions,
-  ) {
-    if (what.clear !== undefined) return this.role.clear(what.clear, origin, options)
-    const operations = decodeOperations(what.operations!)
-    const only = operations.length === 1 ? operations[0] : undefined
-    // Families are numbered by the primary: their creation is resolved here, not taken as it stands.
-    if (only?.type === 'createFamily') {
-      await this.role.createFamily(only.name, origin, options)
-      return this.role.applied
-    }
-    if (only?.type === 'dropFamily') {
-      await this.role.dropFamily(only.family, origin, options)
-      return this.role.applied
-    }
-    if (operations.some((operation) => operation.type === 'createFamily' || operation.type === 'dropFamily')) {
-      throw new UnderstudyError('BAD_REQUEST', 'families are created and dropped one at a time')
-    }
-    return this.role.write(operations, origin, request, options)
-  }
-
   /** A standby that stops cleanly asks to leave the set first; if it cannot, it goes all the same. */
   private leave(): void {
     this.leaving = true
@@ -284,18 +256,6 @@ export class FollowerSession implements FollowerLink {
       (record) => this.link.send('record', { record }),
       (error) => this.link.fail(toUnderstudyError(error, 'leaving the in-sync set')),
     )
-  }
-}
-
-function clearOf(message: Message<'forwardClear'>): ClearRequest {
-  return {
-    family: message.family,
-    startOpen: message.startOpen,
-    endClosed: message.endClosed,
-    reverse: message.reverse,
-    ...(message.start === undefined ? {} : { start: message.start }),
-    ...(message.end === undefined ? {} : { end: message.end }),
-    ...(message.limit === undefined ? {} : { limit: message.limit }),
   }
 }
 

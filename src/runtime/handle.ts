@@ -130,6 +130,8 @@ export interface CoordinatorStatus {
   readonly kind: 'static' | 'automatic'
   /** Static: always true. */
   readonly connected: boolean
+  /** From when on it is connected, or is not; undefined for static. */
+  readonly since: string | undefined
   readonly lastError: string | undefined
 }
 
@@ -157,7 +159,14 @@ export type ShardEvent =
   | { readonly type: 'bootstrap'; readonly progress: BootstrapStatus }
   /** How far this node is behind the primary, whenever that changed, at most a few times per second. */
   | { readonly type: 'lag'; readonly lag: LagStatus }
-  | { readonly type: 'diverged'; readonly cutEntries: number; readonly at: Position }
+  | {
+      readonly type: 'diverged'
+      readonly cutEntries: number
+      /** Where the present history parts from what was here. */
+      readonly at: { readonly epoch: Epoch; readonly sequence: number }
+      /** Name of the side file, in the shard's directory. */
+      readonly file: string | undefined
+    }
   /** The in-sync set changed, with the reason for people. */
   | {
       readonly type: 'in-sync'
@@ -213,6 +222,18 @@ export interface SlotStatus {
   readonly retainedBytes: number
 }
 
+/** Entries that were cut here because the present history does not have them: `understudy journal` reads the file. */
+export interface DivergentFileStatus {
+  readonly name: string
+  readonly epoch: string
+  readonly firstSequence: number
+  readonly lastSequence: number
+  readonly entries: number
+  /** Cut entries before the first, which had been trimmed from the journal already. */
+  readonly missingEntries: number
+  readonly bytes: number
+}
+
 /** One shard in `GET /v1/status`. Sequences are numbers, positions are written `epoch.sequence`. */
 export interface ShardStatus {
   readonly shard: string
@@ -250,6 +271,7 @@ export interface ShardStatus {
   readonly slots: readonly SlotStatus[]
   readonly journal: { readonly bytes: number; readonly segments: number; readonly baseSequence: number }
   readonly bootstrap: BootstrapStatus | undefined
+  readonly divergentFiles: readonly DivergentFileStatus[]
   /** What an operator should know now, worst first; empty when all is well. */
   readonly warnings: readonly string[]
 }
@@ -316,6 +338,8 @@ export interface ShardMetrics {
     readonly coordinatorErrors: number
     readonly bootstrapBytes: number
     readonly bootstrapRestarts: number
+    /** Entries that were undone because another history took their place. */
+    readonly rewoundEntries: number
     /** By `from>to`, names of lifecycle states. */
     readonly transitions: ReadonlyMap<string, number>
   }

@@ -11,11 +11,10 @@ import type { Engine } from '../ports/engine.js'
 import type { Journal } from '../ports/journal.js'
 import type { Logger } from '../ports/logger.js'
 import type { Applier } from './applier.js'
-import { resolveClear } from './clear.js'
-import type { ClearRequest, WaitOptions, WriteOptions } from './handle.js'
+import type { WaitOptions, WriteOptions } from './handle.js'
 import { LeaseKeeper, type LeaseTerms } from './lease-keeper.js'
 import { Waiters } from './waiters.js'
-import { WriteQueue } from './write-queue.js'
+import { type LeftWrite, WriteQueue } from './write-queue.js'
 
 /** What the primary needs to know of a session in which a standby follows it. */
 export interface FollowerLink {
@@ -56,7 +55,10 @@ export interface PrimaryParts {
   readonly nonce: () => string
   readonly onRecord: (record: ShardRecord) => void
   /** The epoch-start block is committed and applied: clients may come. */
-  readonly onReady: () => void
+  readonly onReady: (role: PrimaryRole) => void
+  /** True if somebody else answers this write of the role, which has ended. */
+  readonly takeOver: (write: LeftWrite) => boolean
+  readonly onEnd: (role: PrimaryRole) => void
   /** Told whenever it advances; what is durable here of it may be applied. */
   readonly onCommitted: (sequence: number) => void
   readonly onFailed: (error: unknown) => void
@@ -124,6 +126,7 @@ export class PrimaryRole {
       },
       observe: parts.observe,
       onFailed: parts.onFailed,
+      takeOver: parts.takeOver,
       applied: () => parts.applier.applied.sequence,
       mayAnswer: this.answerGate(),
     })
@@ -161,17 +164,8 @@ export class PrimaryRole {
     return this.queue.submit(operations, origin, request, options)
   }
 
-  clear(request: ClearRequest, origin: Origin, options: WriteOptions): Promise<Position> {
-    return resolveClear(request, {
-      engine: this.parts.engine,
-      write: (operations) => this.write(operations, origin, this.parts.nextRequest(), options),
-      // What was submitted before is seen by the clear: a barrier entry goes first.
-      barrier: () => this.queue.submit([], origin, this.parts.nextRequest(), options),
-    })
-  }
-
   /** Ids come from the engine's table and the creations before; one at a time, so that none is given twice (S8). */
-  createFamily(name: string, origin: Origin, options: WriteOptions): Promise<Family> {
+  createFamily(name: string, origin: Origin, request: number, options: WriteOptions): Promise<Family> {
     return this.inFamilyTurn(async () => {
       const { engine } = this.parts
       const existing = engine.families.find((family) => family.name === name)
@@ -189,17 +183,17 @@ export class PrimaryRole {
       const id = this.familiesUnderWay.get(name) ?? Math.max(engine.familyIdNext, this.familyIdFloor)
       this.familyIdFloor = Math.max(this.familyIdFloor, id + 1)
       this.familiesUnderWay.set(name, id)
-      await this.queue.submit([{ type: 'createFamily', family: id, name }], origin, this.parts.nextRequest(), options)
+      await this.queue.submit([{ type: 'createFamily', family: id, name }], origin, request, options)
       this.familiesUnderWay.delete(name)
       return { id, name }
     })
   }
 
-  dropFamily(id: number, origin: Origin, options: WriteOptions): Promise<void> {
+  dropFamily(id: number, origin: Origin, request: number, options: WriteOptions): Promise<void> {
     return this.inFamilyTurn(async () => {
       for (const [name, known] of this.familiesUnderWay) if (known === id) this.familiesUnderWay.delete(name)
       if (id === 0) throw new UnderstudyError('BAD_REQUEST', 'the default family cannot be dropped')
-      await this.queue.submit([{ type: 'dropFamily', family: id }], origin, this.parts.nextRequest(), options)
+      await this.queue.submit([{ type: 'dropFamily', family: id }], origin, request, options)
     })
   }
 
@@ -282,6 +276,16 @@ export class PrimaryRole {
     )
     this.propose(record)
     return true
+  }
+
+  /**
+   * A member follows and promises nothing: its own takeover may still be on its way to the coordinator. A new version
+   * of the record decides that it cannot happen any more.
+   */
+  renewRecord(): void {
+    if (this.ended || this.pausedForHandOver || this.inSync.missing.length > 0) return
+    const record = this.inSync.renewalOf()
+    if (record !== undefined) this.propose(record)
   }
 
   // Hand-over
@@ -375,6 +379,7 @@ export class PrimaryRole {
     this.ended = true
     this.ending.abort()
     this.queue.end(code, message)
+    this.parts.onEnd(this)
     const error = new UnderstudyError(code, message)
     this.waiters.close(error)
     this.lease?.end(error)
@@ -397,7 +402,7 @@ export class PrimaryRole {
     }
     if (!this.ready && applier.applied.sequence >= this.inSync.epochStart) {
       this.ready = true
-      this.parts.onReady()
+      this.parts.onReady(this)
     }
   }
 

@@ -14,6 +14,7 @@ export class PrimaryWatch {
   private role: PrimaryRole | undefined
   private laggards: Laggards
   private goodAtMs = 0
+  private leaseAtMs = 0
   private committed = 0
   private flushedAtMs = 0
   private durable = 0
@@ -31,6 +32,7 @@ export class PrimaryWatch {
     this.role = this.context.primary
     this.laggards = this.newLaggards()
     this.goodAtMs = nowMs
+    this.leaseAtMs = nowMs
     this.flushedAtMs = nowMs
     this.lastTickMs = nowMs
     this.committed = 0
@@ -80,6 +82,11 @@ export class PrimaryWatch {
       const stalledMs = Math.round(nowMs - this.flushedAtMs)
       this.resign(`the disk here has not written anything for ${stalledMs} ms, that of ${ahead.node} has`)
       return
+    }
+    if (role.holdsLease) this.leaseAtMs = nowMs
+    if (nowMs - this.leaseAtMs > giveUpMs) {
+      this.leaseAtMs = nowMs
+      role.renewRecord()
     }
     const alone = inSync.waitedFor.length === 1
     if (alone || role.holdsLease || inSync.committed > this.committed) this.goodAtMs = nowMs

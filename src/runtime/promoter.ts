@@ -123,14 +123,22 @@ export async function lead(context: ShardContext, record: ShardRecord, hooks: Le
       context.emit({ type: 'record', record: next })
       context.waiters.check()
     },
-    onReady: () => {
+    onReady: (ready) => {
       context.transition(
         'promoted',
         `the first block of the epoch is committed (in-sync set: ${record.inSync.map((one) => one.node).join(', ')})`,
       )
       context.waiters.check()
       hooks.onReady?.()
+      context.forwarder.lead(ready)
     },
+    // A node that closes or has failed sends nothing on.
+    takeOver: (write) =>
+      write.origin === context.origin &&
+      context.failure === undefined &&
+      !context.stopping &&
+      context.forwarder.takeOver(write, record.epoch),
+    onEnd: (ended) => context.forwarder.detach(ended),
     onCommitted: (sequence) => data.noteCommitted(sequence),
     onFailed: hooks.onFailed,
     observe: context.observer,

@@ -20,7 +20,10 @@ import type { Logger } from '../ports/logger.js'
 import type { Random } from '../ports/random.js'
 import type { Transport } from '../ports/transport.js'
 import { ClusterView } from './cluster-view.js'
+import { DivergentFiles } from './divergent-files.js'
+import type { Forwarder } from './forwarder.js'
 import type { FailoverRecord, ShardEvent } from './handle.js'
+import { InSyncNotes } from './in-sync-notes.js'
 import type { LeaseTerms } from './lease-keeper.js'
 import type { Peers } from './peers.js'
 import type { PrimaryRole } from './primary-role.js'
@@ -72,18 +75,20 @@ export class ShardContext {
   readonly timings: Timings
   /** Until when this node must not take over; of the process, whatever becomes of its connections (L1). */
   readonly leasePromise: LeasePromise
-  /** False while this node is about to take over. */
+  /** False while this node is about to take over, or may have. */
   mayPromise: () => boolean = () => true
   readonly observer = new ShardObserver()
   readonly waiters: Waiters
   /** Something changed that the shard's loop should look at. */
   readonly wake: Wake
   readonly origin: Origin
+  readonly divergent: DivergentFiles
   data: ShardData | undefined
   slots: Slots | undefined
   primary: PrimaryRole | undefined
   standby: StandbySession | undefined
   peers!: Peers
+  forwarder!: Forwarder
   /** What ended the shard's life before its process. */
   failure: UnderstudyError | undefined
   stopping = false
@@ -91,6 +96,7 @@ export class ShardContext {
   lastHeard: { readonly announced: number; readonly heardAtMs: number } = { announced: 0, heardAtMs: 0 }
   /** Newest last. */
   readonly failovers: FailoverRecord[] = []
+  readonly inSyncNotes = new InSyncNotes()
   private stateNow: LifecycleState = 'stopped'
   private reasonNow = 'not started'
   private sinceMs: number
@@ -102,11 +108,12 @@ export class ShardContext {
     this.config = parts.config
     this.store = parts.store
     this.clock = parts.clock
-    this.cluster = new ClusterView(parts.coordinator, parts.config.name, parts.config.node)
+    this.cluster = new ClusterView(parts.coordinator, parts.config.name, parts.config.node, () => parts.clock.wallMs())
     this.timings = timingsOf(parts.config.settings)
     this.leasePromise = new LeasePromise(parts.clock.nowMs(), this.timings.promiseMs)
     this.random = parts.random
     this.logger = parts.logger.child({ shard: parts.config.name })
+    this.divergent = new DivergentFiles(parts.store, parts.journals, this.logger)
     this.waiters = new Waiters(parts.clock)
     this.wake = new Wake(parts.clock)
     this.origin = { node: parts.config.node, boot: parts.config.boot }
@@ -163,14 +170,18 @@ export class ShardContext {
   }
 
   emit(event: ShardEvent): void {
+    this.inSyncNotes.note(event, this.clock.wallMs())
     for (const listener of this.listeners) listener(event)
   }
 
   // Leases
 
-  /** In this order: no promise leaves before it binds. */
-  givePromise(): boolean {
-    if (!this.mayPromise()) return false
+  /** In this order: no promise leaves before it binds. Nothing is promised in an epoch that is known to be over. */
+  givePromise(epoch: Epoch): boolean {
+    const { record } = this.cluster
+    const isOver =
+      record?.historyId === this.historyId && record !== undefined && compareEpochs(record.epoch, epoch) > 0
+    if (isOver || compareEpochs(epoch, this.promised) < 0 || !this.mayPromise()) return false
     this.leasePromise.give(this.clock.nowMs())
     return true
   }

@@ -1,3 +1,4 @@
+import type { Block } from '../core/entry.js'
 import { formatPosition, type Position } from '../core/position.js'
 import { UnderstudyError } from '../errors.js'
 import type { Clock, Timer } from '../ports/clock.js'
@@ -19,6 +20,7 @@ export interface ShardDataParts {
   readonly checkpointBytes: number
   readonly checkpointIntervalMs: number
   readonly onDurable: () => void
+  readonly onBlocks: (blocks: readonly Block[]) => void
   readonly onApplied: () => void
   readonly onFailed: (error: unknown) => void
   /** After a checkpoint: lets go of the journal that nobody needs. */
@@ -58,6 +60,7 @@ export class ShardData {
       engine,
       clock: parts.clock,
       from,
+      onBlocks: parts.onBlocks,
       onApplied: (_position, seconds, bytes) => {
         parts.observe.applySeconds(seconds)
         this.bytesSinceCheckpoint += bytes

@@ -1,3 +1,4 @@
+import { encodeOperations } from '../codec/block.js'
 import type { Family, Operation } from '../core/entry.js'
 import type { LifecycleState, Role } from '../core/lifecycle.js'
 import { limits } from '../core/limits.js'
@@ -5,6 +6,8 @@ import { type Epoch, formatEpoch, formatPosition, type Position } from '../core/
 import type { ShardRecord } from '../core/record.js'
 import { UnderstudyError } from '../errors.js'
 import { awake } from './awake.js'
+import { carryOut } from './carry-out.js'
+import { resolveClear } from './clear.js'
 import type {
   ClearRequest,
   Consistency,
@@ -25,6 +28,7 @@ import type { PrimaryRole } from './primary-role.js'
 import { ReadDesk } from './read-ticket.js'
 import type { Shard } from './shard.js'
 import type { ShardContext } from './shard-context.js'
+import type { ShardData } from './shard-data.js'
 import { lagMsOf } from './shard-status.js'
 
 /** The shard as its users see it: writes go where the primary is, reads say how fresh they must be. */
@@ -61,19 +65,19 @@ export class ShardAccess implements ShardHandle {
     if (primary?.isReady === true) {
       return primary.write(operations, this.context.origin, this.context.nextRequest(), this.withTimeout(options))
     }
-    return this.elsewhere(
-      this.withTimeout(options),
-      (role, left) => role.write(operations, this.context.origin, this.context.nextRequest(), left),
-      (left) => this.shard.forwarder.write(operations, left),
+    if (options.forward !== false) return this.shard.forwarder.write(operations, this.withTimeout(options))
+    return this.onlyHere(this.withTimeout(options), (role, left) =>
+      role.write(operations, this.context.origin, this.context.nextRequest(), left),
     )
   }
 
-  clear(request: ClearRequest, options: WriteOptions = {}): Promise<Position> {
-    return this.elsewhere(
-      this.withTimeout(options),
-      (role, left) => role.clear(request, this.context.origin, left),
-      (left) => this.shard.forwarder.clear(request, left),
-    )
+  async clear(request: ClearRequest, options: WriteOptions = {}): Promise<Position> {
+    return resolveClear(request, {
+      // Not the reader: a former primary that waits for the next one goes on where it was.
+      engine: { scan: (family, range) => this.data.engine.scan(family, range) },
+      write: (operations) => this.write(operations, options),
+      barrier: () => this.write([], options),
+    })
   }
 
   async createFamily(name: string, options: WriteOptions = {}): Promise<Family> {
@@ -84,27 +88,13 @@ export class ShardAccess implements ShardHandle {
         `a family name has 1 to ${limits.familyNameBytesMax} bytes; this one has ${bytes}`,
       )
     }
-    await this.elsewhere(
-      this.withTimeout(options),
-      async (role, left) => {
-        await role.createFamily(name, this.context.origin, left)
-        return this.context.data!.applier.applied
-      },
-      (left) => this.shard.forwarder.write([{ type: 'createFamily', family: 0, name }], left),
-    )
-    return this.familyNamed(name)
+    await this.ofFamilies({ type: 'createFamily', family: 0, name }, options)
+    return familyNamed(this.data.engine, name)
   }
 
   async dropFamily(name: string, options: WriteOptions = {}): Promise<void> {
-    const { id } = this.familyNamed(name)
-    await this.elsewhere(
-      this.withTimeout(options),
-      async (role, left) => {
-        await role.dropFamily(id, this.context.origin, left)
-        return this.context.data!.applier.applied
-      },
-      (left) => this.shard.forwarder.write([{ type: 'dropFamily', family: id }], left),
-    )
+    const { id } = familyNamed(this.reader(), name)
+    await this.ofFamilies({ type: 'dropFamily', family: id }, options)
   }
 
   reader(): EngineReader {
@@ -180,40 +170,36 @@ export class ShardAccess implements ShardHandle {
     return this.context.listen(listener)
   }
 
-  /** Waits for a role in which the write can go somewhere, then sends it there; the time-out covers both. */
-  private async elsewhere(
+  /** The primary answers these in its own time and possibly without an entry: they always go by way of the forwarder. */
+  private ofFamilies(operation: Operation, options: WriteOptions): Promise<Position> {
+    const wishes = this.withTimeout(options)
+    if (options.forward !== false) return this.shard.forwarder.write([operation], wishes)
+    return this.onlyHere(wishes, (role, left) =>
+      carryOut(role, encodeOperations([operation]), this.context.origin, this.context.nextRequest(), left),
+    )
+  }
+
+  /** A write that must not be forwarded waits until this node is primary, or is known not to be. */
+  private async onlyHere(
     options: WriteOptions & { readonly timeoutMs: number },
     here: (role: PrimaryRole, left: WriteOptions) => Promise<Position>,
-    there: (left: WriteOptions) => Promise<Position>,
   ): Promise<Position> {
     const { context } = this
     const startMs = context.clock.nowMs()
-    await context.waiters.until(() => this.canWrite(options), {
+    await context.waiters.until(() => this.isDecided(), {
       timeoutMs: options.timeoutMs,
       signal: options.signal,
       what: `the write waits: ${context.reason}`,
       code: context.state === 'promoting' ? 'ACK_TIMEOUT' : context.data === undefined ? 'NOT_READY' : 'UNAVAILABLE',
       error: { outcome: 'none', hint: 'see `understudy status`: there may be no primary now' },
     })
-    const timeoutMs = Math.max(1, options.timeoutMs - (context.clock.nowMs() - startMs))
-    const left = { ...options, timeoutMs }
     const { primary } = context
-    if (primary !== undefined) return here(primary, left)
-    if (options.forward === false) throw this.notPrimary()
-    const position = await there(left)
-    // Resolves when it can be read here, as on the primary.
-    await context.waiters.until(() => this.holdsPosition(position), {
-      timeoutMs,
-      signal: options.signal,
-      what: `position ${formatPosition(position)} applied here`,
-      code: 'ACK_TIMEOUT',
-      error: { outcome: 'done', hint: 'the write is committed, but this node has not applied it yet' },
-    })
-    return position
+    if (primary === undefined) throw this.notPrimary()
+    return here(primary, { ...options, timeoutMs: Math.max(1, options.timeoutMs - (context.clock.nowMs() - startMs)) })
   }
 
-  /** Asked again whenever the role changes: a write that waits for a primary is taken here if this node becomes it. */
-  private canWrite(options: WriteOptions): boolean {
+  /** Asked again whenever the role changes. */
+  private isDecided(): boolean {
     const { context } = this
     if (context.failure !== undefined) throw context.failure
     if (context.primary !== undefined) return context.primary.isReady
@@ -227,8 +213,7 @@ export class ShardAccess implements ShardHandle {
       case 'demoting':
         return false
       default:
-        if (context.data === undefined || context.record === undefined) return false
-        return options.forward === false || this.shard.forwarder.isConnected
+        return context.data !== undefined && context.record !== undefined
     }
   }
 
@@ -259,10 +244,10 @@ export class ShardAccess implements ShardHandle {
     return true
   }
 
-  private familyNamed(name: string): Family {
-    const family = this.reader().families.find((one) => one.name === name)
-    if (family === undefined) throw new UnderstudyError('UNKNOWN_FAMILY', `there is no column family ${name}`)
-    return family
+  private get data(): ShardData {
+    const { data } = this.context
+    if (data === undefined) throw new UnderstudyError('NOT_READY', `${this.context.config.node} has no data now`)
+    return data
   }
 
   private withTimeout(options: WriteOptions): WriteOptions & { readonly timeoutMs: number } {
@@ -283,4 +268,10 @@ export class ShardAccess implements ShardHandle {
       },
     )
   }
+}
+
+function familyNamed(reader: Pick<EngineReader, 'families'>, name: string): Family {
+  const family = reader.families.find((one) => one.name === name)
+  if (family === undefined) throw new UnderstudyError('UNKNOWN_FAMILY', `there is no column family ${name}`)
+  return family
 }

@@ -41,6 +41,22 @@ export interface Superblock {
    */
   readonly provisional: boolean
   readonly slots: readonly Slot[]
+  /** Present while entries are undone: the data here is not readable and counts for nothing before it is gone. */
+  readonly rewinding?: RewindMark | undefined
+}
+
+/**
+ * A rewind that has begun. The keys it touches are those of the journal's tail after `common`, which is there (and
+ * durable) until they have been written; from then on the data is a mixture until `snapshot` is replayed.
+ */
+export interface RewindMark {
+  readonly common: Position
+  /** End of the tail that is undone. */
+  readonly end: Position
+  /** Where the snapshot was taken that values come from; stored before any of them is written. */
+  readonly snapshot?: Position | undefined
+  /** Given up: why only a bootstrap helps. */
+  readonly resync?: string | undefined
 }
 
 /** Progress of an unfinished bootstrap, beside what the incoming engine keeps. */

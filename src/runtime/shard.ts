@@ -1,7 +1,8 @@
 import type { Message } from '../codec/messages.js'
+import type { FailureCode } from '../core/failure.js'
 import { refuseSettings } from '../core/handshake.js'
 import { limits } from '../core/limits.js'
-import { compareEpochs, type Epoch, formatEpoch } from '../core/position.js'
+import { compareEpochs, type Epoch, formatEpoch, formatPosition } from '../core/position.js'
 import { sameMember } from '../core/record.js'
 import { decideStart } from '../core/start.js'
 import { errorFromFailure, isFailure, toUnderstudyError, UnderstudyError } from '../errors.js'
@@ -25,6 +26,7 @@ import { LagReporter } from './lag-reporter.js'
 import { Peers } from './peers.js'
 import { firstRecord, type LeadHooks, lead, promote, saveOwnRecord } from './promoter.js'
 import { PromotionRequest } from './promotion-request.js'
+import { Rewind } from './rewind.js'
 import { createShardBootstrap } from './shard-bootstrap.js'
 import { ShardContext, type ShardParts } from './shard-context.js'
 import { ShardSessions } from './shard-sessions.js'
@@ -45,6 +47,7 @@ export class Shard {
   private readonly lagReporter: LagReporter
   private readonly automatic: AutomaticRole | undefined
   private bootstrap: Bootstrap | undefined
+  private rewind: Rewind | undefined
   private promotion: PromotionRequest | undefined
   /** Ends what the loop is waiting in: a session, a bootstrap. */
   private interrupt = new AbortController()
@@ -72,9 +75,12 @@ export class Shard {
     this.opener = new DataOpener(context, this.sessions, (error) => this.fail(error))
     this.forwarder = new Forwarder({
       clock: context.clock,
-      boot: context.config.boot,
+      origin: context.origin,
       nextRequest: context.nextRequest,
+      applied: () => context.data?.applier.applied.sequence ?? 0,
+      obstacle: () => ({ code: obstacleCode(context), message: context.reason }),
     })
+    context.forwarder = this.forwarder
     this.standbyRole = new StandbyRole(context, this.greeter, this.forwarder)
     context.peers = new Peers({
       members: context.cluster.others,
@@ -89,6 +95,7 @@ export class Shard {
       onChange: () => {
         context.wake.signal()
         this.bootstrap?.onPeersChanged()
+        this.rewind?.onPeersChanged()
         this.standbyRole.onPeersChanged()
       },
     })
@@ -100,6 +107,7 @@ export class Shard {
   async start(): Promise<void> {
     const { context } = this
     await context.store.open()
+    await context.divergent.load()
     const { superblock } = context.store
     if (superblock !== undefined) {
       if (superblock.cluster !== context.config.cluster || superblock.shard !== context.config.name) {
@@ -113,7 +121,8 @@ export class Shard {
     }
     this.opened = true
     context.transition('start', 'starting')
-    if (superblock !== undefined) await this.openData()
+    // What is being undone is opened by nobody else.
+    if (superblock !== undefined && superblock.rewinding === undefined) await this.openData()
     context.peers.start()
     this.automatic?.start()
     this.lagReporter.start()
@@ -222,7 +231,7 @@ export class Shard {
     }
     if (context.data === undefined) {
       const { historyId } = context
-      if (historyId !== undefined) return this.runBootstrap(historyId, this.bootstrapReason)
+      if (historyId !== undefined) return this.repairData(historyId)
       return this.automatic === undefined
         ? this.stepWithoutData()
         : this.automatic.stepWithoutData(this.promotion !== undefined)
@@ -259,11 +268,13 @@ export class Shard {
 
   private async stepStandby(record = this.context.newestRecord!): Promise<void> {
     const { context } = this
-    const reason = await this.standbyRole.step(record, this.interrupt.signal)
-    if (reason === undefined) return
+    const repair = await this.standbyRole.step(record, this.interrupt.signal)
+    if (repair === undefined) return
     const { historyId } = context
+    // Iterators and snapshots end with it; reads wait or are told so, until the data is whole again (B4).
     await this.opener.close()
-    await this.runBootstrap(historyId!, reason)
+    if (repair.type === 'bootstrap') await this.runBootstrap(historyId!, repair.reason)
+    else await this.repairData(historyId!)
   }
 
   private async stepFormerPrimary(): Promise<void> {
@@ -382,6 +393,25 @@ export class Shard {
     const request = this.promotion
     this.promotion = undefined
     request?.resolve({ epoch: record.epoch, position: data.journal.appended, mayLose: undefined })
+  }
+
+  /** There is data that cannot be used as it is. */
+  private async repairData(historyId: string): Promise<void> {
+    const { context } = this
+    this.refusePromotion(`${context.config.node} is being repaired and has no complete data`)
+    const { rewinding } = context.store.superblock!
+    if (rewinding === undefined || rewinding.resync !== undefined) {
+      return this.runBootstrap(historyId, rewinding?.resync ?? this.bootstrapReason)
+    }
+    const entries = rewinding.end.sequence - rewinding.common.sequence
+    context.transition('bootstrap-needed', `rewinding ${entries} entries to ${formatPosition(rewinding.common)}`)
+    const open = (onProgress: () => void) => this.opener.openAlone(onProgress)
+    this.rewind = new Rewind({ context, greeter: this.greeter, open })
+    const end = await this.rewind.run(this.interrupt.signal)
+    this.rewind = undefined
+    if (end.type !== 'done') return
+    this.opener.use(end.data)
+    context.transition('bootstrapped', `rewound ${entries} entries to ${formatPosition(rewinding.common)}`)
   }
 
   private async runBootstrap(historyId: string, reason: string): Promise<void> {
@@ -504,4 +534,11 @@ export class Shard {
       context.waiters.close(closed)
     }
   }
+}
+
+/** Of a write that found nobody to take it. */
+function obstacleCode(context: ShardContext): FailureCode {
+  if (context.data === undefined) return 'NOT_READY'
+  if (context.state === 'fenced') return 'FENCED'
+  return context.state === 'promoting' ? 'ACK_TIMEOUT' : 'UNAVAILABLE'
 }

@@ -2,12 +2,15 @@ import { backoffMs } from '../core/backoff.js'
 import { limits } from '../core/limits.js'
 import { formatEpoch, formatPosition, higherEpoch, sameEpoch } from '../core/position.js'
 import { compareRecords, type ShardRecord, sameMember } from '../core/record.js'
-import { toUnderstudyError, type UnderstudyError } from '../errors.js'
+import { toUnderstudyError, UnderstudyError } from '../errors.js'
 import type { Forwarder } from './forwarder.js'
 import type { Greeter } from './greeter.js'
 import type { ShardContext } from './shard-context.js'
 import { bootstrapSlot } from './slots.js'
 import { type SessionEnd, StandbySession } from './standby-session.js'
+
+/** `rewind`: it is marked so in the superblock. */
+export type Repair = { readonly type: 'bootstrap'; readonly reason: string } | { readonly type: 'rewind' }
 
 /** What a node does while it is not primary and has data: find the primary, follow it, again and again. */
 export class StandbyRole {
@@ -25,8 +28,8 @@ export class StandbyRole {
     this.forwarder = forwarder
   }
 
-  /** One attempt: returns why the journal needs a bootstrap, if it does. */
-  async step(record: ShardRecord, signal: AbortSignal): Promise<string | undefined> {
+  /** One attempt: returns what the data needs before it can follow, if it does. */
+  async step(record: ShardRecord, signal: AbortSignal): Promise<Repair | undefined> {
     const { context } = this
     if (this.fencedUnder !== undefined && compareRecords(record, this.fencedUnder) <= 0) {
       await context.wake.wait(limits.reconnectMaxMs)
@@ -57,11 +60,21 @@ export class StandbyRole {
       case 'fence':
         this.fencedUnder = record
         context.transition('fence', end.error.message)
+        this.forwarder.fence(
+          new UnderstudyError('FENCED', `${context.config.node} is fenced: ${end.error.message}`, {
+            hint: end.error.hint ?? 'see `understudy status`',
+          }),
+        )
         context.explain(end.error.message)
         context.emit({ type: 'failure', error: end.error })
         return undefined
       case 'bootstrap':
-        return end.reason
+        return end
+      case 'rewind': {
+        const rewinding = { common: end.to, end: end.end }
+        await context.store.update((now) => ({ ...now, rewinding }))
+        return { type: 'rewind' }
+      }
     }
   }
 
@@ -77,8 +90,9 @@ export class StandbyRole {
     const { context } = this
     const data = context.data!
     try {
-      const { link } = await this.greeter.dial({ node, address }, 'follow', signal)
+      const { link, welcome } = await this.greeter.dial({ node, address }, 'follow', signal)
       if (context.followPace !== undefined) link.setPace(context.followPace)
+      let sideFile: string | undefined
       const session = new StandbySession({
         link,
         journal: data.journal,
@@ -105,14 +119,18 @@ export class StandbyRole {
         },
         onCaughtUp: () => context.transition('caught-up', `streaming from ${node}`),
         onCommitted: (sequence) => data.noteCommitted(sequence),
-        givePromise: () => context.givePromise(),
+        givePromise: (epoch) => context.givePromise(epoch),
         freshness: context.cluster.automatic === undefined ? 'announced' : 'told',
+        mayUndo: context.config.settings.durability === 'local' || welcome.record?.lossy === true,
+        saveTail: async (common) => {
+          sideFile = (await context.divergent.save(data.journal, common.sequence))?.name
+        },
         onTruncated: (to, cutEntries) => {
           context.logger.warn(
-            { to: formatPosition(to), cutEntries },
+            { to: formatPosition(to), cutEntries, sideFile },
             'uncommitted tail cut: the new history does not have it',
           )
-          context.emit({ type: 'diverged', cutEntries, at: to })
+          context.emit({ type: 'diverged', cutEntries, at: to, file: sideFile })
         },
         count: {
           checksumFailure: () => {

@@ -16,6 +16,8 @@ import type { Forwarder } from './forwarder.js'
 export type SessionEnd =
   | { readonly type: 'lost'; readonly error: UnderstudyError | undefined }
   | { readonly type: 'bootstrap'; readonly reason: string }
+  /** Entries after `to` must be undone, up to `end`. They are in a side file. */
+  | { readonly type: 'rewind'; readonly to: Position; readonly end: Position }
   | { readonly type: 'fence'; readonly error: UnderstudyError }
 
 export interface StandbyParts {
@@ -33,9 +35,13 @@ export interface StandbyParts {
   /** Committed as far as this session vouches for it: at most what was matched or received in it. */
   readonly onCommitted: (sequence: number) => void
   /** Promises not to take over for a while; false if this node cannot promise that now. */
-  readonly givePromise: () => boolean
+  readonly givePromise: (epoch: Epoch) => boolean
   /** How the freshness of what is applied here is known: told under a lease, or taken from what was announced. */
   readonly freshness: 'told' | 'announced'
+  /** What is committed here may be undone: durability `local`, or the primary's epoch began by a forced promotion. */
+  readonly mayUndo: boolean
+  /** Durable when it resolves: what the journal has after the common position. */
+  readonly saveTail: (common: Position) => Promise<void>
   readonly onTruncated: (to: Position, cutEntries: number) => void
   readonly count: { checksumFailure(): void; gap(): void }
 }
@@ -191,7 +197,7 @@ export class StandbySession {
     }
   }
 
-  /** Cuts a tail that the primary's history does not have and that was never committed; anything else is not undone. */
+  /** Cuts a tail that the primary's history does not have and that was never committed; the rest is for a repair. */
   private async rejoin(common: Position): Promise<SessionEnd | undefined> {
     const decision = decideRejoin({
       common,
@@ -200,13 +206,18 @@ export class StandbySession {
       here: await this.journal.positionAt(common.sequence),
       committed: this.parts.committed(),
       applied: this.parts.applied(),
+      mayUndo: this.parts.mayUndo,
     })
     switch (decision.type) {
       case 'fence':
         return { type: 'fence', error: errorFromFailure(decision.failure) }
       case 'bootstrap':
         return decision
+      case 'rewind':
+        await this.parts.saveTail(decision.to)
+        return { type: 'rewind', to: decision.to, end: this.journal.durable }
       case 'truncate':
+        await this.parts.saveTail(decision.to)
         await this.journal.truncate(decision.to)
         this.parts.onTruncated(decision.to, decision.cutEntries)
         return undefined
@@ -227,7 +238,7 @@ export class StandbySession {
     this.recordVersion = record.version
     this.epoch = stream.epoch
     this.catchUpTo = stream.end
-    this.parts.forwarder.attach(this.link, stream.epoch)
+    this.parts.forwarder.attach(this.link, stream.epoch, stream.epochStart)
     this.parts.onSubscribed(stream.epoch)
     this.acknowledge()
     this.noteCommitted(stream.committed)
@@ -306,8 +317,7 @@ export class StandbySession {
     if (this.epoch === undefined || compareEpochs(epoch, this.epoch) !== 0) {
       throw new UnderstudyError('STALE_EPOCH', `a promise was asked for in epoch ${formatEpoch(epoch)}`)
     }
-    if (compareEpochs(epoch, this.parts.promised()) < 0 || !this.parts.givePromise()) return
-    this.link.send('leasePromise', { epoch, id })
+    if (this.parts.givePromise(epoch)) this.link.send('leasePromise', { epoch, id })
   }
 
   /**

@@ -17,9 +17,24 @@ interface PendingWrite extends Entry {
   readonly submittedMs: number
   readonly resolve: (position: Position) => void
   readonly reject: (error: Error) => void
+  readonly signal: AbortSignal | undefined
+  /** May go on elsewhere when the role ends. */
+  readonly movable: boolean
   settled: boolean
   /** Stops listening to the caller's signal, which may live much longer than the write. */
   unwatch: (() => void) | undefined
+}
+
+/** A write that its role left behind unanswered, on its way to whoever takes it over. */
+export interface LeftWrite
+  extends Pick<
+    PendingWrite,
+    'operations' | 'origin' | 'request' | 'waitFor' | 'deadlineMs' | 'signal' | 'resolve' | 'reject'
+  > {
+  /** `gathered`: never appended. `applied`: here, and only what was asked for beyond a commit is missing. */
+  readonly fate: 'gathered' | 'appended' | 'committed' | 'applied'
+  /** End of its block, once it has one. */
+  readonly end: Position | undefined
 }
 
 interface BlockInFlight {
@@ -36,6 +51,8 @@ export interface WriteQueueParts {
   readonly applied: () => number
   /** Absent: what is committed may be answered. Else it is asked after the fsync; until it says yes, writes wait (L3). */
   readonly mayAnswer?: (() => boolean) | undefined
+  /** True if somebody else answers the write from now on. */
+  readonly takeOver: (write: LeftWrite) => boolean
   /** An invariant of ours does not hold: the shard must stop, not the process. */
   readonly onFailed: (error: unknown) => void
 }
@@ -82,6 +99,8 @@ export class WriteQueue {
         submittedMs: nowMs,
         resolve,
         reject,
+        signal,
+        movable: options.forward !== false,
         settled: false,
         unwatch: undefined,
       }
@@ -154,19 +173,38 @@ export class WriteQueue {
     if (this.gathered.length > 0) this.scheduleCut()
   }
 
-  /** Ends the role: what was never appended has not happened, what was may still be in the new history. */
+  /**
+   * Ends the role: what was never appended has not happened, what was may still be in the new history. Writes of this
+   * node that may go elsewhere are handed over in this very turn, before anything further is applied.
+   */
   end(code: FailureCode, message: string): void {
     if (this.ended !== undefined) return
     this.ended = new UnderstudyError(code, message)
     this.sweepTimer?.cancel()
-    for (const write of this.gathered) this.settle(write, this.endedFor('none'))
-    this.gathered = []
     const applied = this.parts.applied()
     for (const block of this.inFlight) {
-      const done = this.isSettled && block.end.sequence <= Math.max(applied, this.parts.inSync.committed)
-      for (const write of block.writes) this.settle(write, this.endedFor(done ? 'done' : 'unknown'))
+      const { sequence } = block.end
+      const fate = sequence <= applied ? 'applied' : sequence <= this.parts.inSync.committed ? 'committed' : 'appended'
+      for (const write of block.writes) {
+        // What is committed here alone may be missing in the next epoch, and then be undone here: nobody sees which.
+        if (this.isSettled) this.leave(write, fate, block.end)
+        else this.settle(write, this.endedFor('unknown'))
+      }
     }
     this.inFlight.length = 0
+    for (const write of this.gathered) this.leave(write, 'gathered', undefined)
+    this.gathered = []
+  }
+
+  private leave(write: PendingWrite, fate: LeftWrite['fate'], end: Position | undefined): void {
+    if (write.settled) return
+    if (write.movable && this.parts.takeOver({ ...write, fate, end })) {
+      write.settled = true
+      write.unwatch?.()
+      this.writesWaiting -= 1
+      return
+    }
+    this.settle(write, this.endedFor(fate === 'gathered' ? 'none' : fate === 'appended' ? 'unknown' : 'done'))
   }
 
   /** False where what is committed here may be missing in the next epoch: then its outcome is not known. */

@@ -34,6 +34,8 @@ export function createMetrics(): Metrics {
     lagBytes: gauge('standby_lag_bytes', 'Journal bytes that a standby is behind its primary', 'standby'),
     lagSeconds: gauge('standby_lag_seconds', 'Time that a standby is behind its primary', 'standby'),
     inSync: gauge('in_sync', '1 for each node of the in-sync set, 0 for known standbys outside of it', 'standby'),
+    connected: gauge('coordinator_connected', '1 if this node reaches the coordinator; always 1 with static'),
+    canFailOver: gauge('can_fail_over', '1 if a standby could take over now, as far as this node knows; see status'),
     journalBytes: gauge('journal_bytes', 'Bytes of the journal on disk'),
     expected: gauge('bootstrap_bytes_expected', 'Estimated bytes of the bootstrap that is under way'),
     slots: gauge('slots_bytes', 'Journal bytes that a slot holds back', 'slot'),
@@ -62,8 +64,12 @@ export function createMetrics(): Metrics {
     checksumFailures: counter('checksum_failures_total', 'Blocks or chunks whose checksum did not match'),
     gaps: counter('gaps_total', 'Blocks that did not follow the one before'),
     fenced: counter('fenced_total', 'Times that this node was fenced'),
+    failovers: counter('failovers_total', 'Times that this node took over because the primary was gone'),
+    inSyncChanges: counter('in_sync_changes_total', 'Changes of the in-sync set while this node was primary'),
+    coordinatorErrors: counter('coordinator_errors_total', 'Requests to the coordinator that failed'),
     bootstrapBytes: counter('bootstrap_bytes_total', 'Bytes received by bootstraps'),
     bootstrapRestarts: counter('bootstrap_restarts_total', 'Bootstraps that began again on a wiped directory'),
+    rewoundEntries: counter('rewound_entries_total', 'Entries undone because another history took their place'),
   }
   const transitions = counter('state_transitions_total', 'Transitions of the lifecycle', 'from', 'to')
   const histograms = {
@@ -87,6 +93,8 @@ export function createMetrics(): Metrics {
       gauges.inSync.set(labels, 0)
     }
     for (const standby of status.inSync) gauges.inSync.set({ shard, standby }, 1)
+    gauges.connected.set({ shard }, status.coordinator.connected ? 1 : 0)
+    gauges.canFailOver.set({ shard }, status.failover.possible ? 1 : 0)
     gauges.journalBytes.set({ shard }, status.journal.bytes)
     if (status.bootstrap?.bytesExpected !== undefined) {
       gauges.expected.set({ shard }, status.bootstrap.bytesExpected)

@@ -36,6 +36,7 @@ describe('serve --witness', { concurrency: true, timeout: 120_000 }, () => {
     const registrationMs = 3_000
     const coordinator = new BuiltinCoordinator({
       description: `builtin://w=${address}`,
+      voters: ['w'],
       open: remoteChannel({
         voters: [{ node: 'w', address }],
         cluster: 'c',

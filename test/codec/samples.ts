@@ -136,6 +136,11 @@ export const messageSamples: { readonly [N in MessageName]: readonly Message<N>[
     { snapshot: 1, family: 5, entryCount: 0, checksum: 0, nextKey: undefined },
   ],
   snapshotComplete: [{ snapshot: 1 }],
+  fetchKeys: [
+    { snapshot: 1, family: { id: 5, name: 'orders' }, keys: [Buffer.from('key'), Buffer.alloc(0)] },
+    { snapshot: 2, family: { id: 0, name: 'default' }, keys: [] },
+  ],
+  fetchedKeys: [{ snapshot: 1, family: 5, answered: 2, entryCount: 1, checksum: 0xdeadbeef }],
   query: [{}],
   fence: [{ epoch }],
   switchover: [
@@ -170,36 +175,6 @@ export const messageSamples: { readonly [N in MessageName]: readonly Message<N>[
   pin: [{ slot: 'bootstrap b', sequence: 1042 }],
   leave: [{}],
   forward: [{ epoch, boot, request: 77, waitFor: 'applied', timeoutMs: 10_000 }],
-  forwardClear: [
-    {
-      epoch,
-      boot,
-      request: 78,
-      waitFor: 'standby',
-      timeoutMs: 10_000,
-      family: 0,
-      start: Buffer.from('a'),
-      startOpen: false,
-      end: Buffer.from('z'),
-      endClosed: true,
-      reverse: false,
-      limit: 0,
-    },
-    {
-      epoch,
-      boot,
-      request: 79,
-      waitFor: 'standby',
-      timeoutMs: 1,
-      family: 5,
-      start: undefined,
-      startOpen: false,
-      end: undefined,
-      endClosed: false,
-      reverse: true,
-      limit: 10,
-    },
-  ],
   forwarded: [
     { request: 77, position, failure: undefined },
     {

@@ -31,6 +31,8 @@ export interface ClusterOptions {
   readonly settings?: Partial<ShardSettings>
   /** `disk`: real files and the level engine. `simulated`: simulated disks and the memory engine, which can be killed. */
   readonly storage?: 'disk' | 'simulated'
+  /** Engines of certain nodes, instead of what `storage` says. */
+  readonly engines?: Readonly<Record<string, EngineFactory>>
   readonly segmentBytes?: number
   readonly checkpointBytes?: number
   readonly slotRetainBytes?: number
@@ -95,7 +97,8 @@ export class TestCluster {
   async start(name: string, changes: Partial<ClusterOptions> & { readonly cluster?: string } = {}): Promise<Node> {
     const options = { ...this.options, ...changes }
     const files = this.files(name)
-    const engines: EngineFactory = this.options.storage === 'simulated' ? memoryEngine : levelEngine
+    const engines: EngineFactory =
+      options.engines?.[name] ?? (this.options.storage === 'simulated' ? memoryEngine : levelEngine)
     const logger =
       process.env.TEST_LOG === undefined
         ? this.listener(name)
@@ -211,6 +214,11 @@ export class TestCluster {
     for (const other of this.names) if (other !== name) this.network.partition(this.address(name), this.address(other))
   }
 
+  /** The node's clock is suddenly so much later: what its process finds after it stood still. */
+  jump(name: string, aheadMs: number): void {
+    this.clocks.get(name)!.aheadMs += aheadMs
+  }
+
   /** Warnings and errors go to `warnings`, the rest nowhere. */
   private listener(node: string): Logger {
     const hear = (fields: LogFields, message: string) => {
@@ -236,13 +244,14 @@ class MortalClock implements Clock {
   private readonly clock: Clock
   private readonly timers = new Set<Timer>()
   private dead = false
+  aheadMs = 0
 
   constructor(clock: Clock) {
     this.clock = clock
   }
 
   nowMs(): number {
-    return this.clock.nowMs()
+    return this.clock.nowMs() + this.aheadMs
   }
 
   wallMs(): number {

@@ -8,6 +8,8 @@ import type { EngineIterator, EngineSnapshot, ScanOptions } from '#src/ports/eng
 import type {
   BootstrapStatus,
   Consistency,
+  CoordinatorStatus,
+  FailoverRecord,
   FailoverStatus,
   FollowerStatus,
   MemberStatus,
@@ -37,6 +39,7 @@ export class FakeNode implements NodeHandle {
   readonly cluster = 'shop'
   readonly main: FakeShard
   members: MemberStatus[] = []
+  coordinator = 'static'
   closed = false
 
   constructor(name = 'a') {
@@ -58,7 +61,7 @@ export class FakeNode implements NodeHandle {
       boot: '00'.repeat(8),
       engine: 'memory',
       advertise: undefined,
-      coordinator: 'static',
+      coordinator: this.coordinator,
       startedAt: '2026-01-01T00:00:00.000Z',
       members: this.members,
       shards: [this.main.status()],
@@ -87,6 +90,13 @@ export class FakeShard implements ShardHandle {
   bootstrap: BootstrapStatus | undefined
   warnings: string[] = []
   failover: FailoverStatus = { possible: true, reason: 'b holds everything and can take over', to: 'b' }
+  coordinator: CoordinatorStatus = {
+    kind: 'automatic',
+    connected: true,
+    since: '2026-01-01T00:00:00.000Z',
+    lastError: undefined,
+  }
+  failovers: FailoverRecord[] = []
   families: Family[] = [
     { id: 0, name: 'default' },
     { id: 1, name: 'users' },
@@ -116,6 +126,7 @@ export class FakeShard implements ShardHandle {
     coordinatorErrors: 1,
     bootstrapBytes: 5,
     bootstrapRestarts: 6,
+    rewoundEntries: 7,
     transitions: new Map([['catching-up>streaming', 7]]),
   }
   observations: { [K in 'commitSeconds' | 'journalFlushSeconds' | 'applySeconds' | 'blockEntries']: number[] } = {
@@ -309,8 +320,8 @@ export class FakeShard implements ShardHandle {
       inSync: this.inSync,
       recordVersion: 1,
       failover: this.failover,
-      coordinator: { kind: 'automatic', connected: true, lastError: undefined },
-      failovers: [],
+      coordinator: this.coordinator,
+      failovers: this.failovers,
       sequence: { appended: sequence, durable: sequence, committed: sequence, applied: sequence, checkpoint: 0 },
       lagMs: this.lagMs,
       lease: undefined,
@@ -318,6 +329,7 @@ export class FakeShard implements ShardHandle {
       slots: [{ name: 'standby-b', sequence: 1, retainedBytes: 42 }],
       journal: { bytes: 1234, segments: 1, baseSequence: 0 },
       bootstrap: this.bootstrap,
+      divergentFiles: [],
       warnings: this.warnings,
     }
   }

@@ -19,6 +19,8 @@ import { KnownMembers } from './known-members.js'
 
 export interface BuiltinCoordinatorParts {
   readonly description: string
+  /** Names of the voters, as far as they are nodes of this cluster. */
+  readonly voters: readonly string[]
   readonly open: OpenChannel
   readonly clock: Clock
   readonly random: Random
@@ -30,6 +32,7 @@ export interface BuiltinCoordinatorParts {
 export class BuiltinCoordinator implements AutomaticCoordinator {
   readonly kind = 'automatic'
   readonly description: string
+  readonly voters: readonly string[]
   private readonly parts: BuiltinCoordinatorParts
   private readonly calls: CallTable
   private readonly members: KnownMembers
@@ -49,6 +52,7 @@ export class BuiltinCoordinator implements AutomaticCoordinator {
   constructor(parts: BuiltinCoordinatorParts) {
     this.parts = parts
     this.description = parts.description
+    this.voters = parts.voters
     this.calls = new CallTable(parts.clock, () => this.lastError)
     this.members = new KnownMembers(parts.clock, parts.registrationMs, (members) =>
       this.emit({ type: 'members', members }),
