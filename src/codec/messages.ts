@@ -61,6 +61,7 @@ export const shardRecordField: Field<ShardRecord> = record({
   settings,
   floor: position,
   lossy: flag,
+  handedOver: flag,
   voters: list(nodeName, limits.membersMax),
 })
 

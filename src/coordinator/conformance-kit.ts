@@ -115,6 +115,7 @@ export function makeRecord(coordinatorId: string, changes: Partial<ShardRecord> 
     settings: { durability: 'standby', inSyncMin: 2, failoverMs: 1000, inSyncTimeoutMs: 1000 },
     floor: { epoch, sequence: 42, chain: 'c'.repeat(32) },
     lossy: false,
+    handedOver: false,
     voters: [],
     ...changes,
   }

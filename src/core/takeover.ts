@@ -78,6 +78,14 @@ export function decideTakeover(question: TakeoverQuestion): TakeoverDecision {
   }
   const named = sameMember(record.primary, self)
   if (named && compareEpochs(record.epoch, question.led) > 0 && compareEpochs(record.epoch, question.promised) >= 0) {
+    // Its own swap, of which it learns late: meanwhile it may have promised something to the primary before (L1).
+    if (!record.handedOver && nowMs < question.promiseUntilMs) {
+      return {
+        type: 'wait',
+        untilMs: question.promiseUntilMs,
+        reason: 'what was promised to the primary before is not over',
+      }
+    }
     return { type: 'lead', record }
   }
   if (!named && question.hearsPrimary) return { type: 'follow' }
@@ -151,6 +159,7 @@ function recordAfter(question: TakeoverQuestion): ShardRecord {
     nonce: question.nonce,
     floor: committedEnd.sequence > record.floor.sequence ? committedEnd : record.floor,
     lossy: false,
+    handedOver: false,
   }
 }
 
@@ -276,6 +285,7 @@ export function decideForced(question: {
       nonce: question.nonce,
       floor: question.committedEnd,
       lossy: !clean,
+      handedOver: false,
     },
   }
 }

@@ -85,9 +85,9 @@ export interface Registration extends MemberAddress {
 
 export type CoordinatorEvent =
   /**
-   * Revisions of a shard's record arrive in order and never go back, except when the store did. After a break the
-   * watch goes on where it ended; where that is no longer possible it reads again, so that the present record is
-   * always told, while records between may be skipped.
+   * Revisions of a shard's record arrive in order and never go back, except when the store did. After a break all is
+   * read again, so that the present record is always told, perhaps a second time, while records between may be skipped.
+   * A record that is gone is told as absent, with revision 0.
    */
   | { readonly type: 'record'; readonly shard: string; readonly state: RecordState }
   /** All members with a living registration, this one included. */

@@ -28,7 +28,8 @@ export class ClusterView {
       switch (event.type) {
         case 'record':
           if (event.shard !== shard) return
-          this.note(event.state)
+          // In order, and the only ones that may go back: a store that was restored says so here.
+          this.stateNow = event.state
           break
         case 'members':
           // Who lost a registration keeps its address: a slow coordinator must not end sessions that work (L4).
@@ -82,7 +83,7 @@ export class ClusterView {
     return this.errorNow
   }
 
-  /** What a read or a swap brought back; an older revision of the same store changes nothing. */
+  /** What a read or a swap brought back: an answer that is older than what was watched changes nothing. */
   note(state: RecordState): void {
     const before = this.stateNow
     if (before !== undefined && sameStore(before, state) && state.revision < before.revision) return

@@ -70,6 +70,7 @@ export class HandOver {
         version: record.version + 1,
         nonce,
         floor,
+        handedOver: true,
       }
     } catch (error) {
       role.resume()

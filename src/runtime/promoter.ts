@@ -68,6 +68,7 @@ export function firstRecord(context: ShardContext, historyId: string, incarnatio
     settings: context.config.settings,
     floor: context.emptyPosition(historyId),
     lossy: false,
+    handedOver: false,
     voters: [...context.configuredNames].sort(),
   }
 }

@@ -27,6 +27,7 @@ const record: ShardRecord = {
   nonce: '5e'.repeat(16),
   floor: { epoch, sequence: 1000, chain },
   lossy: false,
+  handedOver: true,
   voters: ['a', 'b', 'c'],
 }
 

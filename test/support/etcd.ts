@@ -45,6 +45,8 @@ const running = new Set<ChildProcess>()
 process.once('exit', () => {
   for (const child of running) child.kill('SIGKILL')
 })
+// A runner that gives up on this file ends it so, and then there is no exit event by itself.
+process.once('SIGTERM', () => process.exit(143))
 
 /** Ports that were free a moment ago; all are held until the last is found, so that they differ. */
 async function freeAddresses(count: number): Promise<string[]> {

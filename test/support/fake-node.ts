@@ -299,6 +299,7 @@ export class FakeShard implements ShardHandle {
       nonce: '00'.repeat(16),
       floor: { epoch: this.epoch, sequence: 0, chain: '00'.repeat(16) },
       lossy: false,
+      handedOver: false,
       voters: [],
     }
   }

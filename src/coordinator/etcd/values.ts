@@ -34,6 +34,7 @@ const recordSchema = z.strictObject({
   }),
   floor: z.strictObject({ epoch, sequence: natural, chain: hex16 }),
   lossy: z.boolean(),
+  handedOver: z.boolean(),
   voters: z.array(name).max(limits.membersMax),
 })
 
@@ -41,7 +42,7 @@ const registrationSchema = z.strictObject({
   format: z.literal(formatVersion),
   node: name,
   address: z.string().min(1).max(limits.addressBytesMax),
-  boot: z.string().regex(/^[0-9a-f]{1,64}$/),
+  boot: z.string().min(1).max(64),
 })
 
 /** What of a value is looked at first: a later release may have written it. */
