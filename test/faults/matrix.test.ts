@@ -8,13 +8,12 @@ import { commandOf, lineOf } from './matrix/report.js'
 import { chooseSeed } from './support.js'
 
 const sample = [
-  ['kill', 2],
+  ['kill', 1],
   ['stop', 1],
   ['partition-primary', 1],
   ['partition-one-way', 1],
   ['kill-all', 1],
-  ['coordinator-and-primary', 1],
-  ['switchover', 3],
+  ['switchover', 2],
 ] as const
 
 describe('faults of real processes with the builtin coordinator, durability standby', () => {

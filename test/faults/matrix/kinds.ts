@@ -46,6 +46,7 @@ const takeoverTimeoutMs = 30_000
 
 export const kinds: readonly FaultKind[] = [
   { name: 'kill', rounds: 50, needs: 'nothing', run: kill },
+  { name: 'power-loss', rounds: 20, needs: 'network and coordinator', run: powerLoss },
   { name: 'stop', rounds: 20, needs: 'nothing', run: stop },
   { name: 'partition-primary', rounds: 20, needs: 'network and coordinator', run: partitionPrimary },
   { name: 'partition-standby', rounds: 20, needs: 'network and coordinator', run: partitionStandby },
@@ -138,6 +139,23 @@ async function kill(context: FaultContext): Promise<FaultTimes> {
   await pass(context.random() * 500)
   cluster.start(primary)
   return times
+}
+
+/** Killed when its links are cut already: what it had sent and nobody had received is lost with it. */
+async function powerLoss(context: FaultContext): Promise<FaultTimes> {
+  const { cluster, primary, book, network, coordinators } = context
+  const epoch = highestNumber(book)
+  const faultAtMs = performance.now()
+  await network!.cut([primary], [...others(context, primary), ...coordinators.names])
+  await cluster.kill(primary)
+  try {
+    const times = await takenOver(context, faultAtMs, epoch, others(context, primary))
+    await pass(context.random() * 500)
+    return times
+  } finally {
+    await network!.healAll()
+    cluster.start(primary)
+  }
 }
 
 /** Its clients go on asking the stopped process, and hear it again as soon as it runs. */

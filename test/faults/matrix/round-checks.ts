@@ -2,7 +2,7 @@
 import { createHash } from 'node:crypto'
 import { join } from 'node:path'
 import type { ClusterProcesses } from '#src/cli/cluster-processes.js'
-import { compareEpochs, type Epoch, formatEpoch } from '#src/core/position.js'
+import { compareEpochs, type Epoch, epochZero, formatEpoch } from '#src/core/position.js'
 import { inspectJournal } from '#src/journal/inspect.js'
 import { nodeFileSystem } from '#src/platform/node-file-system.js'
 import { type BlockPrint, compareContents, compareJournals, type JournalPrint, Problems } from '#src/sim/checks.js'
@@ -77,6 +77,11 @@ export class RoundChecks {
         problems.add(messageOf(error as Error))
       }
     }
+    if (failed !== undefined) {
+      // As far as it can be known: where the newest epoch is, everything acknowledged must be.
+      gone = await this.notInNewest(book, problems)
+      lost = gone.length
+    }
     if (lost > 0) this.judgeLoss(lost, gone, problems)
     const { watch } = this.monitor
     for (const text of watch.problems.texts.slice(this.seenProblems)) problems.add(`I2: ${text}`)
@@ -132,6 +137,17 @@ export class RoundChecks {
       }
     }
     return lost
+  }
+
+  private async notInNewest(book: RoundBook, problems: Problems): Promise<readonly Acknowledged[]> {
+    try {
+      const journals = await this.readJournals()
+      const newest = journals.reduce((a, b) => (compareEpochs(lastEpoch(b), lastEpoch(a)) > 0 ? b : a))
+      return notIn([newest], book.acknowledged)
+    } catch (error) {
+      problems.add(`the journals could not be read: ${messageOf(error as Error)}`)
+      return []
+    }
   }
 
   private async readJournals(): Promise<readonly JournalPrint[]> {
@@ -190,6 +206,10 @@ export class RoundChecks {
     if (values.size === 0) throw new Error(`${node} holds nothing of this round`)
     return { digest: hash.digest('hex'), values }
   }
+}
+
+function lastEpoch({ blocks }: JournalPrint): Epoch {
+  return blocks.at(-1)?.epoch ?? epochZero
 }
 
 /** Acknowledged writes whose place in the history belongs to another epoch, or is beyond its end. */
