@@ -426,13 +426,15 @@ export class AutomaticRole {
   private lossOf(record: ShardRecord): LossEstimate | undefined {
     const { context } = this
     if (record.settings.durability !== 'local') return undefined
-    const { announced, heardAtMs } = context.lastHeard
-    const entries = Math.max(0, announced - context.data!.journal.durable.sequence)
-    const seconds = Math.max(0, (context.clock.nowMs() - Math.max(heardAtMs, this.heardAtMs)) / 1000)
+    const { announced, freshAtMs } = context.lastHeard
+    const known = Math.max(0, announced - context.data!.journal.durable.sequence)
+    // Counted from when this node certainly had everything: not from when the primary was found missing.
+    const seconds = freshAtMs === undefined ? undefined : Math.ceil(context.clock.nowMs() - freshAtMs) / 1000
+    const window = seconds === undefined ? 'an unknown time' : `the last ${seconds} s`
     return {
-      entries,
-      seconds: Math.round(seconds * 1000) / 1000,
-      reason: `durability local: writes that ${record.primary.node} acknowledged in the last ${seconds.toFixed(1)} s may be missing, ${entries} of them are known of`,
+      entries: known > 0 ? known : undefined,
+      seconds,
+      reason: `durability local: writes that ${record.primary.node} acknowledged in ${window} may be missing${known > 0 ? `, ${known} entries at least` : ''}`,
     }
   }
 

@@ -93,7 +93,10 @@ export class ShardContext {
   failure: UnderstudyError | undefined
   stopping = false
   /** What the primary had said when its last session ended here. */
-  lastHeard: { readonly announced: number; readonly heardAtMs: number } = { announced: 0, heardAtMs: 0 }
+  lastHeard: { readonly announced: number; readonly freshAtMs: number | undefined } = {
+    announced: 0,
+    freshAtMs: undefined,
+  }
   /** Newest last. */
   readonly failovers: FailoverRecord[] = []
   readonly inSyncNotes = new InSyncNotes()

@@ -149,7 +149,7 @@ export class StandbyRole {
       if (context.standby !== undefined) {
         context.lastHeard = {
           announced: context.standby.announcedSequence,
-          heardAtMs: context.clock.nowMs() - context.standby.silentForMs,
+          freshAtMs: context.standby.freshSinceMs,
         }
       }
       context.standby = undefined

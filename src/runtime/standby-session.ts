@@ -92,6 +92,11 @@ export class StandbySession {
     return this.announced
   }
 
+  /** Own clock: everything that the primary had committed then is applied here; undefined before the first time. */
+  get freshSinceMs(): number | undefined {
+    return this.freshAtMs
+  }
+
   /** How long ago everything that the primary had announced was applied here; undefined before the first time. */
   get lagMs(): number | undefined {
     return this.freshAtMs === undefined ? undefined : Math.max(0, Math.round(this.parts.clock.nowMs() - this.freshAtMs))
