@@ -73,8 +73,10 @@ export class AutomaticRole {
   private graceUntilMs = 0
   private jitter: number
   private checkingRecord = false
-  /** Revision of the record at which this node's last swap was sent, while it may still happen. */
-  private swapSentAt: number | undefined
+  /** What the record was when this node's last swap was sent, while that may still happen. */
+  private swapSentAt: RecordState | undefined
+  /** The coordinator's record, not this node's own history, is why it is fenced. */
+  private fencedByRecord = false
 
   constructor(host: AutomaticHost, coordinator: AutomaticCoordinator) {
     this.host = host
@@ -133,10 +135,15 @@ export class AutomaticRole {
     const { context, host } = this
     const verdict = await this.judge()
     if (verdict?.type === 'fence') {
+      this.fencedByRecord ||= context.state !== 'fenced'
       context.transition('fence', verdict.reason)
       context.explain(`${verdict.reason}: ${verdict.hint}`)
       await context.wake.wait(context.timings.pollMs)
       return
+    }
+    if (verdict !== undefined && this.fencedByRecord) {
+      this.fencedByRecord = false
+      context.transition('unfence', 'the coordinator has the record again')
     }
     if (verdict?.type === 'absent') return this.announceProvisional()
     if (verdict !== undefined && context.store.superblock?.provisional === true) {
@@ -182,7 +189,7 @@ export class AutomaticRole {
         const reason = decision.type === 'follow' ? 'the primary is there' : decision.reason
         throw new UnderstudyError('PROMOTION_REFUSED', reason, { hint })
       }
-      return this.take(decision.record, state.revision, 'by-hand', context.clock.nowMs() - begunMs, undefined)
+      return this.take(decision.record, state, 'by-hand', context.clock.nowMs() - begunMs, undefined)
     }
     const known = answers.reduce<ShardRecord>(
       (newest, answer) =>
@@ -213,7 +220,7 @@ export class AutomaticRole {
           reason: 'forced promotion: entries committed elsewhere may be missing',
         }
       : undefined
-    return this.take(forced.record, state.revision, 'by-hand', context.clock.nowMs() - begunMs, mayLose)
+    return this.take(forced.record, state, 'by-hand', context.clock.nowMs() - begunMs, mayLose)
   }
 
   // Deciding
@@ -341,7 +348,7 @@ export class AutomaticRole {
       } else if (decision.type === 'take') {
         context.logger.warn({ from: verdict.record.primary.node, missedMs: Math.round(missedMs) }, decision.reason)
         const mayLose = named ? undefined : this.lossOf(verdict.record)
-        await this.take(decision.record, state.revision, named ? 'start' : 'failover', missedMs, mayLose)
+        await this.take(decision.record, state, named ? 'start' : 'failover', missedMs, mayLose)
       } else if (decision.type !== 'follow') {
         context.explain(decision.reason)
         await context.wake.wait(context.timings.heartbeatMs)
@@ -363,7 +370,7 @@ export class AutomaticRole {
 
   private async take(
     next: ShardRecord,
-    revision: number,
+    found: RecordState,
     kind: FailoverRecord['kind'],
     missedMs: number,
     mayLose: LossEstimate | undefined,
@@ -371,8 +378,8 @@ export class AutomaticRole {
     const { context } = this
     context.transition('promote', `taking over in epoch ${formatEpoch(next.epoch)}`)
     const deadlineMs = context.clock.nowMs() + context.timings.failoverMs
-    this.swapSentAt = revision
-    const result = await this.keeper.swap(revision, next, { signal: this.closing.signal, deadlineMs })
+    this.swapSentAt = found
+    const result = await this.keeper.swap(found.revision, next, { signal: this.closing.signal, deadlineMs })
     this.swapSentAt = undefined
     if (!result.swapped) {
       const winner = result.state.record?.primary.node ?? 'nobody'
@@ -384,7 +391,11 @@ export class AutomaticRole {
   /** Whose swap may still happen is primary as soon as it does, whatever it promised meanwhile: so it does not (L1). */
   private mayPromise(): boolean {
     if (this.attempting) return false
-    return this.swapSentAt === undefined || (this.context.cluster.state?.revision ?? 0) > this.swapSentAt
+    const { swapSentAt } = this
+    const { state } = this.context.cluster
+    if (swapSentAt === undefined) return true
+    // Another store knows nothing of the swap, and counts its own revisions.
+    return state !== undefined && (state.coordinatorId !== swapSentAt.coordinatorId || state.revision > swapSentAt.revision)
   }
 
   private async lead(
@@ -402,7 +413,9 @@ export class AutomaticRole {
       saveRecord: async (next, signal) => {
         const result = await this.keeper.swap(revision, next, { signal })
         revision = result.state.revision
-        if (result.swapped) await context.store.update((now) => ({ ...now, record: next }))
+        // Somebody else's later record may have been stored meanwhile.
+        if (result.swapped)
+          await context.store.update((now) => (compareRecords(next, now.record) > 0 ? { ...now, record: next } : now))
         return result.state.record
       },
       onDeposed: (reason) => host.demote(reason),
@@ -503,10 +516,12 @@ export class AutomaticRole {
     const { record, state } = context.cluster
     const { primary } = context
     if (primary !== undefined && state !== undefined) {
-      if (record !== undefined && compareEpochs(record.epoch, primary.epoch) > 0) {
+      // A record of another history, as of another cluster's store, says nothing of the epochs of this one.
+      const isOwn = record?.historyId === context.historyId
+      if (record !== undefined && isOwn && compareEpochs(record.epoch, primary.epoch) > 0) {
         host.demote(`${record.primary.node} leads in epoch ${formatEpoch(record.epoch)}`)
         void host.observe(record.epoch).catch((error) => host.fail(error))
-      } else if (record === undefined || compareRecords(record, primary.durableRecord) < 0) this.checkRecord()
+      } else if (record === undefined || !isOwn || compareRecords(record, primary.durableRecord) < 0) this.checkRecord()
     }
     context.wake.signal()
     host.standbyRole.onPeersChanged()
