@@ -395,7 +395,9 @@ export class AutomaticRole {
     const { state } = this.context.cluster
     if (swapSentAt === undefined) return true
     // Another store knows nothing of the swap, and counts its own revisions.
-    return state !== undefined && (state.coordinatorId !== swapSentAt.coordinatorId || state.revision > swapSentAt.revision)
+    return (
+      state !== undefined && (state.coordinatorId !== swapSentAt.coordinatorId || state.revision > swapSentAt.revision)
+    )
   }
 
   private async lead(
