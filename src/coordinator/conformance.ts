@@ -66,7 +66,10 @@ export function describeCoordinatorConformance(name: string, harness: Coordinato
         })
         const first = await write(coordinator)
         const late = { ...successor(first), coordinatorId: foreign }
-        assert.deepEqual(await coordinator.swap('main', first.revision, late, patient), { swapped: false, state: first })
+        assert.deepEqual(await coordinator.swap('main', first.revision, late, patient), {
+          swapped: false,
+          state: first,
+        })
         assert.deepEqual(await coordinator.read('main', patient), first)
       }),
     )

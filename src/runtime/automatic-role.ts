@@ -458,9 +458,10 @@ export class AutomaticRole {
     this.coolUntilMs = Math.max(this.coolUntilMs, clock.nowMs() + timings.heartbeatMs * (1 + random.next()))
   }
 
-  private waitOutPromise(): Promise<void> {
+  private async waitOutPromise(): Promise<void> {
     const { clock, leasePromise } = this.context
-    return this.sleep(leasePromise.untilMs - clock.nowMs())
+    // A timer may fire a moment early.
+    while (!leasePromise.isOver(clock.nowMs()) && !this.closed) await this.sleep(leasePromise.untilMs - clock.nowMs())
   }
 
   /** A primary that is alone in its set may go on under its registration, without anybody's promise (L4). */
@@ -472,9 +473,16 @@ export class AutomaticRole {
   }
 
   private sleep(delayMs: number): Promise<void> {
-    if (delayMs <= 0) return Promise.resolve()
+    const { signal } = this.closing
+    if (delayMs <= 0 || signal.aborted) return Promise.resolve()
     return new Promise((resolve) => {
-      this.context.clock.setTimer(delayMs, resolve)
+      const end = () => {
+        timer.cancel()
+        signal.removeEventListener('abort', end)
+        resolve()
+      }
+      const timer = this.context.clock.setTimer(delayMs, end)
+      signal.addEventListener('abort', end, { once: true })
     })
   }
 

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
+import { limits } from '#src/core/limits.js'
 import type { ShardRecord } from '#src/core/record.js'
 import { timingsOf } from '#src/core/timings.js'
 import type { File, FileSystem } from '#src/ports/file-system.js'
@@ -211,6 +212,46 @@ describe('rules of a takeover', { timeout: 120_000 }, () => {
       assert.equal(await read(cluster, 'a', 'new'), undefined)
       await assertSame(cluster)
       assert.equal(cluster.shard('a').status().divergentFiles.length, 1)
+    })
+  })
+
+  test('C9, L3: at durability local writes are taken again when the lease is back, however many had timed out', async () => {
+    const local = { ...automatic, nodes: ['a', 'b'], settings: { durability: 'local', inSyncMin: 2 } } as const
+    await withCluster(local, async (cluster) => {
+      await settled(cluster)
+      // Nobody else can lead either: b waits for the coordinator.
+      cluster.coordinators.get('b')!.setWeather({ reachable: false })
+      cluster.isolate('a')
+      await until(() => cluster.shard('a').status().lease === undefined, 'the lease is over')
+      // Enough to fill what may be in flight; those behind them are never appended.
+      const late = Array.from({ length: 4 * limits.blocksInFlightMax }, async (_, index) => {
+        await new Promise((resolve) => setTimeout(resolve, 5 * index))
+        return failureOf(cluster.shard('a').write([put(`k${index}`, 'v')], { timeoutMs: 300, forward: false }))
+      })
+      const outcomes = new Set((await Promise.all(late)).map((error) => `${error.failure} ${error.outcome}`))
+      assert.ok(outcomes.has('ACK_TIMEOUT none'), [...outcomes].join())
+      const refused = await failureOf(cluster.shard('a').write([put('k', 'v')], { timeoutMs: 300, forward: false }))
+      assert.equal(refused.failure, 'BACKPRESSURE')
+      assert.equal(cluster.shard('a').state, 'primary')
+      cluster.network.heal()
+      await until(() => cluster.shard('a').status().lease !== undefined, 'the lease is back')
+      await cluster.shard('a').write([put('k', 'w')], { forward: false })
+    })
+  })
+
+  test('I8: a promotion by hand that waits for an old registration to end does not hold up the end of its node', async () => {
+    const long = { ...automatic, nodes: ['a', 'b'], settings: { inSyncMin: 1, failoverMs: 6000 } }
+    await withCluster(long, async (cluster) => {
+      await settled(cluster)
+      await cluster.shard('a').removeFromInSync('b', { timeoutMs: 5000 })
+      cluster.kill('a')
+      const promotion = failureOf(cluster.shard('b').promote({ force: true, timeoutMs: 60_000 }))
+      await until(() => contextOf(cluster, 'b').standby === undefined, 'the session is over')
+      const beganMs = performance.now()
+      await cluster.stop('b')
+      const tookMs = performance.now() - beganMs
+      assert.ok(tookMs < 10_000, `${Math.round(tookMs)} ms`)
+      await promotion
     })
   })
 
