@@ -1,8 +1,12 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
-import { decodeEntries } from '#src/codec/block.js'
+import { decodeEntries, encodeOperations } from '#src/codec/block.js'
+import { chainZero } from '#src/codec/digest.js'
+import { limits } from '#src/core/limits.js'
 import type { UnderstudyError } from '#src/errors.js'
 import { inspectJournal } from '#src/journal/inspect.js'
+import { Link } from '#src/link/link.js'
+import { nodeClock } from '#src/platform/node-clock.js'
 import { silentLogger } from '#src/ports/logger.js'
 import type { WriteOptions } from '#src/runtime/handle.js'
 import { createHttpServer } from '#src/server/http-server.js'
@@ -362,6 +366,52 @@ describe('writes over a change of the primary', { timeout: 120_000 }, () => {
       }
       // The clear is a barrier and a piece.
       assert.deepEqual(requests, [1, 2, 3, 4, 5, 6])
+    })
+  })
+
+  test('S2, S9: of two sessions of one node the primary reads from the newer one alone', async () => {
+    await withCluster(simulated, async (cluster) => {
+      await started(cluster)
+      await cluster.stop('c')
+      const { historyId, settings, epoch } = cluster.shard('a').status()
+      const transport = cluster.network.transport(cluster.address('c'))
+      const boot = 'cc'.repeat(8)
+      const session = async (): Promise<Link> => {
+        const link = new Link(await transport.connect(cluster.address('a'), { timeoutMs: 1000 }), nodeClock)
+        link.send('hello', {
+          protocolMin: limits.protocolVersion,
+          protocolMax: limits.protocolVersion,
+          cluster: 'test',
+          node: 'c',
+          incarnation: 'c'.repeat(32),
+          boot,
+          shard: 'main',
+          purpose: 'follow',
+          historyId,
+          coordinatorId: undefined,
+          settings,
+          promised: epoch!,
+          advertise: '',
+        })
+        await link.expect('welcome', 1000)
+        const position = { epoch: { number: 0, node: '' }, sequence: 0, chain: chainZero(historyId!, 'main') }
+        link.send('subscribe', { position, epochs: [], creditBytes: limits.creditBytes })
+        await link.expect('stream', 1000)
+        return link
+      }
+      const send = (link: Link, request: number, key: string) => {
+        const operations = encodeOperations([put(key, 'v')])
+        link.send('forward', { epoch: epoch!, boot, request, waitFor: 'committed', timeoutMs: 10_000 }, operations)
+      }
+      const older = await session()
+      const newer = await session()
+      send(older, 1, 'older')
+      send(newer, 2, 'newer')
+      await until(async () => (await read(cluster, 'a', 'newer')) === 'v', 'the newer session is served')
+      assert.equal((await older.closed)?.code, 'UNDERSTUDY_STALE_INCARNATION')
+      assert.equal(await read(cluster, 'a', 'older'), undefined)
+      newer.close()
+      await transport.close()
     })
   })
 
