@@ -6,8 +6,19 @@ export { type Epoch, formatPosition, type Position, parsePosition } from './core
 export type { Durability } from './core/record.js'
 export type { FamilyLevel } from './database/family-level.js'
 export type { PositionLike, ReadOptions, WriteCallOptions } from './database/options.js'
-export type { RoleEvent } from './database/understudy-level.js'
+export type { InSyncEvent, RoleEvent } from './database/understudy-level.js'
 export { type ErrorCode, UnderstudyError } from './errors.js'
 export { open, Understudy, type UnderstudyOptions } from './open.js'
-export type { BootstrapStatus, FollowerStatus, NodeStatus, PromoteResult, ShardStatus } from './runtime/handle.js'
+export type {
+  BootstrapStatus,
+  CoordinatorStatus,
+  FailoverRecord,
+  FailoverStatus,
+  FollowerStatus,
+  LossEstimate,
+  NodeStatus,
+  PromoteResult,
+  ShardStatus,
+  SwitchoverResult,
+} from './runtime/handle.js'
 export { version } from './version.js'

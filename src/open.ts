@@ -4,13 +4,14 @@ import { optionTable } from './config/option-table.js'
 import type { OptionsInput } from './config/schema.js'
 import type { DatabaseOptions, OpenOptions } from './database/options.js'
 import { UnderstudyLevel } from './database/understudy-level.js'
+import { UnderstudyError } from './errors.js'
 import type { NodeHandle } from './runtime/handle.js'
 import { startNode } from './start-node.js'
 
 /** Options of `open()` and `new Understudy()`: those of abstract-level and those of a node. */
 export interface UnderstudyOptions<K = string, V = string>
   extends DatabaseOptions<K, V>,
-    Omit<OptionsInput, 'data' | keyof DatabaseOptions<K, V>> {}
+    Omit<OptionsInput, 'data' | 'witness' | keyof DatabaseOptions<K, V>> {}
 
 /** Options that the database itself takes; what is in neither list is a mistake that the node's check names. */
 const databaseKeys: ReadonlySet<string> = new Set([
@@ -44,7 +45,13 @@ export async function startDatabaseNode(
   for (const [key, value] of Object.entries(options)) {
     if (value !== undefined && isOurs(key)) input[key] = value
   }
-  const running = await startNode(resolveOptions(input as OptionsInput), {
+  const resolved = resolveOptions(input as OptionsInput)
+  if (resolved.witness) {
+    throw new UnderstudyError('CONFIG', 'witness: a witness holds no data and is no database', {
+      hint: 'run it with `understudy serve --witness`',
+    })
+  }
+  const running = await startNode(resolved, {
     signal,
     createIfMissing: options.createIfMissing !== false,
     errorIfExists: options.errorIfExists === true,

@@ -1,12 +1,13 @@
 import type { NodeOptions } from './config/node-options.js'
 import { parseAddress } from './core/address.js'
 import { UnderstudyError } from './errors.js'
-import { createNodeParts } from './node-parts.js'
+import { createNodeParts, createWitnessParts } from './node-parts.js'
 import { nodeClock } from './platform/node-clock.js'
 import { createPinoLogger } from './platform/pino-logger.js'
 import type { Logger } from './ports/logger.js'
 import type { NodeHandle } from './runtime/handle.js'
 import { Node } from './runtime/node.js'
+import { Witness } from './runtime/witness.js'
 import { createHttpServer, type HttpServer } from './server/http-server.js'
 import { createHttpUpgradeTransport } from './transport/http-upgrade.js'
 
@@ -44,15 +45,16 @@ export async function startNode(options: NodeOptions, hooks: StartHooks = {}): P
     ...(options.secret === undefined ? {} : { secret: options.secret }),
   })
   let address: string | undefined
-  const node = Node.create(
-    createNodeParts(options, {
-      logger,
-      transport,
-      advertise: () => options.advertise ?? address ?? '',
-      createIfMissing: hooks.createIfMissing !== false,
-      errorIfExists: hooks.errorIfExists === true,
-    }),
-  )
+  const partsHooks = {
+    logger,
+    transport,
+    advertise: () => options.advertise ?? address ?? '',
+    createIfMissing: hooks.createIfMissing !== false,
+    errorIfExists: hooks.errorIfExists === true,
+  }
+  const node = options.witness
+    ? new Witness(createWitnessParts(options, partsHooks))
+    : Node.create(createNodeParts(options, partsHooks))
   let server: HttpServer | undefined
   const close = async () => {
     try {

@@ -2,6 +2,13 @@
  * For authors of adapters: suites that show that an adapter does what the rest of the program relies on, and the
  * simulated disk and network that they run on. Uses node:test; nothing of it is needed at run time.
  */
+export { describeCoordinatorConformance } from './coordinator/conformance.js'
+export type { CoordinatorClient, CoordinatorHarness, CoordinatorStore, Cut } from './coordinator/conformance-kit.js'
+export {
+  InMemoryCoordinator,
+  InMemoryCoordinatorStore,
+  type InMemoryWeather,
+} from './coordinator/in-memory.js'
 export { type EngineCase, type EngineConformanceOptions, engineConformance } from './engine/conformance.js'
 export { type JournalFixture, runJournalConformance } from './journal/conformance.js'
 export {

@@ -50,7 +50,9 @@ export async function planBootstrap(flags: Flags, url: string): Promise<Bootstra
   const checked = checkConfig(adopt(sources, facts))
   const { options } = checked
   if (options === undefined) throw new ConfigError(checked.problems)
-  const configured = (options.coordinator?.members ?? []).filter((member) => member.node !== source.node)
+  // An offline bootstrap knows the nodes from its source; another coordinator is asked when the node is started.
+  const given = options.coordinator?.kind === 'static' ? options.coordinator : undefined
+  const configured = (given?.members ?? []).filter((member) => member.node !== source.node)
   const missing = members.filter((member) => !configured.some((one) => one.node === member.node))
   const all = [...configured, ...missing]
   return {
@@ -58,7 +60,7 @@ export async function planBootstrap(flags: Flags, url: string): Promise<Bootstra
     members: members.map((member) => member.node),
     options: {
       ...options,
-      coordinator: { kind: 'static', primary: undefined, url: '', ...options.coordinator, members: all },
+      coordinator: { kind: 'static', primary: undefined, url: '', ...given, members: all },
     },
   }
 }

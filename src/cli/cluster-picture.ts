@@ -1,6 +1,10 @@
+import { parseCoordinator } from '../config/coordinator.js'
 import { compareEpochs, formatEpoch } from '../core/position.js'
 import { toUnderstudyError, UnderstudyError } from '../errors.js'
+import type { MemberAddress } from '../ports/coordinator.js'
+import type { VoterStatus } from '../ports/voter.js'
 import type { MemberStatus, NodeStatus, ShardStatus } from '../runtime/handle.js'
+import { describeFailover, type FailoverPicture, type ShardAnswer } from './failover-picture.js'
 import { askStatus, type NodeAddress } from './node-client.js'
 
 export interface NodePicture {
@@ -35,7 +39,7 @@ export interface NodeRow {
   readonly error: string | undefined
 }
 
-export interface ShardPicture {
+export interface ShardPicture extends FailoverPicture {
   readonly shard: string
   readonly primary: string | undefined
   readonly epoch: string | undefined
@@ -54,15 +58,22 @@ export interface ClusterPicture {
   readonly warnings: readonly string[]
   readonly shards: readonly ShardPicture[]
   readonly nodes: readonly NodePicture[]
+  /** Of the builtin coordinator, where one of the nodes that answer hosts it. */
+  readonly voter: VoterStatus | undefined
 }
 
 /** Asks one node, and beside it all members that it names. Throws only if the first does not answer. */
 export async function takePicture(first: NodeAddress): Promise<ClusterPicture> {
   const status = await askStatus(first)
   const own: NodePicture = { node: status.node, url: first.url, status, error: undefined, member: undefined }
-  const others = await Promise.all(status.members.map((member) => askMember(member, status, first)))
+  const known = [...status.members, ...votersBeside(status)]
+  const others = await Promise.all(known.map((member) => askMember(member, status, first)))
   const nodes = [own, ...others].sort((a, b) => (a.node < b.node ? -1 : 1))
-  const shards = status.shards.map(({ shard }) => describe(shard, nodes))
+  const withData = nodes.filter(
+    (node) => node.status?.voter?.witness !== true && (node === own || node.member !== undefined),
+  )
+  const names = new Set(nodes.flatMap((node) => node.status?.shards.map(({ shard }) => shard) ?? []))
+  const shards = [...names].map((shard) => describe(shard, withData))
   return {
     cluster: status.cluster,
     asked: status.node,
@@ -70,30 +81,43 @@ export async function takePicture(first: NodeAddress): Promise<ClusterPicture> {
     warnings: collectWarnings(nodes, shards),
     shards,
     nodes,
+    voter: nodes.map((node) => node.status?.voter).find((voter) => voter !== undefined),
   }
 }
 
-async function askMember(member: MemberStatus, asked: NodeStatus, first: NodeAddress): Promise<NodePicture> {
-  const url = `http://${member.address}`
-  const base = { node: member.node, url, member }
+/** A witness is no member: the coordinator's address names it. */
+function votersBeside({ node, coordinator, members }: NodeStatus): ReadonlyArray<MemberAddress> {
+  const parsed = parseCoordinator(coordinator).coordinator
+  if (parsed?.kind !== 'builtin') return []
+  return parsed.voters.filter((voter) => voter.node !== node && !members.some((one) => one.node === voter.node))
+}
+
+async function askMember(
+  known: MemberStatus | MemberAddress,
+  asked: NodeStatus,
+  first: NodeAddress,
+): Promise<NodePicture> {
+  const url = `http://${known.address}`
+  const member = 'reachable' in known ? known : undefined
+  const base = { node: known.node, url, member }
   try {
     const status = await askStatus({ url, secret: first.secret })
-    if (status.node !== member.node || status.cluster !== asked.cluster) {
+    if (status.node !== known.node || status.cluster !== asked.cluster) {
       throw new UnderstudyError(
         'CLUSTER_MISMATCH',
-        `node ${status.node} of cluster ${status.cluster} answers at ${url}, where ${asked.node} expects ${member.node} of cluster ${asked.cluster}`,
+        `node ${status.node} of cluster ${status.cluster} answers at ${url}, where ${asked.node} expects ${known.node} of cluster ${asked.cluster}`,
       )
     }
     return { ...base, status, error: undefined }
   } catch (error) {
-    return { ...base, status: undefined, error: toUnderstudyError(error, `asking ${member.node}`) }
+    return { ...base, status: undefined, error: toUnderstudyError(error, `asking ${known.node}`) }
   }
 }
 
 function describe(shard: string, nodes: readonly NodePicture[]): ShardPicture {
-  const answers = nodes.flatMap(({ node, status }) => {
+  const answers = nodes.flatMap(({ node, status }): ShardAnswer[] => {
     const found = status?.shards.find((one) => one.shard === shard)
-    return found === undefined ? [] : [{ node, shard: found }]
+    return found === undefined ? [] : [{ node, coordinator: status!.coordinator, shard: found }]
   })
   // The newest record wins: the highest epoch, and within it the last change.
   const newest = answers
@@ -111,12 +135,15 @@ function describe(shard: string, nodes: readonly NodePicture[]): ShardPicture {
     inSync,
     recordVersion: newest?.recordVersion,
     settings: newest?.settings ?? answers[0]?.shard.settings,
+    ...describeFailover(answers, inSync),
     nodes: nodes.map((node) => rowOf(node, shard, primary?.shard, inSync.includes(node.node))),
   }
 }
 
 function rowOf(picture: NodePicture, name: string, primary: ShardStatus | undefined, inSync: boolean): NodeRow {
-  const { node, url, status, member, error } = picture
+  const { node, url, status, error } = picture
+  // What others know of a node that answers is older than what it says of itself.
+  const member = status === undefined ? picture.member : undefined
   const shard = status?.shards.find((one) => one.shard === name)
   const follower = primary?.followers.find((one) => one.node === node)
   const isPrimary = shard !== undefined && shard === primary
@@ -172,6 +199,12 @@ function collectWarnings(nodes: readonly NodePicture[], shards: readonly ShardPi
     if (error === undefined) continue
     const seen = member?.reachable === true ? '; the node that was asked reaches it' : ''
     warnings.push(`${node}: ${error.code}: ${error.message}${seen}`)
+  }
+  for (const { status } of nodes) {
+    const voter = status?.voter
+    if (voter !== undefined && voter.state !== 'serving') {
+      warnings.push(`voter ${voter.voter} is ${voter.state}: ${voter.reason ?? 'it has just begun'}`)
+    }
   }
   const histories = new Set(nodes.flatMap(({ status }) => status?.shards[0]?.historyId ?? []))
   if (histories.size > 1) warnings.push(`the nodes hold ${histories.size} histories that never had a common beginning`)

@@ -10,7 +10,14 @@ import { NodeProcess } from './node-process.js'
 
 export interface ClusterProcessesOptions {
   readonly names: readonly string[]
-  /** Who begins when all directories are empty. Default: the first. */
+  /**
+   * `static` (the default): promotion by hand. `builtin`: the nodes of `witnesses` vote and keep the record. Anything
+   * else is the URL of a coordinator that runs already.
+   */
+  readonly coordinator?: string
+  /** Nodes without data that vote for `builtin`. */
+  readonly witnesses?: readonly string[]
+  /** `static`: who begins when all directories are empty. Default: the first. */
   readonly primary?: string
   readonly durability: 'local' | 'standby'
   readonly inSyncMin: number
@@ -18,7 +25,23 @@ export interface ClusterProcessesOptions {
   readonly args?: readonly string[]
   /** Of single nodes: another directory for the data. */
   readonly dataOf?: Readonly<Record<string, string>>
+  /** Where each of them runs; default: all on the loopback interface. */
+  readonly places?: ReadonlyMap<string, NodePlace>
   readonly keep?: boolean
+}
+
+/** Where a process runs that is not simply started on this machine's loopback interface. */
+export interface NodePlace {
+  readonly host: string
+  /** Command that starts the rest of its line elsewhere, for example in another network namespace. */
+  readonly launcher: readonly string[]
+}
+
+/** What `POST /v1/switchover` answers. */
+export interface SwitchoverAnswer {
+  readonly epoch: string
+  readonly primary: string
+  readonly pauseMs: number
 }
 
 /** What `POST /v1/promote` answers. */
@@ -39,6 +62,7 @@ export class ClusterProcesses {
   private readonly options: ClusterProcessesOptions
   private readonly ports: ReadonlyMap<string, number>
   private readonly processes = new Map<string, NodeProcess>()
+  private keep: boolean
   private readonly onSignal = (signal: NodeJS.Signals) => {
     this.remove()
     process.exit(signal === 'SIGINT' ? 130 : 143)
@@ -47,14 +71,15 @@ export class ClusterProcesses {
   private constructor(options: ClusterProcessesOptions, ports: readonly number[]) {
     this.options = options
     this.names = options.names
-    this.ports = new Map(options.names.map((name, index) => [name, ports[index]!]))
+    this.keep = options.keep === true
+    this.ports = new Map(processesOf(options).map((name, index) => [name, ports[index]!]))
     this.directory = mkdtempSync(join(tmpdir(), 'understudy-local-'))
     process.on('SIGINT', this.onSignal)
     process.on('SIGTERM', this.onSignal)
   }
 
   static async create(options: ClusterProcessesOptions): Promise<ClusterProcesses> {
-    return new ClusterProcesses(options, await findFreePorts(options.names.length))
+    return new ClusterProcesses(options, await findFreePorts(processesOf(options).length))
   }
 
   url(name: string): string {
@@ -63,14 +88,16 @@ export class ClusterProcesses {
 
   /** `host:port` of a node. */
   address(name: string): string {
-    return `127.0.0.1:${this.port(name)}`
+    return `${this.options.places?.get(name)?.host ?? '127.0.0.1'}:${this.port(name)}`
   }
 
   /** What all nodes are configured with. */
   get coordinator(): string {
-    const { names, primary } = this.options
-    const members = names.map((name) => `${name}=${this.address(name)}`).join(',')
-    return `static://${members}?primary=${primary ?? names[0]}`
+    const { names, primary, coordinator = 'static', witnesses = [] } = this.options
+    const members = (of: readonly string[]) => of.map((name) => `${name}=${this.address(name)}`).join(',')
+    if (coordinator === 'static') return `static://${members(names)}?primary=${primary ?? names[0]}`
+    if (coordinator === 'builtin') return `builtin://${members(witnesses)}`
+    return coordinator
   }
 
   data(name: string): string {
@@ -79,14 +106,19 @@ export class ClusterProcesses {
 
   /** Arguments with which a node is started; `more` come last and win. */
   args(name: string, more: readonly string[] = []): readonly string[] {
-    const { durability, inSyncMin, args } = this.options
-    return [
+    const { durability, inSyncMin, args, places, witnesses = [] } = this.options
+    const place = [
       'serve',
       ...['--data', this.data(name)],
       ...['--cluster', clusterName],
       ...['--node', name],
       ...['--listen', this.address(name)],
       ...['--coordinator', this.coordinator],
+      ...(places?.has(name) === true ? ['--insecure'] : []),
+    ]
+    if (witnesses.includes(name)) return [...place, '--witness', ...more]
+    return [
+      ...place,
       ...['--durability', durability],
       ...['--in-sync-min', String(inSyncMin)],
       ...(args ?? []),
@@ -100,7 +132,8 @@ export class ClusterProcesses {
     }
     mkdirSync(this.data(name), { recursive: true })
     const logFile = join(this.directory, `${name}.log`)
-    const child = new NodeProcess({ name, args: this.args(name, more), logFile })
+    const launcher = this.options.places?.get(name)?.launcher ?? []
+    const child = new NodeProcess({ name, args: this.args(name, more), logFile, launcher })
     this.processes.set(name, child)
     return child
   }
@@ -137,6 +170,11 @@ export class ClusterProcesses {
   promote(name: string, force = false): Promise<PromoteAnswer> {
     const body = JSON.stringify({ force })
     return this.client.json(this.url(name), { method: 'POST', path: '/v1/promote', body })
+  }
+
+  switchover(via: string, to: string, timeoutMs = 10_000): Promise<SwitchoverAnswer> {
+    const body = JSON.stringify({ to, timeoutMs })
+    return this.client.json(this.url(via), { method: 'POST', path: '/v1/switchover', body, timeoutMs: 2 * timeoutMs })
   }
 
   removeFromInSync(primary: string, node: string): Promise<unknown> {
@@ -190,6 +228,46 @@ export class ClusterProcesses {
     )
   }
 
+  /** The nodes that answer now, and what they say. */
+  async shards(): Promise<ReadonlyMap<string, ShardStatus>> {
+    const found = new Map<string, ShardStatus>()
+    await Promise.all(
+      this.names.map(async (name) => {
+        if (this.processes.get(name)?.isRunning !== true) return
+        try {
+          found.set(name, await this.shard(name))
+        } catch (error) {
+          if (!(error instanceof NoAnswer)) throw error
+        }
+      }),
+    )
+    return found
+  }
+
+  /**
+   * Waits until one of these nodes, whoever it is, is primary with all of them in its in-sync set and the others follow
+   * it, and returns its name. Nobody helps.
+   */
+  async untilSettled(names: readonly string[] = this.names, timeoutMs = 30_000): Promise<string> {
+    const endMs = performance.now() + timeoutMs
+    for (;;) {
+      const shards = await this.shards()
+      const primary = settledPrimary(names, shards)
+      if (primary !== undefined) return primary
+      if (performance.now() > endMs) {
+        const seen = names.map((name) => {
+          const shard = shards.get(name)
+          return `${name}: ${shard === undefined ? 'no answer' : describe(shard)}`
+        })
+        throw new UnderstudyError(
+          'TIMEOUT',
+          `not within ${timeoutMs} ms: a primary with ${names.join(', ')} in sync; last seen:\n${seen.join('\n')}`,
+        )
+      }
+      await new Promise((resolve) => setTimeout(resolve, lookAgainMs))
+    }
+  }
+
   /** Waits until all of these have applied what the first has appended, and returns that sequence. */
   async untilEqual(names: readonly string[], timeoutMs?: number): Promise<number> {
     const [first] = names
@@ -203,6 +281,11 @@ export class ClusterProcesses {
       )
     }
     return appended
+  }
+
+  /** Data and logs stay where they are after `close`. */
+  keepFiles(): void {
+    this.keep = true
   }
 
   /** Ends all nodes and removes their directories; idempotent. */
@@ -222,7 +305,7 @@ export class ClusterProcesses {
     for (const child of this.processes.values()) {
       if (child.isRunning) child.signal('SIGKILL')
     }
-    if (this.options.keep !== true) rmSync(this.directory, { recursive: true, force: true, maxRetries: 5 })
+    if (!this.keep) rmSync(this.directory, { recursive: true, force: true, maxRetries: 5 })
   }
 
   private port(name: string): number {
@@ -232,7 +315,25 @@ export class ClusterProcesses {
   }
 }
 
+function processesOf({ names, witnesses = [] }: ClusterProcessesOptions): readonly string[] {
+  return [...names, ...witnesses]
+}
+
+function settledPrimary(names: readonly string[], shards: ReadonlyMap<string, ShardStatus>): string | undefined {
+  const primaries = names.filter((name) => shards.get(name)?.state === 'primary')
+  const [primary] = primaries
+  if (primary === undefined || primaries.length > 1) return undefined
+  const { inSync, epoch } = shards.get(primary)!
+  if (inSync.length !== names.length || epoch === undefined) return undefined
+  const follow = names.every((name) => {
+    const shard = shards.get(name)
+    if (shard === undefined || !inSync.includes(name)) return false
+    return name === primary || (shard.state === 'streaming' && shard.epoch?.number === epoch.number)
+  })
+  return follow ? primary : undefined
+}
+
 function describe(shard: ShardStatus): string {
-  const { state, reason, inSync, sequence, warnings } = shard
-  return JSON.stringify({ state, reason, inSync, sequence, warnings })
+  const { state, reason, epoch, inSync, sequence, warnings } = shard
+  return JSON.stringify({ state, reason, epoch, inSync, sequence, warnings })
 }

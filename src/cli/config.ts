@@ -4,7 +4,7 @@ import { checkConfig } from '../config/check-config.js'
 import { describeOptions } from '../config/node-options.js'
 import { ConfigError } from '../config/problem.js'
 import { defaultFile } from './node-flags.js'
-import { createTable, trimmed } from './status-table.js'
+import { createTable, trimmed } from './table.js'
 import { printJson, printLine } from './terminal.js'
 
 interface CheckFlags {

@@ -27,7 +27,10 @@ export interface DemoSummary {
   readonly unknown: number
   readonly nodes: number
   readonly seconds: number
-  readonly writePauseMs: number
+  /** From the kill of the primary to the first acknowledged write that was sent after it. */
+  readonly takeoverMs: number
+  /** Longest time without an acknowledgement around the switchover. */
+  readonly switchoverPauseMs: number
   /** Nodes have the same content, and nothing is there that should not be. */
   readonly equal: boolean
 }
@@ -85,7 +88,7 @@ export function createStoryNarrator(stream: NodeJS.WriteStream): DemoNarrator {
 }
 
 function verdict(summary: DemoSummary, paint: (format: 'green' | 'red', text: string) => string): string {
-  const { acknowledged, lost, unknown, nodes, seconds, writePauseMs, equal } = summary
+  const { acknowledged, lost, unknown, nodes, seconds, takeoverMs, switchoverPauseMs, equal } = summary
   const good = lost === 0 && equal
   const first = `${count(acknowledged)} writes acknowledged, ${lost} lost`
   const second = equal ? `${nodes} nodes with the same content` : 'the nodes differ'
@@ -93,8 +96,8 @@ function verdict(summary: DemoSummary, paint: (format: 'green' | 'red', text: st
     `${paint(good ? 'green' : 'red', good ? '✓' : '✗')} ${first}; ${second}.`,
     unknown === 0
       ? '  No write was left without an answer.'
-      : `  ${count(unknown)} that were under way at the kill got no answer: their outcome is unknown, never "done".`,
-    `  No write was acknowledged for ${count(writePauseMs)} ms around the takeover. ${seconds} s in all.`,
+      : `  ${count(unknown)} that were under way when a primary went got no answer: their outcome is unknown, never "done".`,
+    `  Writes were taken again ${count(takeoverMs)} ms after the kill, and paused for ${count(switchoverPauseMs)} ms in the switchover. ${seconds} s in all.`,
   ].join('\n')
 }
 
@@ -109,7 +112,7 @@ function createBar(stream: NodeJS.WriteStream, hasColours: boolean): ProgressVie
   const bar = new SingleBar(
     {
       stream,
-      format: '  c  {bar} {percentage}%  {done} of {expected} MiB  {rate} MiB/s  {left}  {phase}',
+      format: '  {bar} {percentage}%  {done} of {expected} MiB  {rate} MiB/s  {left}  {phase}',
       barsize: 24,
       hideCursor: true,
       clearOnComplete: false,
@@ -146,7 +149,7 @@ function createProgressLines(line: (text: string) => void): ProgressView {
       if (performance.now() - lastMs < 1_000) return
       lastMs = performance.now()
       const { done, expected, rate, left } = inWords(status)
-      line(`  c: ${status.phase}, ${done} of ${expected} MiB, ${rate} MiB/s ${left}`.trimEnd())
+      line(`  ${status.phase}, ${done} of ${expected} MiB, ${rate} MiB/s ${left}`.trimEnd())
     },
     end: () => undefined,
   }

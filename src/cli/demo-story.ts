@@ -1,3 +1,4 @@
+import { formatEpoch } from '../core/position.js'
 import { nodeRandom } from '../platform/node-random.js'
 import { ClusterProcesses } from './cluster-processes.js'
 import type { DemoNarrator, DemoNode, DemoStep, DemoSummary } from './demo-narrator.js'
@@ -9,7 +10,8 @@ export interface DemoOptions {
   readonly keep: boolean
 }
 
-const names = ['a', 'b', 'c'] as const
+const names: readonly string[] = ['a', 'b', 'c']
+const witness = 'w'
 const valueBytes = 200
 const loadOptions = {
   writers: 32,
@@ -21,14 +23,25 @@ const loadOptions = {
   random: () => nodeRandom.next(),
 } as const
 const showEveryMs = 100
+const settleTimeoutMs = 60_000
 
 /** Resolves with what was found; true in `good` only if nothing was lost and the nodes are equal. */
 export async function runDemo(
   options: DemoOptions,
   narrator: DemoNarrator,
 ): Promise<{ readonly good: boolean; readonly directory: string }> {
-  const cluster = await ClusterProcesses.create({ names, durability: 'standby', inSyncMin: 2, keep: options.keep })
-  const load = new Load(cluster.url('a'), loadOptions)
+  const cluster = await ClusterProcesses.create({
+    names,
+    coordinator: 'builtin',
+    witnesses: [witness],
+    durability: 'standby',
+    inSyncMin: 2,
+    keep: options.keep,
+  })
+  const load = new Load(
+    names.map((name) => cluster.url(name)),
+    loadOptions,
+  )
   try {
     const good = await new Demo(cluster, load, narrator, options).run()
     return { good, directory: cluster.directory }
@@ -54,45 +67,48 @@ class Demo {
   }
 
   async run(): Promise<boolean> {
-    await this.form()
-    await this.fill()
-    await this.rebuild()
-    const writePauseMs = await this.takeOver()
-    await this.rejoin()
-    return this.compare(writePauseMs)
+    const first = await this.form()
+    await this.rebuild(names.findLast((name) => name !== first)!)
+    const takeoverMs = await this.takeOver(first)
+    await this.rejoin(first)
+    const switchoverPauseMs = await this.switchBack(first)
+    return this.compare({ takeoverMs, switchoverPauseMs })
   }
 
-  private async form(): Promise<void> {
-    this.begin('three processes on this machine: a is to be the primary, b and c its standbys')
+  private async form(): Promise<string> {
+    this.begin('four processes on this machine: the nodes a, b and c, and a witness that only votes')
+    this.cluster.start(witness)
     for (const name of names) this.cluster.start(name)
-    await this.cluster.untilInSync('a', names)
-    const pids = Object.fromEntries(names.map((name) => [name, this.cluster.process(name).pid]))
-    this.step('formed', 'a, b and c are one cluster; a write is acknowledged when all of them have it on disk', {
-      pids,
-    })
-
-    await this.cluster.stop('c')
-    this.cluster.eraseData('c')
-    await this.cluster.untilInSync('a', ['a', 'b'])
-    this.step('left', 'c was shut down and gave up its place; its disk was thrown away')
+    const primary = await this.cluster.untilSettled(names, settleTimeoutMs)
+    const pids = Object.fromEntries([...names, witness].map((name) => [name, this.cluster.process(name).pid]))
+    const text = `a, b and c are one cluster with ${primary} as its primary; a write is acknowledged when all of them have it on disk`
+    this.step('formed', text, { primary, pids })
+    return primary
   }
 
-  private async fill(): Promise<void> {
+  /** `name` loses its disk and is built anew from the others, while all of them are written to. */
+  private async rebuild(name: string): Promise<void> {
     const { entries } = this.options
-    this.begin(`writing ${entries.toLocaleString('en')} entries to a`)
+    const others = names.filter((one) => one !== name)
+    await this.cluster.stop(name)
+    this.cluster.eraseData(name)
+    await this.cluster.untilSettled(others, settleTimeoutMs)
+    this.load.switchTo(others.map((one) => this.cluster.url(one)))
+    this.step('left', `${name} was shut down and gave up its place; its disk was thrown away`)
+    this.begin(`writing ${entries.toLocaleString('en')} entries to ${others.join(' and ')}`)
     await this.load.fill(entries)
-    this.step('loaded', `${entries.toLocaleString('en')} entries written to a in batches`, { entries })
-  }
+    this.step('loaded', `${entries.toLocaleString('en')} entries written in batches`, { entries })
 
-  private async rebuild(): Promise<void> {
     this.load.start()
-    this.begin(`c comes back empty while ${loadOptions.operationsPerSecond} writes/s go to a`)
-    this.cluster.start('c')
+    this.begin(
+      `${name} comes back empty while ${loadOptions.operationsPerSecond} writes/s go to ${others.join(' and ')}`,
+    )
+    this.cluster.start(name)
     let shownMs = -Infinity
     let bytes = 0
-    let source = 'a'
+    let source = others[0]!
     await this.cluster.until(
-      'c',
+      name,
       'in the in-sync set and streaming',
       (shard) => {
         const { bootstrap } = shard
@@ -102,55 +118,83 @@ class Demo {
           source = bootstrap.source ?? source
           this.narrator.bootstrap(bootstrap)
         }
-        return shard.state === 'streaming' && shard.inSync.includes('c')
+        return shard.state === 'streaming' && shard.inSync.includes(name)
       },
       120_000,
     )
     this.narrator.bootstrapEnd()
-    await this.cluster.untilInSync('a', names)
-    this.step('bootstrapped', `c was built anew from ${source} under load and is in the in-sync set again`, {
-      source,
-      bytes,
-    })
+    await this.cluster.untilSettled(names, settleTimeoutMs)
+    this.load.switchTo(names.map((one) => this.cluster.url(one)))
+    const text = `${name} was built anew from ${source} under load and is in the in-sync set again`
+    this.step('bootstrapped', text, { node: name, source, bytes })
     await pause(1_500)
     this.restartStep()
   }
 
-  private async takeOver(): Promise<number> {
+  private async takeOver(old: string): Promise<number> {
     const { cluster, load } = this
-    this.begin('a is killed (SIGKILL) in the middle of the load')
-    await cluster.kill('a')
-    const lastMs = load.lastAcknowledgedMs ?? performance.now()
-    this.step('killed', 'a was killed with SIGKILL')
-    load.switchTo(cluster.url('b'))
-    const { epoch } = await cluster.promote('b')
-    this.step('promoted', `b was promoted: epoch ${epoch}`, { epoch })
+    this.begin(`${old}, the primary, is killed (SIGKILL) in the middle of the load; nobody promotes anybody`)
+    const killedMs = performance.now()
+    await cluster.kill(old)
+    // What is sent from now on counts.
+    load.switchTo(names.map((name) => cluster.url(name)))
+    this.step('killed', `${old} was killed with SIGKILL`, { node: old })
     const { atMs } = await load.untilFirstAcknowledged()
-    const writePauseMs = Math.round(atMs - lastMs)
-    this.step('writing', `the load goes on against b; no write was acknowledged for ${writePauseMs} ms`, {
-      writePauseMs,
-    })
+    const takeoverMs = Math.round(atMs - killedMs)
+    const primary = await this.leader(names.filter((name) => name !== old))
+    const epoch = formatEpoch((await cluster.shard(primary)).epoch!)
+    const text = `${primary} took over in epoch ${epoch}: writes are taken again ${takeoverMs} ms after the kill`
+    this.step('taken-over', text, { primary, epoch, takeoverMs })
     await pause(1_500)
-    return writePauseMs
+    return takeoverMs
   }
 
-  private async rejoin(): Promise<void> {
+  private async rejoin(old: string): Promise<void> {
     this.restartStep()
-    this.begin('a starts again with the disk it had')
-    this.cluster.start('a')
-    await this.cluster.until('a', 'streaming', (shard) => shard.state === 'streaming')
-    await this.cluster.untilInSync('b', names)
-    this.step('rejoined', 'a found out that it was deposed, follows b and is in the in-sync set')
+    this.begin(`${old} starts again with the disk it had`)
+    this.cluster.start(old)
+    const primary = await this.cluster.untilSettled(names, settleTimeoutMs)
+    const text = `${old} found out that it was deposed, follows ${primary} and is in the in-sync set`
+    this.step('rejoined', text, { node: old, primary })
     await pause(1_000)
-    await this.load.stop()
   }
 
-  private async compare(writePauseMs: number): Promise<boolean> {
+  private async switchBack(first: string): Promise<number> {
+    const { cluster, load } = this
+    const primary = await cluster.untilSettled(names, settleTimeoutMs)
+    this.restartStep()
+    this.begin(`${primary} hands over to ${first} under load`)
+    load.watchGap()
+    const { epoch } = await cluster.switchover(primary, first)
+    load.switchTo(names.map((name) => cluster.url(name)))
+    await load.untilFirstAcknowledged()
+    await cluster.untilSettled(names, settleTimeoutMs)
+    const switchoverPauseMs = Math.round(load.longestGapMs)
+    const text = `${first} is the primary again, in epoch ${epoch}; the longest time without an acknowledged write was ${switchoverPauseMs} ms`
+    this.step('switched-over', text, { primary: first, epoch, switchoverPauseMs })
+    await pause(1_000)
+    await load.stop()
+    return switchoverPauseMs
+  }
+
+  /** Who of them is primary now. */
+  private async leader(candidates: readonly string[]): Promise<string> {
+    const [first] = candidates
+    const { primary } = await this.cluster.until(
+      first!,
+      `one of ${candidates.join(', ')} primary`,
+      (shard) => shard.primary !== undefined && candidates.includes(shard.primary.node),
+    )
+    return primary!.node
+  }
+
+  private async compare(times: Pick<DemoSummary, 'takeoverMs' | 'switchoverPauseMs'>): Promise<boolean> {
     const { cluster, load } = this
     this.restartStep()
     const { acknowledged, unknown } = load.ledger.counts
     this.begin(`load stopped; ${acknowledged.toLocaleString('en')} acknowledged writes are read back from every node`)
-    const sequence = await cluster.untilEqual(['b', 'a', 'c'])
+    const primary = await cluster.untilSettled(names, settleTimeoutMs)
+    const sequence = await cluster.untilEqual([primary, ...names.filter((name) => name !== primary)])
     this.step('equal', `all nodes have applied the last entry, ${sequence}`, { sequence })
     const results: CheckResult[] = []
     const nodes: DemoNode[] = []
@@ -159,7 +203,7 @@ class Demo {
       const { role, epoch } = await cluster.shard(node)
       const { position, keys, contentHash } = result
       results.push(result)
-      nodes.push({ node, role, epoch: `${epoch?.number}@${epoch?.node}`, applied: position, keys, contentHash })
+      nodes.push({ node, role, epoch: formatEpoch(epoch!), applied: position, keys, contentHash })
     }
     this.step('compared', 'every acknowledged write was looked for on every node, and the nodes compared')
     const lost = Math.max(...results.map((result) => result.lost))
@@ -170,7 +214,7 @@ class Demo {
       unknown,
       nodes: names.length,
       seconds: Math.round((performance.now() - this.startedMs) / 100) / 10,
-      writePauseMs,
+      ...times,
       equal,
     }
     const problems = results.flatMap((result, index) => result.problems.map((text) => `node ${names[index]}: ${text}`))

@@ -7,7 +7,7 @@ const entriesMax = 10_000_000
 export function registerDemo(program: Command): void {
   program
     .command('demo')
-    .description('three nodes on this machine, a steady load, the primary killed, the takeover shown')
+    .description('three nodes and a witness on this machine, a steady load, the primary killed, the takeover shown')
     .option('--json', 'one JSON object per line, the last one the summary', false)
     .option('--entries <N>', 'entries to write before a node is built anew', parseEntries, 250_000)
     .option('--keep', 'keep the directory with the data and logs of the nodes', false)

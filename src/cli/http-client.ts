@@ -8,6 +8,7 @@ export interface HttpRequest {
   /** Path and query, percent-encoded. */
   readonly path: string
   readonly body?: string | Uint8Array
+  readonly headers?: Readonly<Record<string, string>>
   readonly timeoutMs?: number
 }
 
@@ -64,7 +65,7 @@ export class HttpClient {
       const outgoing = request(new URL(path, url), {
         method,
         agent: this.agent,
-        ...(length > 0 ? { headers: { 'content-length': length } } : {}),
+        headers: { ...what.headers, ...(length > 0 ? { 'content-length': length } : {}) },
       })
       const timeoutMs = what.timeoutMs ?? this.timeoutMs
       outgoing.setTimeout(timeoutMs, () => outgoing.destroy(new Error(`no answer within ${timeoutMs} ms`)))

@@ -1,5 +1,6 @@
 import { existsSync, readdirSync, statSync } from 'node:fs'
-import { join } from 'node:path'
+import { basename, join, resolve } from 'node:path'
+import { parseDivergentName } from '../core/divergent.js'
 import { UnderstudyError } from '../errors.js'
 import { segmentSuffix } from '../journal/segment-format.js'
 
@@ -32,5 +33,15 @@ export function findJournal(path: string): string {
 
 function holdsSegments(path: string): boolean {
   if (statSync(path, { throwIfNoEntry: false })?.isDirectory() !== true) return false
-  return readdirSync(path).some((name) => name.endsWith(segmentSuffix))
+  return readdirSync(path).some((name) => name.endsWith(segmentSuffix) && parseDivergentName(name) === undefined)
+}
+
+/** Side files beside the data that `path`, as `findJournal` gives it, is the journal of. */
+export function findSideFiles(path: string): string[] {
+  if (statSync(path).isFile()) return []
+  const shard = resolve(path, '..', '..')
+  if (basename(resolve(path, '..')) !== 'current') return []
+  return readdirSync(shard)
+    .filter((name) => parseDivergentName(name) !== undefined)
+    .map((name) => join(shard, name))
 }

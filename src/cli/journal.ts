@@ -1,11 +1,13 @@
 import { once } from 'node:events'
 import { type Command, InvalidArgumentError, Option } from 'commander'
+import { parseDivergentName } from '../core/divergent.js'
 import { formatEpoch, formatPosition } from '../core/position.js'
 import { UnderstudyError } from '../errors.js'
 import { type InspectRecord, inspectJournal, rawBlocks } from '../journal/inspect.js'
+import { describeSideFile } from '../journal/side-file.js'
 import { nodeFileSystem } from '../platform/node-file-system.js'
 import { formatBytes, plural } from './format.js'
-import { findJournal } from './journal-location.js'
+import { findJournal, findSideFiles } from './journal-location.js'
 import { createPaint } from './terminal.js'
 
 interface JournalFlags {
@@ -25,6 +27,9 @@ export function registerJournal(program: Command): void {
     .addHelpText(
       'after',
       `
+Entries that a rejoin cut from a journal lie in divergent-*.journal in the shard's
+directory; they are named at the end, and read by giving the file.
+
 Verdicts on damage: "tail" is what a crash leaves behind the last flush mark; the next
 start cuts it. "corruption" is below it: exit code 5, with file, offset, what was
 expected and what was found. Reading beside a running node is safe.
@@ -59,6 +64,7 @@ async function run(directory: string, flags: JournalFlags): Promise<void> {
     if (!(await write(`${show(record)}\n`))) return
   }
   if (flags.json !== true) await write(`${summary.text}\n`)
+  for (const file of findSideFiles(path)) await write(await describeSide(file, flags.json === true))
   if (summary.firstCorruption !== undefined) {
     const { file, offset, expected, found } = summary.firstCorruption
     throw new UnderstudyError(
@@ -67,6 +73,18 @@ async function run(directory: string, flags: JournalFlags): Promise<void> {
       { hint: 'rebuild this node from another with `understudy bootstrap --replace`; keep a copy of the directory' },
     )
   }
+}
+
+async function describeSide(file: string, json: boolean): Promise<string> {
+  const tail = await describeSideFile(nodeFileSystem, file)
+  if (json) return `${JSON.stringify({ type: 'divergent', file, ...tail })}\n`
+  const paint = createPaint(process.stdout)
+  if (tail === undefined) return `${paint('red', `${file}: not a whole side file`)}\n`
+  const { firstSequence, lastSequence, commonSequence } = tail
+  const missing = firstSequence - 1 - commonSequence
+  const entries = plural(lastSequence - firstSequence + 1, 'cut entry', 'cut entries')
+  const lack = missing === 0 ? '' : `; ${plural(missing, 'entry', 'entries')} before them had been trimmed already`
+  return `${paint('yellow', `${file}: ${entries}, ${firstSequence} to ${lastSequence}${lack}`)}\n`
 }
 
 /** False when nobody reads any more; waits while the reader is behind. */
@@ -131,7 +149,8 @@ function lineOf(record: InspectRecord): string {
     case 'segment': {
       const { header, file, bytes } = record
       const { identity, base } = header
-      return `${paint('bold', file)}  ${formatBytes(bytes)}, after position ${formatPosition(base)}, shard ${identity.shard} of cluster ${identity.cluster}, history ${identity.historyId}`
+      const cut = parseDivergentName(file) === undefined ? '' : `, cut: another history parts after ${header.committed}`
+      return `${paint('bold', file)}  ${formatBytes(bytes)}, after position ${formatPosition(base)}, shard ${identity.shard} of cluster ${identity.cluster}, history ${identity.historyId}${cut}`
     }
     case 'block': {
       const { header, end, bytes } = record.block

@@ -35,7 +35,8 @@ export interface LoadFailure {
 }
 
 interface Target {
-  readonly url: string
+  /** Asked in turn. */
+  readonly urls: readonly string[]
   /** Resolved when writes go elsewhere. */
   readonly left: Promise<void>
   readonly leave: () => void
@@ -52,6 +53,8 @@ export class Load {
   /** Answers that were no success, by code and outcome, with how often they came (retries included). */
   readonly failures = new Map<string, LoadFailure>()
   lastAcknowledgedMs: number | undefined
+  /** Longest time without an acknowledgement, begun or ended since `watchGap`. */
+  longestGapMs = 0
   private readonly options: LoadOptions
   private readonly client: HttpClient
   private target: Target
@@ -59,8 +62,9 @@ export class Load {
   private readonly underWay = new Set<Promise<void>>()
   private stopping = false
   private nextSlotMs = 0
+  private attempts = 0
 
-  constructor(url: string, options: LoadOptions) {
+  constructor(urls: string | readonly string[], options: LoadOptions) {
     invariant(options.writers <= limits.loadWritersMax, 'more writers than the load may have')
     this.options = options
     this.ledger = new LoadLedger(options.counters)
@@ -68,12 +72,12 @@ export class Load {
       connectionsMax: options.writers,
       timeoutMs: options.requestTimeoutMs ?? limits.writeTimeoutMs + limits.requestTimeoutMs,
     })
-    this.target = createTarget(url)
+    this.target = createTarget(urls)
   }
 
   /** Resolves with the first write that the present target acknowledges; rejects when there is none in time. */
   async untilFirstAcknowledged(timeoutMs = 60_000): Promise<FirstAcknowledged> {
-    const { url, first } = this.target
+    const { urls, first } = this.target
     let timer: NodeJS.Timeout | undefined
     const late = new Promise<undefined>((resolve) => {
       timer = setTimeout(() => resolve(undefined), timeoutMs)
@@ -81,7 +85,7 @@ export class Load {
     const found = await Promise.race([first, late])
     clearTimeout(timer)
     if (found !== undefined) return found
-    throw new UnderstudyError('TIMEOUT', `${url} acknowledged no write within ${timeoutMs} ms`, {
+    throw new UnderstudyError('TIMEOUT', `${urls.join(', ')} acknowledged no write within ${timeoutMs} ms`, {
       hint: this.describeFailures(),
     })
   }
@@ -92,13 +96,18 @@ export class Load {
   }
 
   /**
-   * Writes go to another node from now on; what was refused before is sent there. Requests that the old target has
-   * not answered stay under way, and whatever comes of them is noted, but no writer waits for them.
+   * Writes go to another node, or to several in turn, from now on; what was refused before is sent there. Requests that
+   * the old target has not answered stay under way, and whatever comes of them is noted, but no writer waits for them.
    */
-  switchTo(url: string): void {
+  switchTo(urls: string | readonly string[]): void {
     const old = this.target
-    this.target = createTarget(url)
+    this.target = createTarget(urls)
     old.leave()
+  }
+
+  /** From now on `longestGapMs` is measured; a gap that has begun before counts with all of its length. */
+  watchGap(): void {
+    this.longestGapMs = 0
   }
 
   /** Writes `keys` new keys in batches and resolves when all of them are acknowledged. */
@@ -206,8 +215,10 @@ export class Load {
       const { target } = this
       const outcome = await this.attempt(target, request)
       if (outcome === 'done') {
-        this.lastAcknowledgedMs = performance.now()
-        target.onAcknowledged(this.lastAcknowledgedMs)
+        const nowMs = performance.now()
+        this.longestGapMs = Math.max(this.longestGapMs, nowMs - (this.lastAcknowledgedMs ?? nowMs))
+        this.lastAcknowledgedMs = nowMs
+        target.onAcknowledged(nowMs)
         return 'acknowledged'
       }
       if (outcome === 'unknown') return 'unknown'
@@ -219,7 +230,8 @@ export class Load {
   private async attempt(target: Target, request: HttpRequest): Promise<Outcome> {
     let answer: HttpAnswer
     try {
-      answer = await this.client.send(target.url, request)
+      const url = target.urls[this.attempts++ % target.urls.length]!
+      answer = await this.client.send(url, request)
     } catch (error) {
       if (!(error instanceof NoAnswer)) throw error
       this.countFailure(error.outcome === 'none' ? 'not connected' : 'no answer', error)
@@ -242,7 +254,7 @@ export class Load {
   }
 }
 
-function createTarget(url: string): Target {
+function createTarget(urls: string | readonly string[]): Target {
   let acknowledged: (first: FirstAcknowledged) => void
   let leave: () => void
   const first = new Promise<FirstAcknowledged>((resolve) => {
@@ -251,7 +263,13 @@ function createTarget(url: string): Target {
   const left = new Promise<void>((resolve) => {
     leave = resolve
   })
-  return { url, first, left, onAcknowledged: (atMs) => acknowledged({ atMs }), leave: () => leave() }
+  return {
+    urls: typeof urls === 'string' ? [urls] : urls,
+    first,
+    left,
+    onAcknowledged: (atMs) => acknowledged({ atMs }),
+    leave: () => leave(),
+  }
 }
 
 function sleep(ms: number): Promise<void> {

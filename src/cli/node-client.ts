@@ -17,6 +17,12 @@ export interface Promoted {
   readonly mayLose: LossEstimate | null
 }
 
+export interface SwitchedOver {
+  readonly epoch: string
+  readonly primary: string
+  readonly pauseMs: number
+}
+
 export interface InSyncChanged {
   readonly inSync: readonly string[]
   readonly recordVersion: number
@@ -42,6 +48,15 @@ export function askPromote(
 ): Promise<Promoted> {
   const { shard, timeoutMs, force } = options
   return ask(node, 'POST', `/v1/promote${query(shard)}`, { force, timeoutMs }, timeoutMs) as Promise<Promoted>
+}
+
+export function askSwitchover(
+  node: NodeAddress,
+  options: OperateOptions & { readonly to: string | undefined },
+): Promise<SwitchedOver> {
+  const { shard, timeoutMs, to } = options
+  const body = { ...(to === undefined ? {} : { to }), timeoutMs }
+  return ask(node, 'POST', `/v1/switchover${query(shard)}`, body, timeoutMs) as Promise<SwitchedOver>
 }
 
 export function askInSyncRemove(

@@ -10,6 +10,8 @@ export interface NodeProcessOptions {
   readonly args: readonly string[]
   /** Where its output goes, appended. */
   readonly logFile: string
+  /** Command that starts the rest of its line and becomes it, as `ip netns exec` does. */
+  readonly launcher?: readonly string[]
 }
 
 const program = fileURLToPath(new URL('./main.js', import.meta.url))
@@ -35,7 +37,8 @@ export class NodeProcess {
     this.logFile = options.logFile
     const log = openSync(options.logFile, 'a')
     try {
-      this.child = spawn(process.execPath, [program, ...options.args], {
+      const [command = '', ...line] = [...(options.launcher ?? []), process.execPath, program, ...options.args]
+      this.child = spawn(command, line, {
         // A file and no pipe: a parent that is slow or stopped never blocks its children.
         stdio: ['ignore', log, log],
         env: withoutOptions(process.env),

@@ -8,6 +8,7 @@ import { registerJournal } from './journal.js'
 import { registerPromote } from './promote.js'
 import { registerServe } from './serve.js'
 import { registerStatus } from './status.js'
+import { registerSwitchover } from './switchover.js'
 
 export function createProgram(): Command {
   const program = new Command('understudy')
@@ -26,6 +27,7 @@ Exit codes: 0 done, 1 failed, 2 misuse or configuration, 3 not primary,
   registerDemo(program)
   registerServe(program)
   registerStatus(program)
+  registerSwitchover(program)
   registerPromote(program)
   registerInSync(program)
   registerBootstrap(program)

@@ -28,9 +28,16 @@ export function registerPromote(program: Command): void {
       'after',
       `
 The node that --url names takes a new epoch; every node that it reaches refuses
-the old one from then on. Without --force it needs an answer of enough nodes to be
-sure that it holds every acknowledged write, and is refused otherwise (exit code 1,
-with the reason and with what --force would lose).
+the old one from then on. Without --force it must be certain that it holds every
+acknowledged write, and is refused otherwise (exit code 1, with the reason and with
+what --force would lose).
+
+With an automatic coordinator (etcd, builtin) a standby takes over by itself, and
+switchover moves the primary while both nodes are up. This command is for what is
+left: no member of the in-sync set is there any more, and a node outside of it shall
+go on with what it has; or the coordinator was wiped or restored from a backup, and
+the nodes are fenced until one of them is named (--force both times). The coordinator
+must answer, also with --force.
 
 Examples:
   understudy promote --url http://10.0.0.2:7400
@@ -116,6 +123,10 @@ async function describeLoss(address: NodeAddress, name: string | undefined): Pro
       row.durable === undefined ? row.node : `${row.node}, last seen at ${row.durable}`,
     )
     parts.push(`what only the silent have cannot be known (${seen.join('; ')})`)
+  }
+  const { failover } = picture.shards.find((one) => one.shard === (name ?? 'main')) ?? {}
+  if (failover?.possible === true && failover.to !== own.node) {
+    parts.push(`nothing would be lost with ${failover.to}: ${failover.reason}`)
   }
   return parts.join('; ')
 }

@@ -23,13 +23,19 @@ export function registerStatus(program: Command): void {
       'after',
       `
 Asks one node, and all members that it names. "position" is what is applied and
-readable there, "lag" the entries that it lacks, "bytes" and "time" the same in
-bytes of journal and in time. (parentheses): known only from the node asked.
+readable there, "durable" how far its journal is on disk, "lag" the entries that it
+lacks, "bytes" and "time" the same in bytes of journal and in time. (parentheses):
+known only from the node asked. A narrow terminal shows fewer columns.
+
+"can fail over now" is the answer for this moment: who would take over, whether
+writes would go on then, or what is in the way. Below: who sees the coordinator, and
+the changes of primary that the nodes have seen since they started.
 
 Examples:
   understudy status
   understudy status --url http://10.0.0.2:7400 --watch
   understudy status --json | jq -r '.shards[0].primary'
+  understudy status --json | jq '.shards[0].failover'
 
 Exit code 4 if the node does not answer.`,
     )

@@ -10,6 +10,8 @@ export function createPaint(stream: NodeJS.WriteStream): (format: Format, text: 
   return (format, text) => (enabled ? styleText(format, text) : text)
 }
 
+export type Paint = ReturnType<typeof createPaint>
+
 /** False as soon as nobody reads standard output any more: a command that only prints may stop then. */
 export function printLine(text: string): boolean {
   if (process.stdout.destroyed || process.stdout.writableEnded) return false

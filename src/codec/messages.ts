@@ -42,6 +42,9 @@ const settings: Field<ShardSettings> = record({
   inSyncTimeoutMs: u32,
 })
 const address = text(limits.addressBytesMax)
+const shardName = text(limits.shardNameBytesMax)
+const memberAddress = record({ node: nodeName, address })
+const registration = record({ node: nodeName, address, boot })
 /** What a forwarded write waits for beyond the commit rule of the shard. */
 const waitFor = oneOf('committed', 'standby', 'applied')
 export const failureTextBytesMax = 4096
@@ -58,6 +61,7 @@ export const shardRecordField: Field<ShardRecord> = record({
   settings,
   floor: position,
   lossy: flag,
+  handedOver: flag,
   voters: list(nodeName, limits.membersMax),
 })
 
@@ -138,8 +142,31 @@ const definitions = {
   /** Followed in the same frame by the packed entries. */
   chunk: record({ snapshot: u32, family: u32, entryCount: u32, checksum: u32, nextKey: optional(key) }),
   snapshotComplete: record({ snapshot: u32 }),
+  /** A rewind asks for single keys of a snapshot. */
+  fetchKeys: record({ snapshot: u32, family, keys: list(key, limits.fetchKeysMax) }),
+  /**
+   * The first `answered` keys of the request: those that exist follow in the same frame, packed as in a chunk and in
+   * the order of the request; the others do not exist.
+   */
+  fetchedKeys: record({ snapshot: u32, family: u32, answered: u32, entryCount: u32, checksum: u32 }),
   query: record({}),
   fence: record({ epoch }),
+  /** To the primary, from a node that was asked to have it hand over. `to` empty: whoever is furthest. */
+  switchover: record({ to: text(limits.nodeNameBytesMax), timeoutMs: u32 }),
+  /** The answer: a failure, or the new primary with its epoch. */
+  switchedOver: record({
+    epoch: optional(epoch),
+    primary: nodeName,
+    pauseMs: u32,
+    failure: optional(
+      record({
+        code: oneOf(...failureCodes),
+        message: failureText,
+        hint: optional(failureText),
+        outcome: oneOf('none', 'unknown', 'done'),
+      }),
+    ),
+  }),
   state: record({
     member,
     state: oneOf(...lifecycleStates),
@@ -152,6 +179,8 @@ const definitions = {
     /** False while what this directory knows of the record comes from a bootstrap alone: it counts for no promotion. */
     votes: flag,
     advertise: address,
+    /** It hears the primary of the newest record that it knows, and is heard by it (L3). */
+    hearsPrimary: flag,
     /** Where the sender reaches the primary that it knows; empty if it knows none. */
     primaryAddress: address,
   }),
@@ -160,6 +189,12 @@ const definitions = {
   leave: record({}),
   /** Followed in the same frame by the operations, encoded as in entries. */
   forward: record({ epoch, boot, request: u64, waitFor, timeoutMs: u32 }),
+  /** The primary asks its followers not to take over for a while, so that it may answer reads (L1). */
+  leaseRequest: record({ epoch, id: u64 }),
+  /** The follower has promised what was asked: it holds from before this was sent. */
+  leasePromise: record({ epoch, id: u64 }),
+  /** Under a valid lease: everything committed when the follower sent `echo`, a stamp of its heartbeats, is up to here (L6). */
+  fresh: record({ epoch, sequence: u64, echo: u64 }),
   forwarded: record({
     request: u64,
     position: optional(position),
@@ -172,6 +207,42 @@ const definitions = {
       }),
     ),
   }),
+  /** First frame to a voter, in the place of `hello`. */
+  coordinatorHello: record({
+    protocolMin: u32,
+    protocolMax: u32,
+    cluster: text(limits.clusterNameBytesMax),
+    node: nodeName,
+    boot,
+  }),
+  coordinatorWelcome: record({
+    protocol: u32,
+    voter: nodeName,
+    /** Of the voter's process: another one has forgotten all registrations. */
+    boot,
+    coordinatorId: hex(16),
+    /** As the voter's journal has it (S6). */
+    voters: list(memberAddress, limits.membersMax),
+  }),
+  coordinatorRead: record({ request: u64, shard: shardName }),
+  coordinatorSwap: record({ request: u64, shard: shardName, expectedRevision: u64, next: shardRecordField }),
+  /** `takesOver`: also from another process of the same name. */
+  coordinatorRegister: record({ request: u64, member: registration, ttlMs: u32, takesOver: flag }),
+  coordinatorUnregister: record({ request: u64, node: nodeName, boot }),
+  /** Answered by all members and records as they are now, then `coordinatorDone`, then changes. */
+  coordinatorWatch: record({ request: u64 }),
+  coordinatorState: record({ request: u64, revision: u64, record: optional(shardRecordField) }),
+  coordinatorSwapped: record({ request: u64, swapped: flag, revision: u64, record: optional(shardRecordField) }),
+  coordinatorDone: record({ request: u64 }),
+  coordinatorRefused: record({
+    request: u64,
+    code: oneOf(...failureCodes),
+    message: failureText,
+    hint: optional(failureText),
+    outcome: oneOf('none', 'unknown', 'done'),
+  }),
+  coordinatorRecord: record({ shard: shardName, revision: u64, record: optional(shardRecordField) }),
+  coordinatorMembers: record({ members: list(registration, limits.membersMax) }),
 }
 
 type Definitions = typeof definitions
@@ -206,6 +277,26 @@ export const frameTypes = {
   forward: 24,
   // 25 was a `clear` to be resolved on the primary.
   forwarded: 26,
+  switchover: 61,
+  switchedOver: 62,
+  leaseRequest: 56,
+  leasePromise: 57,
+  fresh: 58,
+  coordinatorHello: 32,
+  coordinatorWelcome: 33,
+  coordinatorRead: 34,
+  coordinatorSwap: 35,
+  coordinatorRegister: 36,
+  coordinatorUnregister: 37,
+  coordinatorWatch: 38,
+  coordinatorState: 39,
+  coordinatorSwapped: 40,
+  coordinatorDone: 41,
+  coordinatorRefused: 42,
+  coordinatorRecord: 43,
+  coordinatorMembers: 44,
+  fetchKeys: 48,
+  fetchedKeys: 49,
 } as const satisfies Record<MessageName | 'block', number>
 
 const namesByType = new Map<number, MessageName | 'block'>(
@@ -213,7 +304,12 @@ const namesByType = new Map<number, MessageName | 'block'>(
 )
 
 /** Frames that carry raw bytes; all others are control frames with the smaller limit. */
-const rawFrames: ReadonlySet<number> = new Set<number>([frameTypes.block, frameTypes.chunk, frameTypes.forward])
+const rawFrames: ReadonlySet<number> = new Set<number>([
+  frameTypes.block,
+  frameTypes.chunk,
+  frameTypes.fetchedKeys,
+  frameTypes.forward,
+])
 
 export function frameName(type: number): MessageName | 'block' | undefined {
   return namesByType.get(type)

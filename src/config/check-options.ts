@@ -1,8 +1,9 @@
 import { type Address, formatAddress } from '../core/address.js'
 import { limits } from '../core/limits.js'
 import { isLoopback, isUnspecified, readAddress } from './address.js'
+import { checkWitness } from './check-witness.js'
 import { closest } from './closest.js'
-import { parseCoordinator, type StaticCoordinator } from './coordinator.js'
+import { type CoordinatorOptions, parseCoordinator } from './coordinator.js'
 import type { NodeOptions } from './node-options.js'
 import { type OptionKey, optionTable } from './option-table.js'
 import { ConfigError, type ConfigProblem } from './problem.js'
@@ -41,6 +42,8 @@ export function checkOptions(input: Readonly<Record<string, unknown>>): CheckedO
   const secret = checkSecret(given, input, report)
   checkExposure(listen, given, input, report)
   const advertise = checkMembers({ coordinator, node: given.node, listen, advertised, input }, report)
+  const witness = given.witness ?? false
+  if (witness) checkWitness({ coordinator, node: given.node, input }, report)
   const { durability, inSyncMin } = checkDurability(given, input, coordinator, report)
   const segmentBytes = given.segmentBytes ?? limits.segmentBytes
   const slotRetainBytes = given.slotRetainBytes ?? limits.slotRetainBytesMax
@@ -59,6 +62,7 @@ export function checkOptions(input: Readonly<Record<string, unknown>>): CheckedO
       listen,
       advertise,
       coordinator,
+      witness,
       durability,
       inSyncMin,
       failoverMs,
@@ -136,7 +140,7 @@ function checkAdvertise(address: Address, report: Report): void {
   }
 }
 
-function checkCoordinator(url: string, report: Report): StaticCoordinator | undefined {
+function checkCoordinator(url: string, report: Report): CoordinatorOptions | undefined {
   const { coordinator, problems } = parseCoordinator(url)
   for (const problem of problems) report('coordinator', problem.message, problem.suggestion)
   return coordinator
@@ -180,7 +184,7 @@ function checkExposure(
 }
 
 interface Membership {
-  readonly coordinator: StaticCoordinator | undefined
+  readonly coordinator: CoordinatorOptions | undefined
   readonly node: string | undefined
   readonly listen: Address | undefined
   readonly advertised: Address | undefined
@@ -191,11 +195,16 @@ interface Membership {
 function checkMembers(membership: Membership, report: Report): string | undefined {
   const { coordinator, node, listen, advertised, input } = membership
   const explicit = advertised === undefined ? undefined : formatAddress(advertised)
-  const own = coordinator?.members.find((member) => member.node === node)
-  if (coordinator !== undefined) {
-    const names = new Set(coordinator.members.map((member) => member.node))
+  const listed = coordinator?.kind === 'static' ? coordinator : undefined
+  const places = coordinator?.kind === 'builtin' ? coordinator.voters : listed?.members
+  const own = places?.find((member) => member.node === node)
+  if (coordinator !== undefined && coordinator.kind !== 'static' && input.listen === undefined) {
+    report('listen', 'is missing', 'the other nodes of the cluster connect to this one')
+  }
+  if (listed !== undefined) {
+    const names = new Set(listed.members.map((member) => member.node))
     if (node !== undefined) names.add(node)
-    const { primary } = coordinator
+    const { primary } = listed
     if (primary !== undefined && node !== undefined && !names.has(primary)) {
       const meant = closest(primary, names)
       report(
@@ -220,11 +229,13 @@ function checkMembers(membership: Membership, report: Report): string | undefine
     return own.address
   }
   if (listen === undefined || input.advertise !== undefined) return undefined
-  if (coordinator !== undefined && (isUnspecified(listen.host) || listen.port === 0)) {
+  // A coordinator that nodes register with is told the port that was bound.
+  const unusable = isUnspecified(listen.host) || (listed !== undefined && listen.port === 0)
+  if (coordinator !== undefined && unusable) {
     report(
       'advertise',
       `is missing: listen ${formatAddress(listen)} does not say where other nodes reach this one`,
-      'add advertise, or this node to the coordinator',
+      listed === undefined ? 'add advertise' : 'add advertise, or this node to the coordinator',
     )
   }
   return isUnspecified(listen.host) || listen.port === 0 ? undefined : formatAddress(listen)
@@ -248,12 +259,14 @@ function checkOwnAddress(own: string, node: string, listen: Address, report: Rep
 function checkDurability(
   given: ParsedOptions,
   input: Readonly<Record<string, unknown>>,
-  coordinator: StaticCoordinator | undefined,
+  coordinator: CoordinatorOptions | undefined,
   report: Report,
 ): { readonly durability: 'local' | 'standby'; readonly inSyncMin: number } {
-  const own = coordinator?.members.some((member) => member.node === given.node) ?? false
-  const nodes = (coordinator?.members.length ?? 0) + (own || given.node === undefined ? 0 : 1)
-  const alone = input.coordinator === undefined || (coordinator !== undefined && nodes <= 1)
+  // Where nodes register by themselves, their number is not known here.
+  const listed = coordinator?.kind === 'static' ? coordinator : undefined
+  const own = listed?.members.some((member) => member.node === given.node) ?? false
+  const nodes = (listed?.members.length ?? 0) + (own || given.node === undefined ? 0 : 1)
+  const alone = input.coordinator === undefined || (listed !== undefined && nodes <= 1)
   const durability = given.durability ?? (alone ? 'local' : 'standby')
   const inSyncMin = given.inSyncMin ?? (durability === 'local' ? 1 : 2)
   if (durability === 'local') {
@@ -264,9 +277,9 @@ function checkDurability(
     }
   } else if (alone) {
     report('durability', '"standby" needs other nodes, and none is configured', 'add a coordinator')
-  } else if (inSyncMin < 2) {
+  } else if (inSyncMin < 2 && (coordinator === undefined || listed !== undefined)) {
     report('inSyncMin', 'durability "standby" needs at least 2', 'durability = "local" if one disk is enough')
-  } else if (coordinator !== undefined && inSyncMin > nodes) {
+  } else if (listed !== undefined && inSyncMin > nodes) {
     report('inSyncMin', `${inSyncMin} is more than the ${nodes} nodes of the cluster: no write could be acknowledged`)
   }
   return { durability, inSyncMin }

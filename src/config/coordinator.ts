@@ -2,6 +2,8 @@ import { formatAddress } from '../core/address.js'
 import { limits } from '../core/limits.js'
 import { readAddress } from './address.js'
 import { closest } from './closest.js'
+import { type BuiltinCoordinator, parseBuiltinCoordinator } from './coordinator-builtin.js'
+import { type EtcdCoordinator, parseEtcdCoordinator } from './coordinator-etcd.js'
 import { namePattern } from './name.js'
 
 export interface StaticMember {
@@ -19,13 +21,16 @@ export interface StaticCoordinator {
   readonly url: string
 }
 
+/** Who takes part and who keeps the records, as configured. */
+export type CoordinatorOptions = StaticCoordinator | EtcdCoordinator | BuiltinCoordinator
+
 export interface CoordinatorProblem {
   readonly message: string
   readonly suggestion?: string
 }
 
 export type ParsedCoordinator = {
-  readonly coordinator: StaticCoordinator | undefined
+  readonly coordinator: CoordinatorOptions | undefined
   readonly problems: readonly CoordinatorProblem[]
 }
 
@@ -36,13 +41,24 @@ export function parseCoordinator(url: string): ParsedCoordinator {
   const scheme = /^([A-Za-z][A-Za-z0-9+.-]*):(\/\/)?/.exec(url)
   if (scheme === null) return refused('names no scheme', `for example ${example}`)
   const name = scheme[1]!.toLowerCase()
-  if (name !== 'static') {
-    return refused(`unknown coordinator "${scheme[1]}:"; this release has static`, `for example ${example}`)
+  const parse = parsers[name]
+  if (parse === undefined) {
+    const known = Object.keys(parsers).join(', ')
+    return refused(`unknown coordinator "${scheme[1]}:"; this release has ${known}`, `for example ${example}`)
   }
-  if (scheme[2] === undefined) return refused('"static:" must be followed by "//"', `for example ${example}`)
+  if (scheme[2] === undefined) return refused(`"${name}:" must be followed by "//"`, `for example ${example}`)
+  return parse(url.slice(scheme[0].length))
+}
 
+/** By scheme; each takes what follows `scheme://`. */
+const parsers: Readonly<Record<string, (rest: string) => ParsedCoordinator>> = {
+  static: parseStaticCoordinator,
+  etcd: parseEtcdCoordinator,
+  builtin: parseBuiltinCoordinator,
+}
+
+function parseStaticCoordinator(rest: string): ParsedCoordinator {
   const problems: CoordinatorProblem[] = []
-  const rest = url.slice(scheme[0].length)
   const mark = rest.indexOf('?')
   const members = parseMembers(mark === -1 ? rest : rest.slice(0, mark), problems)
   const primary = mark === -1 ? undefined : parsePrimary(rest.slice(mark + 1), problems)

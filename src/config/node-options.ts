@@ -1,7 +1,8 @@
 import { type Address, formatAddress } from '../core/address.js'
 import type { Durability } from '../core/record.js'
 import type { EngineKind } from '../ports/engine.js'
-import type { StaticCoordinator } from './coordinator.js'
+import type { CoordinatorOptions } from './coordinator.js'
+import { optionsOfData } from './option-table.js'
 import type { LogLevel } from './schema.js'
 
 /** Everything a node is started with: checked, and with every default filled in. */
@@ -14,7 +15,9 @@ export interface NodeOptions {
   /** `host:port` for others. Undefined: the address that was bound, or none without `listen`. */
   readonly advertise: string | undefined
   /** Undefined: a single node, primary of itself. */
-  readonly coordinator: StaticCoordinator | undefined
+  readonly coordinator: CoordinatorOptions | undefined
+  /** True: the voter of the builtin coordinator and nothing else; the options of data do not count then. */
+  readonly witness: boolean
   readonly durability: Durability
   readonly inSyncMin: number
   readonly failoverMs: number
@@ -35,11 +38,17 @@ export interface NodeOptions {
 export function describeOptions(options: NodeOptions): Record<string, string | number | boolean> {
   const { listen, coordinator, secret, advertise, bootstrapMaxRate, ...rest } = options
   return {
-    ...rest,
+    ...(options.witness ? withoutData(rest) : rest),
     ...(listen === undefined ? {} : { listen: formatAddress(listen) }),
     ...(advertise === undefined ? {} : { advertise }),
     ...(bootstrapMaxRate === undefined ? {} : { bootstrapMaxRate }),
     ...(coordinator === undefined ? {} : { coordinator: coordinator.url }),
     secret: secret === undefined ? 'none' : 'set',
   }
+}
+
+/** A witness has none of these, whatever their defaults are. */
+function withoutData<T extends object>(options: T): Partial<T> {
+  const names = new Set<string>(optionsOfData)
+  return Object.fromEntries(Object.entries(options).filter(([key]) => !names.has(key))) as Partial<T>
 }

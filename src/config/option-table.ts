@@ -29,7 +29,14 @@ const entries = [
     key: 'coordinator',
     kind: 'text',
     value: 'URL',
-    description: 'the nodes: static://a=HOST:PORT,b=HOST:PORT?primary=a',
+    description:
+      'the nodes: static://a=HOST:PORT,b=HOST:PORT?primary=a; or who keeps the record: builtin://w=HOST:PORT',
+    flag: true,
+  },
+  {
+    key: 'witness',
+    kind: 'flag',
+    description: 'run the voter that builtin:// names and nothing else: no data, no role',
     flag: true,
   },
   {
@@ -104,6 +111,20 @@ const entries = [
 export type OptionKey = (typeof entries)[number]['key']
 
 export const optionTable: ReadonlyArray<OptionEntry & { readonly key: OptionKey }> = entries
+
+/** Options about data, which a witness does not hold. */
+export const optionsOfData = [
+  'durability',
+  'inSyncMin',
+  'failoverMs',
+  'inSyncTimeoutMs',
+  'engine',
+  'writeTimeoutMs',
+  'segmentBytes',
+  'slotRetainBytes',
+  'checkpointBytes',
+  'bootstrapMaxRate',
+] as const satisfies readonly OptionKey[]
 
 /** Not options of a node, but read from the environment by commands. */
 export const commandVariables = ['UNDERSTUDY_CONFIG', 'UNDERSTUDY_URL'] as const

@@ -39,6 +39,7 @@ export const fields = {
   listen: text,
   advertise: text,
   coordinator: text,
+  witness: z.boolean('must be true or false'),
   durability: z.enum(['local', 'standby'], 'must be "local" or "standby"'),
   inSyncMin: integer(1, limits.membersMax),
   failoverMs: integer(limits.failoverMsMin, limits.failoverMsMax),

@@ -62,11 +62,14 @@ export class InMemoryCoordinatorStore {
     return { swapped: true, state }
   }
 
-  register(member: Registration, ttlMs: number): void {
+  /** False: a newer process of the same name is registered, and `takesOver` is not set. */
+  register(member: Registration, ttlMs: number, takesOver: boolean): boolean {
     const before = this.registrations.get(member.node)?.member
+    if (!takesOver && before !== undefined && before.boot !== member.boot) return false
     this.registrations.set(member.node, { member, expiresMs: this.clock.nowMs() + ttlMs })
     if (before?.boot !== member.boot || before.address !== member.address) this.tellMembers()
     this.scheduleSweep()
+    return true
   }
 
   unregister(node: string, boot: string): void {
@@ -119,14 +122,18 @@ export class InMemoryCoordinatorStore {
 export class InMemoryCoordinator implements AutomaticCoordinator {
   readonly kind = 'automatic'
   readonly description = 'in memory'
-  registeredUntilMs = 0
+  private untilMs = 0
   private readonly store: InMemoryCoordinatorStore
   private readonly clock: Clock
   private readonly registrationMs: number
   private readonly listeners = new Set<(event: CoordinatorEvent) => void>()
   private readonly pending = new Set<(error: UnderstudyError) => void>()
+  /** Shards whose record this node was told: where it is gone, that is told as well. */
+  private readonly told = new Set<string>()
   private weather: InMemoryWeather = {}
   private registration: Registration | undefined
+  /** This process has held its name: from then on it does not take it from a newer one. */
+  private hasHeld = false
   private renewal: Timer | undefined
   private started = false
   private connected = false
@@ -138,15 +145,21 @@ export class InMemoryCoordinator implements AutomaticCoordinator {
     this.registrationMs = options.registrationMs
   }
 
+  get registeredUntilMs(): number {
+    return this.untilMs > this.clock.nowMs() ? this.untilMs : 0
+  }
+
   start(): void {
-    if (this.started) return
+    if (this.started || this.closed) return
     this.started = true
-    this.reconnect()
+    if (this.weather.reachable === false) this.emit({ type: 'disconnected', error: unreachable() })
+    else this.reconnect()
   }
 
   subscribe(listener: (event: CoordinatorEvent) => void): () => void {
     this.listeners.add(listener)
     if (this.connected) for (const event of this.presentEvents()) listener(event)
+    else if (this.started && !this.closed) listener({ type: 'disconnected', error: unreachable() })
     return () => this.listeners.delete(listener)
   }
 
@@ -159,8 +172,7 @@ export class InMemoryCoordinator implements AutomaticCoordinator {
     if (is) this.reconnect()
     else {
       this.connected = false
-      this.registeredUntilMs = 0
-      this.emit({ type: 'disconnected', error: new UnderstudyError('UNAVAILABLE', 'the coordinator is unreachable') })
+      this.emit({ type: 'disconnected', error: unreachable() })
     }
   }
 
@@ -190,6 +202,7 @@ export class InMemoryCoordinator implements AutomaticCoordinator {
   }
 
   register(member: Registration): void {
+    if (member.node !== this.registration?.node || member.boot !== this.registration.boot) this.hasHeld = false
     this.registration = member
     if (this.connected) this.renew()
   }
@@ -197,6 +210,7 @@ export class InMemoryCoordinator implements AutomaticCoordinator {
   async close(): Promise<void> {
     if (this.closed) return
     this.closed = true
+    this.untilMs = 0
     this.renewal?.cancel()
     this.store.forget(this)
     if (this.registration !== undefined && this.weather.reachable !== false) {
@@ -210,9 +224,10 @@ export class InMemoryCoordinator implements AutomaticCoordinator {
     if (this.closed) return Promise.reject(new UnderstudyError('CLOSED', 'the coordinator was closed'))
     if (signal?.aborted) return Promise.reject(new UnderstudyError('ABORTED', 'the call was aborted'))
     return new Promise((resolve, reject) => {
-      const fail = (error: UnderstudyError) => settle(() => reject(error))
-      const onAbort = () => fail(new UnderstudyError('ABORTED', 'the call was aborted', { outcome }))
-      const late = () => fail(new UnderstudyError('TIMEOUT', 'the coordinator did not answer in time', { outcome }))
+      // Whoever gives it up: what has left may take effect.
+      const fail = (error: UnderstudyError) => settle(() => reject(error.withOutcome(outcome)))
+      const onAbort = () => fail(new UnderstudyError('ABORTED', 'the call was aborted'))
+      const late = () => fail(new UnderstudyError('TIMEOUT', 'the coordinator did not answer in time'))
       const timer = this.clock.setTimer(timeoutMs, late, { keepsAlive: true })
       const settle = (end: () => void) => {
         if (!this.pending.delete(fail)) return
@@ -222,41 +237,57 @@ export class InMemoryCoordinator implements AutomaticCoordinator {
       }
       this.pending.add(fail)
       signal?.addEventListener('abort', onAbort, { once: true })
-      const way = (step: () => void) => {
-        if (this.weather.reachable === false) return
-        if (this.weather.delayMs === undefined) this.clock.defer(step)
-        else this.clock.setTimer(this.weather.delayMs, step)
-      }
       // A request that has left takes effect, whether its caller still waits or not.
-      way(() => {
+      this.pass(() => {
         const result = work()
         if (canLose && (this.weather.loseReplies ?? 0) > 0) {
           this.weather = { ...this.weather, loseReplies: this.weather.loseReplies! - 1 }
           return
         }
-        way(() => settle(() => resolve(result)))
+        this.pass(() => settle(() => resolve(result)))
       })
     })
   }
 
+  /** One way between this node and the store. */
+  private pass(step: () => void): void {
+    if (this.weather.reachable === false) return
+    if (this.weather.delayMs === undefined) this.clock.defer(step)
+    else this.clock.setTimer(this.weather.delayMs, step)
+  }
+
   private presentEvents(): CoordinatorEvent[] {
+    const shards = new Set([...this.told, ...this.store.shards])
     return [
       { type: 'connected' },
       { type: 'members', members: this.store.members },
-      ...this.store.shards.map((shard) => ({ type: 'record', shard, state: this.store.state(shard) }) as const),
+      ...[...shards].map((shard) => ({ type: 'record', shard, state: this.store.state(shard) }) as const),
     ]
   }
 
   private emit(event: CoordinatorEvent): void {
+    if (event.type === 'record') this.told.add(event.shard)
     for (const listener of this.listeners) listener(event)
   }
 
   private renew(): void {
     this.renewal?.cancel()
-    if (this.registration === undefined || this.closed || !this.connected) return
+    const { registration } = this
+    if (registration === undefined || this.closed || !this.connected) return
     const sentMs = this.clock.nowMs()
-    this.store.register(this.registration, this.registrationMs)
-    this.registeredUntilMs = sentMs + this.registrationMs
+    this.pass(() => {
+      if (this.closed || this.registration !== registration) return
+      const held = this.store.register(registration, this.registrationMs, !this.hasHeld)
+      this.pass(() => {
+        if (this.closed || this.registration !== registration) return
+        this.untilMs = held ? sentMs + this.registrationMs : 0
+        this.hasHeld ||= held
+      })
+    })
     this.renewal = this.clock.setTimer(this.registrationMs / 3, () => this.renew())
   }
+}
+
+function unreachable(): UnderstudyError {
+  return new UnderstudyError('UNAVAILABLE', 'the coordinator is unreachable')
 }

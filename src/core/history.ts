@@ -65,14 +65,17 @@ function lastOf(history: EpochHistory, epoch: Epoch): number {
 }
 
 export type RejoinDecision =
+  /** Nothing beyond the common position is committed or applied here: the journal's tail is cut, and that is all. */
   | { readonly type: 'truncate'; readonly to: Position; readonly cutEntries: number }
+  /** Entries beyond it are committed or applied here, and may be undone: key by key (B3). */
+  | { readonly type: 'rewind'; readonly to: Position; readonly cutEntries: number }
   | { readonly type: 'bootstrap'; readonly reason: string }
   | { readonly type: 'fence'; readonly failure: Failure }
 
 /**
- * A standby whose journal holds a tail that the primary's history does not. Only what was never committed is cut:
- * the end of the common epochs decides, never the committed position alone, and nothing committed or applied here
- * is undone without an operator (C5).
+ * A standby whose journal holds a tail that the primary's history does not. The end of the common epochs decides,
+ * never the committed position alone (F38). What was committed here is undone only where that was agreed to: at
+ * durability `local`, or after a forced promotion (C5).
  */
 export function decideRejoin(question: {
   readonly common: Position
@@ -82,10 +85,12 @@ export function decideRejoin(question: {
   readonly here: Position | undefined
   readonly committed: number
   readonly applied: number
+  /** Durability `local`, or the record marks the epoch `lossy`. */
+  readonly mayUndo: boolean
 }): RejoinDecision {
-  const { common, base, end, here, committed, applied } = question
+  const { common, base, end, here, committed, applied, mayUndo } = question
   const kept = Math.max(committed, applied)
-  if (common.sequence < kept) {
+  if (common.sequence < kept && !mayUndo) {
     return {
       type: 'fence',
       failure: {
@@ -101,7 +106,10 @@ export function decideRejoin(question: {
       reason: `the histories part before ${base.sequence}, the oldest that this journal holds`,
     }
   }
-  if (here === undefined || here.chain !== common.chain) {
+  if (here === undefined) {
+    return { type: 'bootstrap', reason: `no block of this journal ends at ${formatPosition(common)}, the common end` }
+  }
+  if (here.chain !== common.chain) {
     return {
       type: 'fence',
       failure: {
@@ -111,5 +119,9 @@ export function decideRejoin(question: {
       },
     }
   }
-  return { type: 'truncate', to: here, cutEntries: end.sequence - common.sequence }
+  return {
+    type: common.sequence < kept ? 'rewind' : 'truncate',
+    to: here,
+    cutEntries: end.sequence - common.sequence,
+  }
 }

@@ -80,6 +80,11 @@ export class InSyncState {
     return this.committedSequence
   }
 
+  /** What a member has acknowledged in its present session; undefined without one. */
+  progressOf(member: Member): MemberProgress | undefined {
+    return this.sessionOf(member)
+  }
+
   /** Everyone whose durable position a commit waits for now. */
   get waitedFor(): readonly Member[] {
     let union: readonly Member[] = this.effective.inSync
@@ -176,6 +181,11 @@ export class InSyncState {
     if (rest.length === base.inSync.length || node === this.self.node) return undefined
     if (rest.length < base.settings.inSyncMin) return undefined
     return this.next(rest)
+  }
+
+  /** The same set once more: a swap of this revision that others may have under way can no longer happen. */
+  renewalOf(): ShardRecord | undefined {
+    return this.changing ? undefined : this.next(this.effective.inSync)
   }
 
   /** A member that was about to join and is gone: the record that takes the change back. */

@@ -50,6 +50,19 @@ export const limits = Object.freeze({
   checkpointBytes: 64 * MiB,
   checkpointIntervalMs: 60_000,
 
+  /** Side files of cut entries that are kept; beyond this the oldest goes, never the newest. */
+  divergentFilesMax: 32,
+  divergentBytesMax: 1024 * MiB,
+
+  // Rewind: what is larger is rebuilt by a bootstrap instead
+  rewindKeysMax: 262_144,
+  /** Keys, and keys with values, of one rewind: they are written in one atomic batch. */
+  rewindBytesMax: 64 * MiB,
+  rewindRangesMax: 256,
+  /** Of one request for values. */
+  fetchKeysMax: 4096,
+  fetchKeyBytes: 256 * KiB,
+
   // Write path
   blocksInFlightMax: 8,
   writesQueuedMax: 65_536,
@@ -82,6 +95,8 @@ export const limits = Object.freeze({
   handshakesMax: 32,
   lagReportMs: 500,
   reconnectMinMs: 50,
+  /** Where a coordinator says who leads, a new primary is found at once, and it needs a moment to begin. */
+  reconnectFastMs: 5,
   reconnectMaxMs: 5_000,
   forwardsInFlightMax: 16_384,
 
@@ -91,6 +106,48 @@ export const limits = Object.freeze({
   failoverMsMax: 60_000,
   inSyncTimeoutMs: 1_000,
   inSyncTimeoutMsMax: 600_000,
+  /** A call of the coordinator gets at least this long, however short the failover time is. */
+  coordinatorCallMsMin: 250,
+  switchoverTimeoutMs: 10_000,
+  /** Changes of primary that status remembers. */
+  failoversKept: 32,
+  /** Requests for promises that a primary remembers; more are under way only if reads ask for round trips of their own. */
+  leaseRequestsMax: 64,
+  /** What a standby was told of freshness and has not applied yet. */
+  freshMarksMax: 64,
+  /** Bytes that wait in a connection whose heartbeats are timed: what queues behind them comes late. */
+  pacedBufferBytesMax: 2 * MiB,
+
+  // Voter of the builtin coordinator
+  /** Its journal is small: a swap is some hundred bytes. */
+  voterSegmentBytes: 256 * KiB,
+  /** With more segments than these a snapshot is written, and those before it go. */
+  voterSegmentsMax: 4,
+  voterRecordsMax: 256,
+  /** Swaps that wait for their turn. */
+  voterSwapsQueuedMax: 1024,
+  /** Of one session, unanswered. */
+  voterRequestsMax: 256,
+  /** A watcher that lets more than this pile up is dropped; it connects again and reads. */
+  voterUnsentBytesMax: 4 * MiB,
+  registrationMsMax: 600_000,
+  /** Calls of one client that wait for a connection or an answer. */
+  coordinatorCallsMax: 1024,
+
+  // Coordinator in etcd
+  coordinatorEndpointsMax: 16,
+  coordinatorConnectTimeoutMs: 2_000,
+  /** A member from which nothing has come for this long, though it was asked, is connected to anew. */
+  coordinatorSilenceMs: 1_000,
+  coordinatorRetryMaxMs: 1_000,
+  /** etcd throws out who pings more often than every 5 s. */
+  coordinatorPingMs: 10_000,
+  coordinatorMessageBytesMax: 16 * MiB,
+  /** A watch on which nothing came between so many signs of life that were asked for is broken. */
+  coordinatorProbesMissedMax: 3,
+  coordinatorProbeMsMax: 1_000,
+  /** What giving back a registration may take at close. */
+  coordinatorCloseTimeoutMs: 500,
 
   // Bootstrap
   chunkBytes: 4 * MiB,

@@ -126,6 +126,7 @@ export function decidePromotion(question: PromotionQuestion): PromotionDecision 
       nonce: question.nonce,
       floor: clean && newest.floor.sequence > question.committedEnd.sequence ? newest.floor : question.committedEnd,
       lossy: !clean,
+      handedOver: false,
     },
     basis: newest,
     promisesNeeded: force ? 0 : needed - 1,

@@ -41,6 +41,8 @@ export interface ShardRecord {
   readonly floor: Position
   /** True if this epoch began by a forced promotion that may have left committed entries behind. */
   readonly lossy: boolean
+  /** True if the primary before gave up its lease and named this one: nobody's promise is to be waited out (L5). */
+  readonly handedOver: boolean
   /**
    * Static coordinator: names of all nodes that take part, fixed with the history; they win over what a configuration
    * says (S6). Empty where a coordinator decides: there membership is dynamic.

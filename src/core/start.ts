@@ -76,3 +76,48 @@ export function decideStart(question: StartQuestion): StartDecision {
   if (answers.some((answer) => answer.state === 'promoting' || answer.state === 'primary')) return { type: 'follow' }
   return { type: 'promote' }
 }
+
+/**
+ * An empty node, a coordinator without a record: may this node create the history? Only if every registered member
+ * says that it is empty too, and enough are there to hold a write; the first by name does it (S1).
+ */
+export function decideCreate(question: {
+  readonly node: string
+  readonly inSyncMin: number
+  /** Names of all members that are registered, this one included. */
+  readonly registered: readonly string[]
+  readonly answers: readonly PeerState[]
+  /** An operator asked for it: the number of nodes does not matter then. */
+  readonly byHand: boolean
+}): StartDecision {
+  const { node, registered, answers, byHand } = question
+  const holder = answers.find((answer) => answer.historyId !== undefined)
+  if (holder !== undefined) {
+    return {
+      type: 'wait',
+      fenced: false,
+      reason: `${holder.member.node} has data, but the coordinator has no record: an operator must promote it`,
+    }
+  }
+  const others = registered.filter((name) => name !== node)
+  const silent = others.filter((name) => !answers.some((answer) => answer.member.node === name))
+  if (silent.length > 0) {
+    return {
+      type: 'wait',
+      fenced: false,
+      reason: `this directory is empty; waiting for ${silent.join(', ')} to say whether there is data`,
+    }
+  }
+  if (byHand) return { type: 'create' }
+  if (others.length + 1 < question.inSyncMin) {
+    return {
+      type: 'wait',
+      fenced: false,
+      reason: `${others.length + 1} of at least ${question.inSyncMin} nodes are there: a history begins when all are empty and enough`,
+    }
+  }
+  const first = [node, ...others].sort()[0]!
+  return first === node
+    ? { type: 'create' }
+    : { type: 'wait', fenced: false, reason: `all nodes are empty; ${first} begins` }
+}

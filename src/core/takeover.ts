@@ -1,3 +1,4 @@
+import type { Failure } from './failure.js'
 import type { LifecycleState } from './lifecycle.js'
 import { compareEpochs, type Epoch, formatEpoch, higherEpoch, nextEpoch, type Position } from './position.js'
 import type { PeerState } from './promotion.js'
@@ -29,7 +30,7 @@ export interface TakeoverQuestion {
   readonly hearsPrimary: boolean
   /** When this node last heard the primary; its start if it never did. */
   readonly heardAtMs: number
-  /** A node that gave up its role lets others try first. */
+  /** Before this a node waits: it gave up its role itself, or a new primary has had no time to be heard. */
   readonly coolUntilMs: number
   /** Other members that answered lately, of this history. */
   readonly answers: readonly MemberState[]
@@ -77,11 +78,19 @@ export function decideTakeover(question: TakeoverQuestion): TakeoverDecision {
   }
   const named = sameMember(record.primary, self)
   if (named && compareEpochs(record.epoch, question.led) > 0 && compareEpochs(record.epoch, question.promised) >= 0) {
+    // Its own swap, of which it learns late: meanwhile it may have promised something to the primary before (L1).
+    if (!record.handedOver && nowMs < question.promiseUntilMs) {
+      return {
+        type: 'wait',
+        untilMs: question.promiseUntilMs,
+        reason: 'what was promised to the primary before is not over',
+      }
+    }
     return { type: 'lead', record }
   }
   if (!named && question.hearsPrimary) return { type: 'follow' }
   if (nowMs < question.coolUntilMs) {
-    return { type: 'wait', untilMs: question.coolUntilMs, reason: 'it gave up its role: others may try first' }
+    return { type: 'wait', untilMs: question.coolUntilMs, reason: 'others may go first' }
   }
   const hearing = answers.find((answer) => answer.hearsPrimary && !sameMember(answer.member, record.primary))
   if (!named && hearing !== undefined) {
@@ -150,6 +159,7 @@ function recordAfter(question: TakeoverQuestion): ShardRecord {
     nonce: question.nonce,
     floor: committedEnd.sequence > record.floor.sequence ? committedEnd : record.floor,
     lossy: false,
+    handedOver: false,
   }
 }
 
@@ -203,4 +213,79 @@ export function judgeRecord(question: {
     }
   }
   return { type: 'current', record: found }
+}
+
+export type ForcedDecision =
+  | { readonly type: 'refuse'; readonly failure: Failure }
+  | {
+      readonly type: 'take'
+      readonly record: ShardRecord
+      /** Entries known to be committed elsewhere and absent here: only ever with force. */
+      readonly missingEntries: number
+    }
+
+/**
+ * Promotion by hand where the rules alone do not allow it: the coordinator lost its record or went backwards, or this
+ * node is not in the in-sync set. Without force only if every member of the last known set answers and none of them
+ * knows more; with force the epoch is marked lossy, so that the others give up what only they have (C5).
+ */
+export function decideForced(question: {
+  readonly self: Member
+  readonly coordinatorId: string
+  /** The newest record known to the coordinator, to this directory and to all that answer. */
+  readonly known: ShardRecord
+  readonly promised: Epoch
+  readonly durable: Position
+  readonly committedEnd: Position
+  readonly holdsFloor: boolean
+  readonly answers: readonly PeerState[]
+  readonly nonce: string
+  readonly force: boolean
+}): ForcedDecision {
+  const { self, known, durable, answers, force } = question
+  let seen = higherEpoch(question.promised, known.epoch)
+  let committed = Math.max(known.floor.sequence, question.committedEnd.sequence)
+  for (const answer of answers) {
+    seen = higherEpoch(seen, answer.promised)
+    if (answer.record !== undefined) seen = higherEpoch(seen, answer.record.epoch)
+    committed = Math.max(committed, answer.committed)
+  }
+  const missingEntries = Math.max(0, committed - durable.sequence)
+  const others = known.inSync.filter((member) => !sameMember(member, self))
+  const silent = others.filter((member) => !answers.some((answer) => sameMember(answer.member, member)))
+  const member = hasMember(known.inSync, self)
+  const clean = member && silent.length === 0 && missingEntries === 0 && question.holdsFloor
+  if (!clean && !force) {
+    const why = !member
+      ? `${self.node} is not in the in-sync set (${known.inSync.map((one) => one.node).join(', ')}): it may lack committed entries`
+      : missingEntries > 0
+        ? `${self.node} ends at ${durable.sequence}, but ${committed} is committed: ${missingEntries} entries would be lost`
+        : !question.holdsFloor
+          ? `${self.node} has another history at ${known.floor.sequence}, which is committed`
+          : `${silent.map((one) => one.node).join(', ')} of the in-sync set does not answer and may know more`
+    const hint = 'promote the member that holds everything, or repeat with force to give up what is missing'
+    return { type: 'refuse', failure: { code: 'PROMOTION_REFUSED', message: why, hint } }
+  }
+  const present = answers
+    .filter((answer) => hasMember(others, answer.member) && !unfitStates.has(answer.state))
+    .map((answer) => answer.member)
+  const inSync = [self, ...present]
+  const absent = others.filter((one) => !hasMember(inSync, one))
+  while (inSync.length < known.settings.inSyncMin && absent.length > 0) inSync.push(absent.shift()!)
+  return {
+    type: 'take',
+    missingEntries,
+    record: {
+      ...known,
+      coordinatorId: question.coordinatorId,
+      epoch: nextEpoch(seen, self.node),
+      primary: self,
+      inSync,
+      version: known.version + 1,
+      nonce: question.nonce,
+      floor: question.committedEnd,
+      lossy: !clean,
+      handedOver: false,
+    },
+  }
 }

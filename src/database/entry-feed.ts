@@ -1,6 +1,7 @@
 import { asBuffer } from '../codec/block.js'
 import { limits } from '../core/limits.js'
 import type { EngineIterator } from '../ports/engine.js'
+import type { ReadTicket, WaitOptions } from '../runtime/handle.js'
 
 type Entry = [Buffer, Buffer]
 
@@ -22,8 +23,11 @@ class AbortedRead extends Error {
 /** Reads ahead of an iterator's caller in steps that grow, so that few entries cost little and many come fast. */
 export class EntryFeed {
   private readonly open: () => EngineIterator
+  private readonly begin: () => ReadTicket
   private readonly limit: number
-  private readonly signal: AbortSignal | undefined
+  private readonly wait: WaitOptions
+  /** Until the first entries were read and shown to be current: all others are of the same moment. */
+  private ticket: ReadTicket | undefined
   /** Waits for the asked-for freshness before the engine's iterator is made. */
   private fresh: (() => Promise<void>) | undefined
   private source: EngineIterator | undefined
@@ -32,18 +36,25 @@ export class EntryFeed {
   private at = 0
   private step = firstStep
 
-  constructor(
-    open: () => EngineIterator,
-    limit: number,
-    signal: AbortSignal | undefined,
-    fresh: (() => Promise<void>) | undefined,
-    late: boolean,
-  ) {
-    this.open = open
-    this.limit = limit < 0 ? Number.POSITIVE_INFINITY : limit
-    this.signal = signal
-    this.fresh = fresh
-    if (!late) this.source = open()
+  constructor(parts: {
+    readonly open: () => EngineIterator
+    /** Called right before `open`: what the view must be shown to be. */
+    readonly begin: () => ReadTicket
+    readonly limit: number
+    readonly wait: WaitOptions
+    readonly fresh: (() => Promise<void>) | undefined
+    readonly late: boolean
+  }) {
+    this.open = parts.open
+    this.begin = parts.begin
+    this.limit = parts.limit < 0 ? Number.POSITIVE_INFINITY : parts.limit
+    this.wait = parts.wait
+    this.fresh = parts.fresh
+    if (!parts.late) this.openNow()
+  }
+
+  private get signal(): AbortSignal | undefined {
+    return this.wait.signal
   }
 
   /** Without a promise where an entry is at hand. */
@@ -86,6 +97,10 @@ export class EntryFeed {
     try {
       const source = this.source ?? (await this.openLate())
       const entries = await source.next(size)
+      if (this.ticket !== undefined) {
+        if (!this.ticket.isGranted) await this.ticket.granted(this.wait)
+        this.ticket = undefined
+      }
       if (this.signal?.aborted !== true) {
         for (const entry of entries) {
           entry[0] = asBuffer(entry[0])
@@ -103,10 +118,15 @@ export class EntryFeed {
   private async openLate(): Promise<EngineIterator> {
     await this.fresh?.()
     this.fresh = undefined
-    const source = this.open()
-    this.source = source
+    const source = this.openNow()
     if (this.seekTarget !== undefined) source.seek(this.seekTarget)
     this.seekTarget = undefined
     return source
+  }
+
+  private openNow(): EngineIterator {
+    this.ticket = this.begin()
+    this.source = this.open()
+    return this.source
   }
 }

@@ -18,6 +18,7 @@ import {
   type AbstractValueIterator,
   type AbstractValueIteratorOptions,
 } from 'abstract-level'
+import type { Consistency } from '../runtime/handle.js'
 import type { ReadOptions, WriteCallOptions } from './options.js'
 import type { ShardSnapshot } from './shard-snapshot.js'
 
@@ -76,7 +77,7 @@ interface OwnMethods<K, V> {
     options: AbstractValueIteratorOptions<K2, V2> & ReadOptions,
   ): AbstractValueIterator<this, K2, V2>
 
-  snapshot(options?: object): ShardSnapshot
+  snapshot(options?: { readonly consistency?: Consistency | undefined }): ShardSnapshot
 }
 
 /** A database of abstract-level whose methods take the options of this package: types only. */

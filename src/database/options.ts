@@ -3,7 +3,13 @@ import { type Epoch, parsePosition } from '../core/position.js'
 import type { Durability } from '../core/record.js'
 import { UnderstudyError } from '../errors.js'
 import type { EngineKind } from '../ports/engine.js'
-import type { NodeHandle, ReadFreshness, WriteOptions } from '../runtime/handle.js'
+import type {
+  Consistency,
+  NodeHandle,
+  ReadOptions as ShardReadOptions,
+  WaitOptions,
+  WriteOptions,
+} from '../runtime/handle.js'
 
 /** A position as users have it: from `db.position`, or as text (`3@a.1042`) from a header or a log. */
 export type PositionLike = { readonly epoch: Epoch; readonly sequence: number } | string
@@ -12,7 +18,9 @@ export type PositionLike = { readonly epoch: Epoch; readonly sequence: number } 
 export interface ReadOptions {
   readonly minPosition?: PositionLike | undefined
   readonly maxLagMs?: number | undefined
-  /** Ends a wait for `minPosition`. */
+  /** Default: `linearizable` on a primary, `local` on a standby; see docs/GUARANTEES.md. */
+  readonly consistency?: Consistency | undefined
+  /** Ends a wait for `minPosition`, and one for the primary's lease. */
   readonly timeoutMs?: number | undefined
   readonly signal?: AbortSignal | undefined
 }
@@ -71,8 +79,8 @@ export function writeOptionsOf(options: WriteCallOptions, forwardWrites: boolean
 }
 
 /** Undefined for a read of what is here now. */
-export function freshnessOf(options: ReadOptions & { readonly snapshot?: unknown }): ReadFreshness | undefined {
-  const { minPosition, maxLagMs, timeoutMs, signal } = options
+export function freshnessOf(options: ReadOptions & { readonly snapshot?: unknown }): ShardReadOptions | undefined {
+  const { minPosition, maxLagMs, consistency } = options
   if (minPosition === undefined && maxLagMs === undefined) return undefined
   if (options.snapshot != null) {
     throw new UnderstudyError(
@@ -83,9 +91,26 @@ export function freshnessOf(options: ReadOptions & { readonly snapshot?: unknown
   return {
     ...(minPosition === undefined ? {} : { minPosition: positionOf(minPosition) }),
     ...(maxLagMs === undefined ? {} : { maxLagMs }),
-    ...(timeoutMs === undefined ? {} : { timeoutMs }),
-    ...(signal == null ? {} : { signal }),
+    ...(consistency === undefined ? {} : { consistency }),
+    ...waitOf(options),
   }
+}
+
+const consistencies: ReadonlySet<unknown> = new Set<Consistency>(['linearizable', 'confirmed', 'local'])
+
+/** Users of plain JavaScript may pass anything. */
+export function consistencyOf(options: { readonly consistency?: Consistency | undefined }): Consistency | undefined {
+  const { consistency } = options
+  if (consistency === undefined || consistencies.has(consistency)) return consistency
+  throw new UnderstudyError(
+    'BAD_REQUEST',
+    `consistency is linearizable, confirmed or local, not ${JSON.stringify(consistency)}`,
+  )
+}
+
+export function waitOf(options: ReadOptions): WaitOptions {
+  const { timeoutMs, signal } = options
+  return { ...(timeoutMs === undefined ? {} : { timeoutMs }), ...(signal == null ? {} : { signal }) }
 }
 
 export function positionOf(position: PositionLike): { readonly epoch: Epoch; readonly sequence: number } {

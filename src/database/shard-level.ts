@@ -4,13 +4,20 @@ import type { Operation } from '../core/entry.js'
 import { limits } from '../core/limits.js'
 import { UnderstudyError } from '../errors.js'
 import type { EngineSnapshot, ScanOptions } from '../ports/engine.js'
-import type { ShardHandle } from '../runtime/handle.js'
+import type { Consistency, ReadTicket, ShardHandle } from '../runtime/handle.js'
 import { FamilyChainedBatch } from './chained-batch.js'
 import { EntryFeed } from './entry-feed.js'
 import { EntryIterator, KeyIterator, ValueIterator } from './iterators.js'
 import { LevelBase } from './level-base.js'
 import { assertBatch, delOperation, putOperation } from './operations.js'
-import { freshnessOf, type ReadOptions, type WriteCallOptions, writeOptionsOf } from './options.js'
+import {
+  consistencyOf,
+  freshnessOf,
+  type ReadOptions,
+  type WriteCallOptions,
+  waitOf,
+  writeOptionsOf,
+} from './options.js'
 import { keyRangeOf, type RangeCall } from './ranges.js'
 import { ShardSnapshot } from './shard-snapshot.js'
 
@@ -85,14 +92,18 @@ export abstract class ShardLevel<K, V> extends LevelBase<K, V> {
   async _get(key: Uint8Array, options: ReadCall): Promise<Buffer | undefined> {
     const freshness = freshnessOf(options)
     if (freshness !== undefined) await this.shard.fresh(freshness)
+    const ticket = this.#beginRead(options)
     const value = await this.shard.reader().get(this.#family, key, this.#snapshotOf(options))
+    if (!ticket.isGranted) await ticket.granted(waitOf(options))
     return value === undefined ? undefined : asBuffer(value)
   }
 
   async _getMany(keys: Uint8Array[], options: ReadCall): Promise<Array<Buffer | undefined>> {
     const freshness = freshnessOf(options)
     if (freshness !== undefined) await this.shard.fresh(freshness)
+    const ticket = this.#beginRead(options)
     const values = await this.shard.reader().getMany(this.#family, keys, this.#snapshotOf(options))
+    if (!ticket.isGranted) await ticket.granted(waitOf(options))
     return values.map((value) => (value === undefined ? undefined : asBuffer(value)))
   }
 
@@ -146,10 +157,11 @@ export abstract class ShardLevel<K, V> extends LevelBase<K, V> {
     return new ValueIterator(this, options as never, this.#feed(options, false, true))
   }
 
-  _snapshot(options: { readonly owner: object }): ShardSnapshot {
+  _snapshot(options: { readonly owner: object; readonly consistency?: Consistency }): ShardSnapshot {
+    const ticket = this.shard.beginRead(consistencyOf(options))
     // Taken first: what cannot be taken must not be left behind as something to close.
     const engine = this.shard.reader().snapshot()
-    return new ShardSnapshot(options, this.shard, engine)
+    return new ShardSnapshot(options, this.shard, engine, ticket)
   }
 
   _chainedBatch(): FamilyChainedBatch<K, V> {
@@ -162,6 +174,17 @@ export abstract class ShardLevel<K, V> extends LevelBase<K, V> {
 
   #snapshotOf(options: ReadCall): EngineSnapshot | undefined {
     return ShardSnapshot.engineSnapshot(options.snapshot, this.shard)
+  }
+
+  /** A snapshot was current when it was taken, or was not: that is looked at with the first read from it. */
+  #beginRead(options: ReadCall): ReadTicket {
+    const consistency = consistencyOf(options)
+    const snapshot = ShardSnapshot.of(options.snapshot, this.shard)
+    if (snapshot === undefined || consistency === 'local') return this.shard.beginRead(consistency)
+    if (consistency === undefined) return snapshot.ticket
+    throw new UnderstudyError('BAD_REQUEST', `a read from a snapshot cannot be made ${consistency}`, {
+      hint: 'say it when the snapshot is taken: db.snapshot({ consistency })',
+    })
   }
 
   #feed(options: ScanCall, keys: boolean, values: boolean): EntryFeed {
@@ -181,7 +204,14 @@ export abstract class ShardLevel<K, V> extends LevelBase<K, V> {
     // The view is that of this moment, unless a snapshot fixes it (which may be closed: then the first read tells) or
     // a later one is asked for.
     const late = snapshot !== undefined || fresh !== undefined
-    return new EntryFeed(open, options.limit, options.signal ?? undefined, fresh, late)
+    return new EntryFeed({
+      open,
+      begin: () => this.#beginRead(options),
+      limit: options.limit,
+      wait: waitOf(options),
+      fresh,
+      late,
+    })
   }
 
   /** `sublevel` survives only where abstract-level found it not to be below this database: a family, or in one. */

@@ -10,6 +10,7 @@ import type {
   PromoteOptions,
   PromoteResult,
   ShardEvent,
+  SwitchoverResult,
   WaitOptions,
   WriteOptions,
 } from '../runtime/handle.js'
@@ -18,7 +19,7 @@ import { openingSignal } from './opening-signal.js'
 import { type DatabaseOptions, type NodeStarter, type OpenOptions, type PositionLike, positionOf } from './options.js'
 import { ShardLevel, supports } from './shard-level.js'
 
-const ownEvents = { role: true, bootstrap: true, lag: true, diverged: true }
+const ownEvents = { role: true, bootstrap: true, lag: true, diverged: true, failover: true, 'in-sync': true }
 
 /** `role`: this node became something else for the shard. */
 export interface RoleEvent {
@@ -27,10 +28,19 @@ export interface RoleEvent {
   readonly reason: string
 }
 
+/** `in-sync`: the in-sync set of the shard changed. */
+export interface InSyncEvent {
+  readonly added: readonly string[]
+  readonly removed: readonly string[]
+  readonly inSync: readonly string[]
+  readonly reason: string
+}
+
 /**
  * The database that users open: the default family of a shard of this node, and the way to everything else of it.
- * Events beside those of abstract-level: `role`, `bootstrap`, `lag`, `diverged`, and `error` for what fails in the
- * background (only if somebody listens; `nodeStatus()` and every further call tell it as well).
+ * Events beside those of abstract-level: `role`, `failover` (another node became primary, or this one), `in-sync` (the
+ * set changed), `bootstrap`, `lag`, `diverged`, and `error` for what fails in the background (only if somebody listens;
+ * `nodeStatus()` and every further call tell it as well).
  */
 export class UnderstudyLevel<K = string, V = string> extends ShardLevel<K, V> {
   readonly location: string
@@ -85,6 +95,14 @@ export class UnderstudyLevel<K = string, V = string> extends ShardLevel<K, V> {
   /** Makes this node the primary. It fails closed; see `force`. */
   promote(options?: PromoteOptions): Promise<PromoteResult> {
     return this.#whenOpen(() => this.shard.promote(options))
+  }
+
+  /**
+   * Hands the primary over to `node` (absent: to the standby of the in-sync set that is furthest) without losing or
+   * failing a write. May be called on any node. Rejects with `SWITCHOVER_REFUSED` when nothing has changed.
+   */
+  switchover(node?: string, options: WaitOptions = {}): Promise<SwitchoverResult> {
+    return this.#whenOpen(() => this.shard.switchover(node === undefined ? options : { ...options, to: node }))
   }
 
   /** Families of the shard as of now, the default family first. */
@@ -164,7 +182,8 @@ export class UnderstudyLevel<K = string, V = string> extends ShardLevel<K, V> {
     await node.close()
   }
 
-  #whenOpen<T>(work: () => Promise<T>): Promise<T> {
+  /** A database that is not open rejects; it never throws before there is a promise. */
+  async #whenOpen<T>(work: () => Promise<T>): Promise<T> {
     return this.status === 'opening' ? this.deferAsync(work) : work()
   }
 
@@ -187,8 +206,16 @@ export class UnderstudyLevel<K = string, V = string> extends ShardLevel<K, V> {
         this.emit('lag', event.lag)
         break
       case 'diverged':
-        this.emit('diverged', { cutEntries: event.cutEntries, at: event.at })
+        this.emit('diverged', { cutEntries: event.cutEntries, at: event.at, file: event.file })
         break
+      case 'failover':
+        this.emit('failover', event.failover)
+        break
+      case 'in-sync': {
+        const { added, removed, inSync, reason } = event
+        this.emit('in-sync', { added, removed, inSync, reason } satisfies InSyncEvent)
+        break
+      }
       case 'failure':
         if (this.listenerCount('error') > 0) this.emit('error', event.error)
         break

@@ -2,6 +2,7 @@ import { bootstrapCases, durableCases, volatileCases } from './conformance/durab
 import { type CaseBody, caseMaker, type EngineCase, type EngineConformanceOptions, Journal } from './conformance/kit.js'
 import { modelCase } from './conformance/model.js'
 import { readCases } from './conformance/reads.js'
+import { durableRewindCases, rewindCases } from './conformance/rewind.js'
 import { snapshotCases } from './conformance/snapshots.js'
 import { writeCases } from './conformance/writes.js'
 
@@ -22,7 +23,8 @@ export async function engineConformance(options: EngineConformanceOptions): Prom
     ...writeCases,
     ...snapshotCases,
     ...bootstrapCases,
-    ...(volatile ? volatileCases : durableCases),
+    ...rewindCases,
+    ...(volatile ? volatileCases : { ...durableCases, ...durableRewindCases }),
   }
   for (const seed of options.seeds ?? defaultSeeds) {
     bodies[`I4: random blocks give what plain maps give (seed ${seed})`] = modelCase(seed)

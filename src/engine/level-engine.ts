@@ -3,7 +3,15 @@ import type { Block, Family } from '../core/entry.js'
 import { invariant } from '../core/invariant.js'
 import { limits } from '../core/limits.js'
 import { comparePositions, type Position, samePosition } from '../core/position.js'
-import type { Engine, EngineChunk, EngineIterator, EngineSnapshot, EngineState, ScanOptions } from '../ports/engine.js'
+import type {
+  Engine,
+  EngineChunk,
+  EngineIterator,
+  EngineSnapshot,
+  EngineState,
+  RewoundKey,
+  ScanOptions,
+} from '../ports/engine.js'
 import { assertChunkSize, assertContinues } from './continuity.js'
 import { FamilyTable } from './family-table.js'
 import { familyBounds, LevelBatch, type LevelOperation } from './level-batch.js'
@@ -284,6 +292,36 @@ export class LevelEngine implements Engine {
       this.checkpointed = position
       this.replayTarget = undefined
       for (const { id } of surplus) this.startPurge(id)
+    })
+  }
+
+  async rewind(keys: readonly RewoundKey[], to: Position): Promise<void> {
+    invariant(!this.ingesting, 'an engine is rewound only after its ingestion is finished')
+    invariant(to.sequence <= this.folded.sequence, 'an engine is rewound to what it has passed')
+    await this.write('rewinding', async () => {
+      const operations: LevelOperation[] = []
+      for (const { family, key, value } of keys) {
+        if (!this.table.has(family)) continue
+        const storeKey = dataKey(family, key)
+        operations.push(value === undefined ? { type: 'del', key: storeKey } : { type: 'put', key: storeKey, value })
+      }
+      operations.push(
+        { type: 'put', key: metaKeys.applied, value: encodePosition(to) },
+        { type: 'put', key: metaKeys.checkpoint, value: encodePosition(to) },
+        { type: 'del', key: metaKeys.reached },
+      )
+      // A checkpoint under way would name what is taken back here.
+      while (this.checkpointing !== undefined) await this.checkpointing.catch(nothing)
+      this.checkpointing = this.flush(operations)
+      try {
+        await this.checkpointing
+      } finally {
+        this.checkpointing = undefined
+      }
+      this.appliedPosition = to
+      this.folded = to
+      this.checkpointed = to
+      this.replayTarget = undefined
     })
   }
 

@@ -9,6 +9,7 @@ import type {
   EngineFactory,
   EngineIterator,
   EngineSnapshot,
+  RewoundKey,
   ScanOptions,
 } from '../ports/engine.js'
 import { type BytesTree, newBytesTree } from './bytes-tree.js'
@@ -169,6 +170,18 @@ class MemoryEngine implements Engine {
     for (const { id } of families) if (!this.trees.has(id)) this.trees.set(id, newBytesTree())
     this.appliedPosition = position
     this.progress = undefined
+  }
+
+  async rewind(keys: readonly RewoundKey[], to: Position): Promise<void> {
+    this.assertOpen()
+    invariant(this.progress === undefined, 'an engine is rewound only after its ingestion is finished')
+    invariant(to.sequence <= this.appliedPosition.sequence, 'an engine is rewound to what it has passed')
+    for (const { family, key, value } of keys) {
+      const tree = this.trees.get(family)
+      if (value === undefined) tree?.delete(key)
+      else tree?.set(new Uint8Array(key), new Uint8Array(value))
+    }
+    this.appliedPosition = to
   }
 
   async close(): Promise<void> {

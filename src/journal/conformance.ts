@@ -232,6 +232,40 @@ export function runJournalConformance(name: string, makeFixture: () => Promise<J
       await again.close()
     })
 
+    check('B3: a tail is saved before it is cut, once, and never over another', async (fixture, journal, _, blocks) => {
+      const { directory, factory } = fixture
+      const made = blocks.many(12, { entryCount: 2, valueBytes: 9000 })
+      journal.append(made)
+      const after = made[3]!.end
+      const tail = { after, commonSequence: 8 }
+      const saved = await journal.saveTail(tail, directory, 'cut.journal')
+      assert.deepEqual(journal.durable, blocks.end, 'everything appended is durable and in the file')
+      assert.deepEqual({ ...saved, bytes: 0 }, { commonSequence: 8, firstSequence: 9, lastSequence: 24, bytes: 0 })
+      assert.deepEqual(await journal.saveTail(tail, directory, 'cut.journal'), saved)
+      assert.deepEqual(await factory.describeTail(`${directory}/cut.journal`), saved)
+      assertSameBytes(await readAll(journal), made)
+      // Another end, another beginning, other entries missing before it: nothing is overwritten.
+      assert.equal(await journal.saveTail({ ...tail, commonSequence: 7 }, directory, 'cut.journal'), undefined)
+      assert.equal(
+        await journal.saveTail({ after: made[4]!.end, commonSequence: 8 }, directory, 'cut.journal'),
+        undefined,
+      )
+      await journal.truncate(after)
+      const others = blocks.fork(after, { number: 2, node: 'b' })
+      journal.append(others.many(8, { entryCount: 2 }))
+      assert.equal(await journal.saveTail(tail, directory, 'cut.journal'), undefined)
+      assert.deepEqual(await factory.describeTail(`${directory}/cut.journal`), saved)
+      assert.equal((await journal.saveTail(tail, directory, 'other.journal'))?.lastSequence, 24)
+      await rejectsWith(
+        journal.saveTail({ after: made[6]!.end, commonSequence: 14 }, directory, 'third.journal'),
+        'UNDERSTUDY_DIVERGED',
+      )
+      assert.equal(await factory.describeTail(`${directory}/${journal.segments[0]!.name}`), undefined)
+      const again = await reopen(fixture, journal)
+      assert.deepEqual(again.durable, others.end)
+      await again.close()
+    })
+
     check('J1: the committed sequence survives, at most up to what is durable', async (fixture, journal, _, blocks) => {
       journal.append(blocks.many(5))
       journal.noteCommitted(4)

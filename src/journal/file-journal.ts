@@ -1,13 +1,15 @@
 /** The journal of one shard on one node, over the files of one directory. */
 import type { Block, EpochStart } from '../core/entry.js'
 import { invariant } from '../core/invariant.js'
+import { limits } from '../core/limits.js'
 import type { Position } from '../core/position.js'
 import { epochsUpTo } from '../core/recovery.js'
 import { toUnderstudyError, UnderstudyError } from '../errors.js'
-import type { Journal, SegmentInfo } from '../ports/journal.js'
+import type { Journal, SavedTail, SegmentInfo, TailToSave } from '../ports/journal.js'
 import type { History } from './history.js'
 import { type JournalParts, JournalWriter } from './journal-writer.js'
 import { diverged, type ReadOptions } from './segment.js'
+import { writeSideFile } from './side-file.js'
 import { finishTruncation, removeSegmentsAfter, writeTruncation } from './truncation.js'
 
 export class FileJournal implements Journal {
@@ -110,7 +112,7 @@ export class FileJournal implements Journal {
     }
   }
 
-  private exclusively(work: () => Promise<void>): Promise<void> {
+  private exclusively<T>(work: () => Promise<T>): Promise<T> {
     const done = this.maintenance.then(() => {
       this.alive()
       return work()
@@ -120,6 +122,35 @@ export class FileJournal implements Journal {
       () => undefined,
     )
     return done
+  }
+
+  async saveTail(tail: TailToSave, directory: string, name: string): Promise<SavedTail | undefined> {
+    return await this.exclusively(async () => {
+      await this.writer.mark()
+      const { history, parts } = this
+      const { after, commonSequence } = tail
+      const end = this.durable
+      const content = {
+        identity: history.newest.header.identity,
+        base: after,
+        commonSequence,
+        epochs: epochsUpTo(history.epochs, after.sequence),
+        salt: parts.maker.newSalt(),
+        end,
+        blocks: this.blocksAfter(after, end.sequence),
+      }
+      return await this.reading(() => writeSideFile(parts.fs, directory, name, content))
+    })
+  }
+
+  private async *blocksAfter(after: Position, limitSequence: number): AsyncGenerator<Block> {
+    for (let at = after; at.sequence < limitSequence; ) {
+      const blocks = await this.history.read(at, { bytesMax: limits.journalReadBytes, limitSequence })
+      for (const block of blocks) {
+        yield block
+        at = block.end
+      }
+    }
   }
 
   async truncate(to: Position): Promise<void> {

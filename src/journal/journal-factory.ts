@@ -10,6 +10,7 @@ import type {
   JournalIdentity,
   JournalStart,
   OpenedJournal,
+  SavedTail,
 } from '../ports/journal.js'
 import { type Logger, silentLogger } from '../ports/logger.js'
 import type { Random } from '../ports/random.js'
@@ -17,6 +18,7 @@ import { FileJournal } from './file-journal.js'
 import { History } from './history.js'
 import { recoverJournal } from './recovery.js'
 import { SegmentMaker } from './segment-maker.js'
+import { describeSideFile } from './side-file.js'
 
 export interface JournalOptions {
   readonly clock: Clock
@@ -75,6 +77,14 @@ export function createJournalFactory(fs: FileSystem, options: JournalOptions): J
         return { journal: journal(directory, identity, events, recovered), cutBytes: recovered.cutBytes }
       } catch (error) {
         throw toUnderstudyError(error, `journal ${directory}: open`)
+      }
+    },
+
+    async describeTail(path): Promise<SavedTail | undefined> {
+      try {
+        return await describeSideFile(fs, path)
+      } catch (error) {
+        throw toUnderstudyError(error, `side file ${path}`)
       }
     },
   }

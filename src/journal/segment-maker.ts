@@ -39,6 +39,11 @@ export class SegmentMaker {
     this.options = options
   }
 
+  /** For a file of its own. */
+  newSalt(): string {
+    return this.options.random.hex(8)
+  }
+
   /** Begins to make the next spare file, unless there is one. */
   prepare(): void {
     this.spare ??= this.makeSpare()

@@ -13,6 +13,14 @@ import { errorFromFailure, toUnderstudyError, UnderstudyError } from '../errors.
 import type { Clock, Timer } from '../ports/clock.js'
 import type { Connection, Frame } from '../ports/transport.js'
 
+/** How a session knows that its peer lives. */
+export interface LinkPace {
+  readonly heartbeatMs: number
+  readonly silenceMs: number
+  /** Bytes that may wait to be sent before the journal is held back: heartbeats queue behind them. */
+  readonly bufferBytesMax: number
+}
+
 export type FrameHandler = (name: MessageName | 'block', payload: Uint8Array) => void
 
 /**
@@ -31,12 +39,18 @@ export class Link {
   private lastReceivedMs: number
   private lastSentMs: number
   private peerStamp = 0
+  private pace: LinkPace | undefined
+  /** Stamps of own heartbeats that the peer has not echoed, oldest first. */
+  private unheard: number[] = []
+  private heardAt: number | undefined
   private pulse: Timer | undefined
   private ended = false
   private endError: UnderstudyError | undefined
   private resolveClosed!: (error: UnderstudyError | undefined) => void
   /** Called with each heartbeat that goes out, to send along what keeps a peer informed. */
   onPulse: (() => void) | undefined
+  /** Called with the stamp of each heartbeat that arrives. */
+  onStamp: ((stamp: number) => void) | undefined
 
   constructor(connection: Connection, clock: Clock) {
     this.connection = connection
@@ -63,8 +77,33 @@ export class Link {
     return this.connection.unsentBytes
   }
 
+  /**
+   * For how long the peer has not shown that it lives. Where the pace is set it must have heard us: bytes that arrive
+   * show nothing of the way there (L3). Only heartbeats that were sent are waited for: who stood still itself has
+   * asked nothing meanwhile.
+   */
   get silentForMs(): number {
-    return this.clock.nowMs() - this.lastReceivedMs
+    if (this.pace === undefined) return this.clock.nowMs() - this.lastReceivedMs
+    const oldest = this.unheard[0]
+    return oldest === undefined ? 0 : this.clock.nowMs() - oldest
+  }
+
+  /** Own clock: when we sent the newest of our heartbeats that the peer has echoed; undefined before the first. */
+  get heardAtMs(): number | undefined {
+    return this.heardAt
+  }
+
+  get bufferBytesMax(): number {
+    return this.pace?.bufferBytesMax ?? limits.sendBufferBytesMax
+  }
+
+  /** Both sides of a session that failure detection rests on call this once the handshake is done. */
+  setPace(pace: LinkPace): void {
+    if (this.ended) return
+    this.pace = pace
+    this.pulse?.cancel()
+    this.beat()
+    this.schedulePulse()
   }
 
   send<N extends MessageName>(name: N, message: Message<N>, ...raw: readonly Uint8Array[]): void {
@@ -169,7 +208,10 @@ export class Link {
     this.lastReceivedMs = this.clock.nowMs()
     if (frame.type === frameTypes.heartbeat) {
       try {
-        this.peerStamp = decodeMessage('heartbeat', frame.payload).stamp
+        const { stamp, echo } = decodeMessage('heartbeat', frame.payload)
+        this.peerStamp = stamp
+        this.noteEcho(echo)
+        this.onStamp?.(stamp)
       } catch (error) {
         this.fail(toUnderstudyError(error, 'heartbeat'))
       }
@@ -202,23 +244,43 @@ export class Link {
     }
   }
 
+  private noteEcho(echo: number): void {
+    if (echo === 0) return
+    if (echo > this.clock.nowMs()) throw new UnderstudyError('PROTOCOL', `${this.remote} echoes what was never sent`)
+    while (this.unheard[0] !== undefined && this.unheard[0] <= echo) this.unheard.shift()
+    this.heardAt = Math.max(this.heardAt ?? 0, echo)
+  }
+
   private schedulePulse(): void {
-    this.pulse = this.clock.setTimer(limits.heartbeatMs, () => {
+    const { heartbeatMs, silenceMs } = this.pace ?? { heartbeatMs: limits.heartbeatMs, silenceMs: limits.peerSilenceMs }
+    this.pulse = this.clock.setTimer(heartbeatMs, () => {
       if (this.ended) return
-      if (this.silentForMs > limits.peerSilenceMs) {
-        this.close(new UnderstudyError('TIMEOUT', `${this.remote} was silent for ${Math.round(this.silentForMs)} ms`))
+      if (this.silentForMs > silenceMs) {
+        // After a standstill of our own the answer may be here, unread: what is ready is taken in first.
+        this.clock.defer(() => this.onSilence(silenceMs))
         return
       }
-      // A peer that takes nothing in gets no further heartbeats: they would only queue up.
-      if (
-        this.clock.nowMs() - this.lastSentMs >= limits.heartbeatMs / 2 &&
-        this.unsentBytes < limits.sendBufferBytesMax
-      ) {
-        this.send('heartbeat', { stamp: Math.floor(this.clock.nowMs()), echo: this.peerStamp })
-        this.onPulse?.()
-      }
+      // With a pace the echo must travel also while data flows one way.
+      if (this.pace !== undefined || this.clock.nowMs() - this.lastSentMs >= heartbeatMs / 2) this.beat()
       this.schedulePulse()
     })
+  }
+
+  private onSilence(silenceMs: number): void {
+    if (this.ended) return
+    const silentForMs = Math.round(this.silentForMs)
+    if (silentForMs > silenceMs) {
+      this.close(new UnderstudyError('TIMEOUT', `${this.remote} was silent for ${silentForMs} ms`))
+    } else this.schedulePulse()
+  }
+
+  private beat(): void {
+    // A peer that takes nothing in gets no further heartbeats: they would only queue up.
+    if (this.unsentBytes >= limits.sendBufferBytesMax) return
+    const stamp = Math.floor(this.clock.nowMs())
+    if (this.pace !== undefined && this.unheard.at(-1) !== stamp) this.unheard.push(stamp)
+    this.send('heartbeat', { stamp, echo: this.peerStamp })
+    this.onPulse?.()
   }
 
   private end(error: UnderstudyError | undefined): void {

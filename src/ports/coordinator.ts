@@ -45,6 +45,11 @@ export interface AutomaticCoordinator {
   /** Keeps this member registered, with a lease that is renewed, until close. Called again, it replaces what was said. */
   register(member: Registration): void
   /**
+   * Names of the nodes that keep the records, where processes of this cluster do: with them the store may be lost.
+   * Absent for a store of its own.
+   */
+  readonly voters?: readonly string[]
+  /**
    * Until when (on the clock that was handed in, counted from when the request was sent) the registration is certain to
    * be alive; 0 before the first and after it was lost.
    */
@@ -80,9 +85,9 @@ export interface Registration extends MemberAddress {
 
 export type CoordinatorEvent =
   /**
-   * Revisions of a shard's record arrive in order and never go back, except when the store did. After a break the
-   * watch goes on where it ended; where that is no longer possible it reads again, so that the present record is
-   * always told, while records between may be skipped.
+   * Revisions of a shard's record arrive in order and never go back, except when the store did. After a break all is
+   * read again, so that the present record is always told, perhaps a second time, while records between may be skipped.
+   * A record that is gone is told as absent, with revision 0.
    */
   | { readonly type: 'record'; readonly shard: string; readonly state: RecordState }
   /** All members with a living registration, this one included. */

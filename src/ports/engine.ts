@@ -97,8 +97,22 @@ export interface Engine {
   /** Bootstrap only: declares the content complete as of `position` with these families, durably; clears progress. */
   finishIngest(position: Position, families: readonly Family[], familyIdNext: number): Promise<void>
 
+  /**
+   * Rejoin only: sets these keys to what another history has, and takes the applied position and the checkpoint back
+   * to `to`, at or below what is applied: all in one atomic batch, durable when it resolves. The only call after
+   * which `applied` is lower. Keys of families that do not exist are skipped.
+   */
+  rewind(keys: readonly RewoundKey[], to: Position): Promise<void>
+
   /** Ends iterators and snapshots (their next call rejects with `CLOSED`), then closes. Idempotent. */
   close(): Promise<void>
+}
+
+export interface RewoundKey {
+  readonly family: number
+  readonly key: Uint8Array
+  /** Undefined: the key does not exist. */
+  readonly value: Uint8Array | undefined
 }
 
 export type EngineKind = 'level' | 'memory'

@@ -45,6 +45,12 @@ export interface Journal {
     options: { readonly bytesMax: number; readonly limitSequence: number },
   ): Block[] | undefined
   /**
+   * Copies everything after `tail.after` (a block end at or above `base`) into a file of its own, the blocks' bytes
+   * unchanged, in a format that an inspection reads; file and name are durable when it resolves. A file of that name
+   * that holds the same stays as it is; undefined if it holds something else. Waits for queued writes first.
+   */
+  saveTail(tail: TailToSave, directory: string, name: string): Promise<SavedTail | undefined>
+  /**
    * Cuts everything after `to` (a block end at or above `base`), zeroes and fsyncs before it resolves, so that cut
    * bytes never come back. Waits for queued writes first. Whether it may be done is decided by the caller.
    */
@@ -53,6 +59,21 @@ export interface Journal {
   trim(sequence: number): Promise<void>
   /** Flush mark, then closes. Idempotent. */
   close(): Promise<void>
+}
+
+export interface TailToSave {
+  readonly after: Position
+  /** Where the other history parts from this one: below `after` where this journal was trimmed meanwhile. */
+  readonly commonSequence: number
+}
+
+/** A side file: entries that were cut from a journal. */
+export interface SavedTail {
+  readonly commonSequence: number
+  /** First sequence in the file; those between the common one and it had been trimmed before. */
+  readonly firstSequence: number
+  readonly lastSequence: number
+  readonly bytes: number
 }
 
 export interface JournalEvents {
@@ -84,6 +105,8 @@ export interface JournalFactory {
    * `CORRUPTION` naming file, offset, expected and found. What is reported durable has been fsynced again.
    */
   open(directory: string, identity: JournalIdentity, events: JournalEvents): Promise<OpenedJournal>
+  /** What `saveTail` wrote there; undefined for any other file. */
+  describeTail(path: string): Promise<SavedTail | undefined>
 }
 
 export interface JournalStart {

@@ -155,6 +155,8 @@ class DirectoryBootstrap {
     return new Peers({
       members: context.cluster.others,
       dial: async (member, signal) => (await greeter.dial(member, 'control', signal)).link,
+      pollMs: limits.pollMs,
+      silenceMs: limits.peerSilenceMs,
       clock: parts.clock,
       random: parts.random,
       logger: context.logger,

@@ -12,9 +12,11 @@ export class ClusterView {
   private stateNow: RecordState | undefined
   private connectedNow = false
   private errorNow: Error | undefined
+  private connectionSinceMs: number
   private readonly unsubscribe: () => void
 
-  constructor(coordinator: Coordinator, shard: string, node: string) {
+  constructor(coordinator: Coordinator, shard: string, node: string, wallMs: () => number) {
+    this.connectionSinceMs = wallMs()
     if (coordinator.kind === 'static') {
       this.automatic = undefined
       for (const member of coordinator.members) this.addresses.set(member.node, member.address)
@@ -26,7 +28,8 @@ export class ClusterView {
       switch (event.type) {
         case 'record':
           if (event.shard !== shard) return
-          this.note(event.state)
+          // In order, and the only ones that may go back: a store that was restored says so here.
+          this.stateNow = event.state
           break
         case 'members':
           // Who lost a registration keeps its address: a slow coordinator must not end sessions that work (L4).
@@ -35,10 +38,12 @@ export class ClusterView {
           }
           break
         case 'connected':
+          if (!this.connectedNow) this.connectionSinceMs = wallMs()
           this.connectedNow = true
           this.errorNow = undefined
           break
         case 'disconnected':
+          if (this.connectedNow) this.connectionSinceMs = wallMs()
           this.connectedNow = false
           this.errorNow = event.error
           break
@@ -69,11 +74,16 @@ export class ClusterView {
     return this.connectedNow
   }
 
+  /** Since when it is as `connected` says. */
+  get connectionSince(): string {
+    return new Date(this.connectionSinceMs).toISOString()
+  }
+
   get lastError(): Error | undefined {
     return this.errorNow
   }
 
-  /** What a read or a swap brought back; an older revision of the same store changes nothing. */
+  /** What a read or a swap brought back: an answer that is older than what was watched changes nothing. */
   note(state: RecordState): void {
     const before = this.stateNow
     if (before !== undefined && sameStore(before, state) && state.revision < before.revision) return

@@ -2,6 +2,7 @@ import { decodeMessage, type Message } from '../codec/messages.js'
 import type { Epoch } from '../core/position.js'
 import { toUnderstudyError, UnderstudyError } from '../errors.js'
 import type { Link } from '../link/link.js'
+import type { SwitchoverOptions, SwitchoverResult } from './handle.js'
 
 /** Answers questions of another node: what this one is, which epoch it promises, which journal it shall keep. */
 export async function serveControl(
@@ -10,6 +11,7 @@ export async function serveControl(
     readonly state: () => Message<'state'>
     /** Durable when it resolves. */
     readonly promise: (epoch: Epoch) => Promise<void>
+    readonly switchover: (options: SwitchoverOptions) => Promise<SwitchoverResult>
     readonly pin: (slot: string, sequence: number) => Promise<void>
   },
 ): Promise<void> {
@@ -33,6 +35,22 @@ export async function serveControl(
       case 'pin': {
         const { slot, sequence } = decodeMessage('pin', payload)
         inTurn(() => shard.pin(slot, sequence))
+        return
+      }
+      case 'switchover': {
+        const { to, timeoutMs } = decodeMessage('switchover', payload)
+        const answer = (result: Partial<SwitchoverResult>, failure?: Message<'switchedOver'>['failure']) =>
+          link.send('switchedOver', {
+            epoch: result.epoch,
+            primary: result.primary ?? '',
+            pauseMs: result.pauseMs ?? 0,
+            failure,
+          })
+        // Not in turn: other questions are answered meanwhile.
+        shard.switchover({ timeoutMs, ...(to === '' ? {} : { to }) }).then(answer, (error) => {
+          const { failure: code, message, hint, outcome } = toUnderstudyError(error, 'switchover')
+          answer({}, { code, message: message.slice(0, 1000), hint: hint?.slice(0, 1000), outcome })
+        })
         return
       }
       default:

@@ -1,3 +1,4 @@
+import { epochZero } from '../core/position.js'
 import type { ShardRecord } from '../core/record.js'
 import { UnderstudyError } from '../errors.js'
 import type { Engine } from '../ports/engine.js'
@@ -29,6 +30,8 @@ export class DataOpener {
       promised: record.epoch,
       record,
       adopted: true,
+      led: epochZero,
+      provisional: this.context.cluster.automatic !== undefined,
       slots: [],
     })
     this.use(data)
@@ -56,7 +59,12 @@ export class DataOpener {
     }
   }
 
-  private use(data: ShardData): void {
+  /** For a repair: nobody else sees the data before `use`. */
+  openAlone(onProgress: () => void): Promise<ShardData> {
+    return ShardData.open(this.parts(this.context.historyId!, onProgress))
+  }
+
+  use(data: ShardData): void {
     const { context } = this
     context.data = data
     context.slots = new Slots({
@@ -78,7 +86,7 @@ export class DataOpener {
     await data?.close()
   }
 
-  private parts(historyId: string): ShardDataParts {
+  private parts(historyId: string, onProgress?: () => void): ShardDataParts {
     const { context } = this
     return {
       store: context.store,
@@ -96,6 +104,7 @@ export class DataOpener {
         context.standby?.onDurable()
         const { data } = context
         if (data !== undefined) data.noteCommitted(data.committed)
+        onProgress?.()
       },
       onBlocks: (blocks) => context.forwarder.onApplied(blocks),
       onApplied: () => {
@@ -103,6 +112,7 @@ export class DataOpener {
         context.standby?.onApplied()
         this.sessions.pumpSources()
         context.waiters.check()
+        onProgress?.()
       },
       onFailed: this.onFailed,
       onCheckpoint: async (checkpoint) => {

@@ -43,7 +43,7 @@ export class Feeder {
 
   pump(): void {
     while (!this.reading && this.creditBytes > 0 && !this.link.isClosed) {
-      if (this.link.unsentBytes > limits.sendBufferBytesMax) return
+      if (this.link.unsentBytes > this.link.bufferBytesMax) return
       const limitSequence = this.limit()
       if (this.next.sequence >= limitSequence) return
       const options = { bytesMax: Math.min(limits.journalReadBytes, this.creditBytes), limitSequence }

@@ -1,6 +1,6 @@
 import { decodeMessage, decodeMessageAndRest, type Message, type MessageName } from '../codec/messages.js'
 import { limits } from '../core/limits.js'
-import { type Epoch, type Position, sameEpoch } from '../core/position.js'
+import { type Epoch, formatEpoch, type Position, sameEpoch } from '../core/position.js'
 import type { Member, ShardRecord } from '../core/record.js'
 import { toUnderstudyError, UnderstudyError } from '../errors.js'
 import type { Link } from '../link/link.js'
@@ -58,6 +58,7 @@ export class FollowerSession implements FollowerLink {
   async run(): Promise<void> {
     this.role.addFollower(this)
     this.link.onPulse = () => this.tellCommitted()
+    this.link.onStamp = (stamp) => this.tellFresh(stamp)
     this.link.handle((name, payload) => this.receive(name, payload))
     try {
       await this.link.closed
@@ -82,6 +83,15 @@ export class FollowerSession implements FollowerLink {
 
   tellRecord(record: ShardRecord): void {
     if (this.feeder !== undefined) this.link.send('record', { record })
+  }
+
+  askPromise(id: number): void {
+    if (this.feeder !== undefined) this.link.send('leaseRequest', { epoch: this.epoch, id })
+  }
+
+  /** Own clock: when we sent what the standby has last shown to have heard; undefined where that is not measured. */
+  get hearsStandbyAtMs(): number | undefined {
+    return this.link.heardAtMs
   }
 
   end(error: UnderstudyError): void {
@@ -109,6 +119,12 @@ export class FollowerSession implements FollowerLink {
     }
   }
 
+  /** What was committed when the stamp was sent is no more than this, as long as nobody else can be primary (L6). */
+  private tellFresh(stamp: number): void {
+    if (this.feeder === undefined || this.role.lease?.isHeld !== true) return
+    this.link.send('fresh', { epoch: this.epoch, sequence: this.role.inSync.committed, echo: stamp })
+  }
+
   private receive(name: MessageName | 'block', payload: Uint8Array): void {
     switch (name) {
       case 'subscribe':
@@ -128,6 +144,14 @@ export class FollowerSession implements FollowerLink {
       case 'leave':
         this.leave()
         return
+      case 'leasePromise': {
+        const { epoch, id } = decodeMessage('leasePromise', payload)
+        if (this.feeder === undefined || !sameEpoch(epoch, this.epoch)) {
+          throw new UnderstudyError('STALE_EPOCH', `a promise for epoch ${formatEpoch(epoch)} that was not asked for`)
+        }
+        this.role.onPromise(this, id)
+        return
+      }
       default:
         throw new UnderstudyError('PROTOCOL', `${name} is not expected from a follower`)
     }

@@ -4,6 +4,7 @@ import type { LifecycleState, Role } from '../core/lifecycle.js'
 import type { Epoch, Position } from '../core/position.js'
 import type { ShardRecord, ShardSettings } from '../core/record.js'
 import type { Engine, KeyRange } from '../ports/engine.js'
+import type { VoterStatus } from '../ports/voter.js'
 
 export interface WaitOptions {
   /** Ends the wait with `TIMEOUT` (reads) or `ACK_TIMEOUT` (writes). Default `writeTimeoutMs` of the limits. */
@@ -31,8 +32,27 @@ export interface ClearRequest extends KeyRange {
 export interface ReadFreshness extends WaitOptions {
   /** Waits until this position is applied here. */
   readonly minPosition?: { readonly epoch: Epoch; readonly sequence: number }
-  /** Refuses data older than this (`LAG_EXCEEDED`). On a primary it always holds. */
+  /** Refuses data older than this (`LAG_EXCEEDED`). On a primary with a read lease it always holds. */
   readonly maxLagMs?: number
+}
+
+/**
+ * What a read is worth. `linearizable`: never older than a write acknowledged before it began, anywhere; by the
+ * primary's lease. `confirmed`: the same by a round trip to the in-sync set, without trust in any clock. `local`: what
+ * is here. Nothing asked for: `linearizable` on a primary, `local` on a standby.
+ */
+export type Consistency = 'linearizable' | 'confirmed' | 'local'
+
+export interface ReadOptions extends ReadFreshness {
+  readonly consistency?: Consistency
+}
+
+/** Taken before a value is read; the value may be handed out only once it is granted. */
+export interface ReadTicket {
+  /** Now. Once true for a value that was read before, that value may be handed out at any time. */
+  readonly isGranted: boolean
+  /** Waits for it, by default for `failoverMs`; fails `FENCED`. */
+  granted(options?: WaitOptions): Promise<void>
 }
 
 /** The reading half of an engine. */
@@ -53,7 +73,12 @@ export interface ShardHandle {
   /** The engine as it is now. Throws `NOT_READY` while a bootstrap rebuilds it, `FENCED`/`CORRUPTION` when failed. */
   reader(): EngineReader
   /** Resolves when the asked-for freshness holds. */
-  fresh(freshness: ReadFreshness): Promise<void>
+  fresh(freshness: ReadOptions): Promise<void>
+  /**
+   * Before `reader()` is asked for values. Throws `NOT_PRIMARY` if this is asked for on a standby, `NOT_READY` while it
+   * becomes primary.
+   */
+  beginRead(consistency?: Consistency): ReadTicket
   /** Resolves as soon as `reader()` works (and, on a primary, writes are taken). */
   ready(options?: { readonly signal?: AbortSignal }): Promise<void>
   promote(options?: PromoteOptions): Promise<PromoteResult>
@@ -105,6 +130,8 @@ export interface CoordinatorStatus {
   readonly kind: 'static' | 'automatic'
   /** Static: always true. */
   readonly connected: boolean
+  /** From when on it is connected, or is not; undefined for static. */
+  readonly since: string | undefined
   readonly lastError: string | undefined
 }
 
@@ -132,7 +159,14 @@ export type ShardEvent =
   | { readonly type: 'bootstrap'; readonly progress: BootstrapStatus }
   /** How far this node is behind the primary, whenever that changed, at most a few times per second. */
   | { readonly type: 'lag'; readonly lag: LagStatus }
-  | { readonly type: 'diverged'; readonly cutEntries: number; readonly at: Position }
+  | {
+      readonly type: 'diverged'
+      readonly cutEntries: number
+      /** Where the present history parts from what was here. */
+      readonly at: { readonly epoch: Epoch; readonly sequence: number }
+      /** Name of the side file, in the shard's directory. */
+      readonly file: string | undefined
+    }
   /** The in-sync set changed, with the reason for people. */
   | {
       readonly type: 'in-sync'
@@ -188,6 +222,18 @@ export interface SlotStatus {
   readonly retainedBytes: number
 }
 
+/** Entries that were cut here because the present history does not have them: `understudy journal` reads the file. */
+export interface DivergentFileStatus {
+  readonly name: string
+  readonly epoch: string
+  readonly firstSequence: number
+  readonly lastSequence: number
+  readonly entries: number
+  /** Cut entries before the first, which had been trimmed from the journal already. */
+  readonly missingEntries: number
+  readonly bytes: number
+}
+
 /** One shard in `GET /v1/status`. Sequences are numbers, positions are written `epoch.sequence`. */
 export interface ShardStatus {
   readonly shard: string
@@ -216,10 +262,16 @@ export interface ShardStatus {
     readonly checkpoint: number
   }
   readonly lagMs: number | undefined
+  /**
+   * On a primary, with an automatic coordinator: it may answer linearizable reads for so much longer, at most. Undefined
+   * on others, and on a primary that has no lease now.
+   */
+  readonly lease: { readonly heldMs: number } | undefined
   readonly followers: readonly FollowerStatus[]
   readonly slots: readonly SlotStatus[]
   readonly journal: { readonly bytes: number; readonly segments: number; readonly baseSequence: number }
   readonly bootstrap: BootstrapStatus | undefined
+  readonly divergentFiles: readonly DivergentFileStatus[]
   /** What an operator should know now, worst first; empty when all is well. */
   readonly warnings: readonly string[]
 }
@@ -237,6 +289,8 @@ export interface NodeStatus {
   /** Other members by name: where they are configured to be and whether they answer. */
   readonly members: readonly MemberStatus[]
   readonly shards: readonly ShardStatus[]
+  /** Only where this node hosts the voter of the builtin coordinator. */
+  readonly voter?: VoterStatus
 }
 
 export interface MemberStatus {
@@ -266,6 +320,7 @@ export interface NodeHandle {
 /** Numbers behind `/metrics`; histograms are handed over as observations since the last call. */
 export interface MetricsSnapshot {
   readonly shards: readonly ShardMetrics[]
+  readonly voter?: VoterStatus
 }
 
 export interface ShardMetrics {
@@ -283,6 +338,8 @@ export interface ShardMetrics {
     readonly coordinatorErrors: number
     readonly bootstrapBytes: number
     readonly bootstrapRestarts: number
+    /** Entries that were undone because another history took their place. */
+    readonly rewoundEntries: number
     /** By `from>to`, names of lifecycle states. */
     readonly transitions: ReadonlyMap<string, number>
   }

@@ -1,7 +1,7 @@
 import type { Message } from '../codec/messages.js'
 import type { EpochStart, Family } from '../core/entry.js'
 import { invariant } from '../core/invariant.js'
-import { type Epoch, higherEpoch, type Position } from '../core/position.js'
+import { type Epoch, epochZero, higherEpoch, type Position } from '../core/position.js'
 import { newerRecord, type ShardRecord } from '../core/record.js'
 import { toUnderstudyError, UnderstudyError } from '../errors.js'
 import type { Clock } from '../ports/clock.js'
@@ -25,6 +25,8 @@ export interface IncomingDataParts {
   readonly historyId: string
   /** Highest epoch that this node has promised so far: a new directory does not forget it (S3). */
   readonly promised: () => Epoch
+  /** Before the data that is here is replaced: keeps what the new history, with these epochs and end, lacks. */
+  readonly keepDivergent: (epochs: readonly EpochStart[], end: number) => Promise<void>
   /** The position of this history without entries. */
   readonly empty: () => Position
 }
@@ -190,7 +192,9 @@ export class IncomingData {
 
   /** The incoming data becomes the shard's; `confirmed` is what the present primary said of the shard. */
   async install(confirmed: { readonly record: ShardRecord | undefined; readonly promised: Epoch }): Promise<void> {
+    const { epochs, durable } = this.journal
     await this.close()
+    await this.own(this.parts.keepDivergent(epochs, durable.sequence))
     const { cluster, shard, incarnation, promised, record } = this.begun
     await this.own(
       this.parts.store.finishIncoming({
@@ -200,6 +204,8 @@ export class IncomingData {
         promised: [promised, record.epoch, this.parts.promised()].reduce(higherEpoch, confirmed.promised),
         record: newerRecord(record, confirmed.record) ?? record,
         adopted: confirmed.record !== undefined,
+        led: epochZero,
+        provisional: false,
         slots: [],
       }),
     )

@@ -22,6 +22,9 @@ export interface NodeDirectory {
   readonly replaceDamaged: boolean
 }
 
+/** In the place of an engine: the directory holds a voter's state and no data. */
+export const witnessEngine = 'witness'
+
 const nodeFileName = 'understudy.json'
 const formatVersion = 1
 
@@ -35,7 +38,7 @@ export async function takeDirectory(wanted: NodeDirectory): Promise<DirectoryLoc
   const names = stat === undefined ? [] : await files.list(directory)
   const hasNodeFile = names.includes(nodeFileName)
   const found = hasNodeFile ? await readNodeFile(wanted) : undefined
-  const exists = hasNodeFile && names.includes('shards')
+  const exists = hasNodeFile && names.includes(wanted.engine === witnessEngine ? 'voter' : 'shards')
   if (!hasNodeFile && names.some((name) => name !== 'lock' && name !== `${nodeFileName}.tmp`)) {
     throw new UnderstudyError(
       'FOREIGN_DIRECTORY',
@@ -99,5 +102,9 @@ function refuseOther(wanted: NodeDirectory, found: NodeFile): void {
     refuse('format version', String(found.formatVersion), String(formatVersion), 'FORMAT_VERSION')
   if (found.cluster !== wanted.cluster) refuse('cluster', found.cluster, wanted.cluster, 'FOREIGN_DIRECTORY')
   if (found.node !== wanted.node) refuse('node', found.node, wanted.node, 'FOREIGN_DIRECTORY')
+  if (found.engine !== wanted.engine && [found.engine, wanted.engine].includes(witnessEngine)) {
+    const kind = (engine: string) => (engine === witnessEngine ? 'witness' : 'data node')
+    refuse('a', kind(found.engine), kind(wanted.engine), 'FOREIGN_DIRECTORY')
+  }
   if (found.engine !== wanted.engine) refuse('engine', found.engine, wanted.engine, 'ENGINE_MISMATCH')
 }

@@ -1,7 +1,9 @@
+import { decodeMessage } from '../codec/messages.js'
 import { roleOf } from '../core/lifecycle.js'
 import { limits } from '../core/limits.js'
 import { toUnderstudyError, UnderstudyError } from '../errors.js'
 import { Link } from '../link/link.js'
+import type { VoterService } from '../link/voter-service.js'
 import type { DirectoryLock, FileSystem } from '../ports/file-system.js'
 import type { Connection, Transport } from '../ports/transport.js'
 import { awake } from './awake.js'
@@ -18,6 +20,8 @@ export interface NodeParts extends Omit<ShardParts, 'config' | 'store' | 'transp
   readonly directory: string
   readonly version: string
   readonly transport: Transport
+  /** Where this node hosts the voter of the builtin coordinator. */
+  readonly voter?: VoterService
   /** Settings of the shards; today every node hosts the shard `main`. */
   readonly shards: ReadonlyArray<Omit<ShardConfig, 'cluster' | 'node' | 'boot'>>
   readonly cluster: string
@@ -69,7 +73,13 @@ export class Node implements NodeHandle {
           engine: this.parts.engines.kind,
           replaceDamaged: false,
         })
+        await this.parts.voter?.start()
         this.parts.transport.accept((connection) => this.accept(connection))
+        const { coordinator } = this.parts
+        if (coordinator.kind === 'automatic') {
+          coordinator.register({ node: this.name, address: this.advertise, boot: this.boot })
+          coordinator.start()
+        }
         for (const { shard } of this.shards.values()) await shard.start()
       } catch (error) {
         await this.close()
@@ -87,6 +97,11 @@ export class Node implements NodeHandle {
       )
     }
     return found.handle
+  }
+
+  /** Where others reach this node; the same for all shards. */
+  private get advertise(): string {
+    return this.parts.shards[0]?.advertise() ?? ''
   }
 
   status(): NodeStatus {
@@ -117,11 +132,16 @@ export class Node implements NodeHandle {
           lastSeenMs: view.seenMs === undefined ? undefined : Math.round(view.seenMs),
         })) ?? [],
       shards: [...this.shards.values()].map(({ shard }) => shard.status),
+      ...(parts.voter === undefined ? {} : { voter: parts.voter.status }),
     }
   }
 
   metrics(): MetricsSnapshot {
-    return { shards: [...this.shards.values()].map(({ shard }) => shard.metrics) }
+    const { voter } = this.parts
+    return {
+      shards: [...this.shards.values()].map(({ shard }) => shard.metrics),
+      ...(voter === undefined ? {} : { voter: voter.status }),
+    }
   }
 
   close(): Promise<void> {
@@ -132,6 +152,8 @@ export class Node implements NodeHandle {
   private async doClose(): Promise<void> {
     try {
       for (const { shard } of this.shards.values()) await shard.close()
+      if (this.parts.coordinator.kind === 'automatic') await this.parts.coordinator.close()
+      await this.parts.voter?.close()
     } finally {
       for (const link of this.links) link.close()
       await this.parts.transport.close()
@@ -157,7 +179,15 @@ export class Node implements NodeHandle {
   }
 
   private async serve(link: Link): Promise<void> {
-    const hello = await link.expect('hello', limits.handshakeTimeoutMs)
+    const [first, payload] = await link.expectOneOf(['hello', 'coordinatorHello'], limits.handshakeTimeoutMs)
+    if (first === 'coordinatorHello') {
+      const { voter } = this.parts
+      if (voter !== undefined) await voter.serve(link, decodeMessage(first, payload))
+      else
+        link.fail({ code: 'CONFIG', message: `node ${this.name} hosts no voter`, hint: 'check the option coordinator' })
+      return
+    }
+    const hello = decodeMessage(first, payload)
     if (hello.cluster !== this.cluster) {
       link.fail({
         code: 'CLUSTER_MISMATCH',

@@ -1,6 +1,7 @@
 import type { Family, Operation, Origin } from '../core/entry.js'
 import type { FailureCode } from '../core/failure.js'
 import { InSyncState, type MemberProgress } from '../core/in-sync.js'
+import { invariant } from '../core/invariant.js'
 import { limits } from '../core/limits.js'
 import { type Epoch, formatEpoch, type Position } from '../core/position.js'
 import { type Member, type ShardRecord, sameMember } from '../core/record.js'
@@ -10,7 +11,8 @@ import type { Engine } from '../ports/engine.js'
 import type { Journal } from '../ports/journal.js'
 import type { Logger } from '../ports/logger.js'
 import type { Applier } from './applier.js'
-import type { WaitOptions, WriteOptions } from './handle.js'
+import type { ShardEvent, WaitOptions, WriteOptions } from './handle.js'
+import { LeaseKeeper, type LeaseTerms } from './lease-keeper.js'
 import { Waiters } from './waiters.js'
 import { type LeftWrite, WriteQueue } from './write-queue.js'
 
@@ -24,8 +26,12 @@ export interface FollowerLink {
   pump(): void
   tellCommitted(): void
   tellRecord(record: ShardRecord): void
+  /** Asks for a promise, if the histories were matched. */
+  askPromise(id: number): void
   end(error: UnderstudyError): void
 }
+
+export type InSyncChange = Omit<Extract<ShardEvent, { readonly type: 'in-sync' }>, 'type'>
 
 export interface PrimaryParts {
   readonly journal: Journal
@@ -38,10 +44,20 @@ export interface PrimaryParts {
   readonly record: ShardRecord
   readonly recordHeldBy: 'members' | 'coordinator'
   readonly committed: number
+  /** Absent where nobody takes over by itself: then there is no read lease either. */
+  readonly lease?: LeaseTerms | undefined
   readonly nextRequest: () => number
-  /** Makes a record durable here; it is sent to others only afterwards. */
-  readonly saveRecord: (record: ShardRecord) => Promise<void>
+  /**
+   * Makes a record durable: here, and with the coordinator if there is one; it is told to others only afterwards.
+   * Resolves with the record that is there then: another one, if somebody else has changed it.
+   */
+  readonly saveRecord: (record: ShardRecord, signal: AbortSignal) => Promise<ShardRecord | undefined>
+  /** The coordinator's record is somebody else's. */
+  readonly onDeposed: (reason: string) => void
+  readonly nonce: () => string
   readonly onRecord: (record: ShardRecord) => void
+  /** Another set is in force. */
+  readonly onInSync: (change: InSyncChange) => void
   /** The epoch-start block is committed and applied: clients may come. */
   readonly onReady: (role: PrimaryRole) => void
   /** True if somebody else answers this write of the role, which has ended. */
@@ -58,6 +74,8 @@ export class PrimaryRole {
   readonly inSync: InSyncState
   readonly epoch: Epoch
   readonly queue: WriteQueue
+  /** Undefined without an automatic coordinator. */
+  readonly lease: LeaseKeeper | undefined
   private readonly parts: PrimaryParts
   private readonly waiters: Waiters
   /** By node: the newest connection of a node is the one that counts (S2). */
@@ -69,7 +87,11 @@ export class PrimaryRole {
   private committedTold = 0
   private ready = false
   private ended = false
+  private setTold: readonly string[]
+  private changeReason = ''
+  private readonly ending = new AbortController()
   private familyIdFloor = 0
+  private pausedForHandOver = false
   private familyTurn: Promise<unknown> = Promise.resolve()
   private recordTurn: Promise<void> = Promise.resolve()
 
@@ -89,6 +111,18 @@ export class PrimaryRole {
     })
     this.inSync.onOwnRecordDurable(parts.record.version)
     this.committedTold = parts.committed
+    this.setTold = parts.record.inSync.map((member) => member.node)
+    this.lease =
+      parts.lease === undefined
+        ? undefined
+        : new LeaseKeeper({
+            terms: parts.lease,
+            clock: parts.clock,
+            self: parts.self,
+            members: () => this.inSync.waitedFor,
+            followers: () => this.followers.values(),
+            onHeld: () => this.queue.onProgress(),
+          })
     this.queue = new WriteQueue({
       journal: parts.journal,
       inSync: this.inSync,
@@ -101,12 +135,21 @@ export class PrimaryRole {
       onFailed: parts.onFailed,
       takeOver: parts.takeOver,
       applied: () => parts.applier.applied.sequence,
+      mayAnswer: this.answerGate(),
     })
+  }
+
+  /** At `local` a write rests on this disk alone: it is answered only while nobody else can be primary (L3). */
+  private answerGate(): (() => boolean) | undefined {
+    const { lease } = this
+    if (lease === undefined || this.inSync.record.settings.durability !== 'local') return undefined
+    return () => lease.isHeld
   }
 
   /** The tail that was there is kept and commits together with the epoch-start block (C4). */
   begin(): void {
     this.queue.appendEpochStart(this.parts.origin, this.parts.nextRequest())
+    this.lease?.start()
   }
 
   /** The newest record that is durable here: what others may be told. */
@@ -178,6 +221,7 @@ export class PrimaryRole {
   onSession(follower: FollowerLink, progress: MemberProgress): void {
     if (this.followers.get(follower.member.node) !== follower || this.ended) return
     this.inSync.onSession(follower.member, progress)
+    this.lease?.ask(follower)
     this.changed()
   }
 
@@ -186,6 +230,12 @@ export class PrimaryRole {
     const verdict = this.inSync.onAck(follower.member, epoch, progress)
     this.changed()
     return verdict
+  }
+
+  /** Promises bind whoever gave them, but only its newest session speaks for a node. */
+  onPromise(follower: FollowerLink, id: number): void {
+    if (this.followers.get(follower.member.node) !== follower || this.ended) return
+    this.lease?.onPromise(follower.member, id)
   }
 
   removeFollower(follower: FollowerLink): void {
@@ -200,6 +250,11 @@ export class PrimaryRole {
 
   /** By hand, or asked for by the member itself. */
   async removeFromInSync(node: string, options: WaitOptions): Promise<ShardRecord> {
+    if (this.parts.recordHeldBy === 'coordinator') {
+      const timeoutMs = options.timeoutMs ?? limits.writeTimeoutMs
+      const what = `removing ${node} from the in-sync set: another change is under way`
+      await this.waiters.until(() => !this.inSync.changing, { ...options, timeoutMs, what })
+    }
     const record = this.inSync.leaveOf(node)
     if (record === undefined) {
       const { inSync, settings } = this.inSync.record
@@ -212,7 +267,7 @@ export class PrimaryRole {
     // Who left by hand stays out for the rest of its session; connecting anew, it may join again.
     const follower = this.followers.get(node)
     if (follower !== undefined) this.left.add(follower)
-    this.propose(record)
+    this.propose(record, 'removed by hand, or stopped')
     await this.waiters.until(() => this.inSync.record.version > record.version || !this.inSync.changing, {
       timeoutMs: options.timeoutMs ?? limits.writeTimeoutMs,
       signal: options.signal,
@@ -220,6 +275,102 @@ export class PrimaryRole {
       error: { outcome: 'unknown', hint: 'the other members must store the change: see which of them answer' },
     })
     return this.inSync.record
+  }
+
+  /** A member that was behind or away for too long leaves, if enough others are there. */
+  dropLaggard(node: string): boolean {
+    if (this.ended || this.pausedForHandOver || this.inSync.changing) return false
+    const record = this.inSync.leaveOf(node)
+    if (record === undefined) return false
+    this.parts.logger.warn(
+      { member: node, version: record.version },
+      'standby is behind or away: it leaves the in-sync set',
+    )
+    this.propose(record, 'behind or away for longer than inSyncTimeoutMs')
+    return true
+  }
+
+  /**
+   * A member follows and promises nothing: its own takeover may still be on its way to the coordinator. A new version
+   * of the record decides that it cannot happen any more.
+   */
+  renewRecord(): void {
+    if (this.ended || this.pausedForHandOver || this.inSync.missing.length > 0) return
+    const record = this.inSync.renewalOf()
+    if (record !== undefined) this.propose(record, 'renewed')
+  }
+
+  // Hand-over
+
+  /** Every member that commits wait for is there, and has promised not to take over. */
+  get holdsLease(): boolean {
+    return this.lease === undefined ? this.inSync.missing.length === 0 : this.lease.isHeld
+  }
+
+  /** Waits for something that the acknowledgements of this epoch bring about. */
+  until(
+    holds: () => boolean,
+    options: { readonly timeoutMs: number; readonly signal?: AbortSignal | undefined; readonly what: string },
+  ): Promise<void> {
+    return this.waiters.until(holds, options)
+  }
+
+  get isEnded(): boolean {
+    return this.ended
+  }
+
+  /** No block is begun and the set stays as it is, until `resume`; writes gather within their bounds. */
+  pause(): void {
+    this.pausedForHandOver = true
+    this.queue.pause()
+  }
+
+  /** Nothing is read here any more under what was promised; `resume` asks for promises anew (L5). */
+  giveUpLease(): void {
+    this.lease?.suspend()
+  }
+
+  resume(): void {
+    this.pausedForHandOver = false
+    if (this.ended) return
+    this.lease?.resume()
+    this.queue.resume()
+    this.changed()
+  }
+
+  /**
+   * Swaps the record for one that names another primary; the lease must have been given up (L5). When the outcome is
+   * not known at `signal`, a swap of this node's own record decides: only one of the two can happen.
+   */
+  handOver(next: ShardRecord, signal: AbortSignal): Promise<'handed-over' | 'rolled-back' | 'deposed'> {
+    const result = this.recordTurn.then(async () => {
+      invariant(!this.inSync.changing, 'one change of the record at a time')
+      try {
+        const held = await this.parts.saveRecord(next, AbortSignal.any([signal, this.ending.signal]))
+        return this.handedOver(next, held)
+      } catch (error) {
+        if (this.ended) return 'deposed'
+        this.parts.logger.warn({ error: String(error) }, 'the hand-over is taken back')
+        const own = { ...this.inSync.record, version: next.version, nonce: this.parts.nonce() }
+        const held = await this.parts.saveRecord(own, this.ending.signal)
+        if (held?.nonce !== own.nonce) return this.handedOver(next, held)
+        this.savedRecord = own
+        this.inSync.propose(own)
+        this.inSync.onSwapped(own)
+        return 'rolled-back'
+      }
+    })
+    this.recordTurn = result.then(
+      () => undefined,
+      (error) => {
+        if (!this.ended) this.parts.onFailed(error)
+      },
+    )
+    return result
+  }
+
+  private handedOver(next: ShardRecord, held: ShardRecord | undefined): 'handed-over' | 'deposed' {
+    return held?.nonce === next.nonce ? 'handed-over' : 'deposed'
   }
 
   // Progress
@@ -238,15 +389,32 @@ export class PrimaryRole {
   end(code: FailureCode, message: string): void {
     if (this.ended) return
     this.ended = true
+    this.ending.abort()
     this.queue.end(code, message)
     this.parts.onEnd(this)
     const error = new UnderstudyError(code, message)
     this.waiters.close(error)
+    this.lease?.end(error)
     for (const follower of this.followers.values()) follower.end(error)
     this.followers.clear()
   }
 
+  /** The set in force is another one than was told last. */
+  private tellSet(): void {
+    const inSync = this.inSync.members.map((member) => member.node)
+    const before = this.setTold
+    if (inSync.length === before.length && inSync.every((node) => before.includes(node))) return
+    this.setTold = inSync
+    this.parts.onInSync({
+      added: inSync.filter((node) => !before.includes(node)),
+      removed: before.filter((node) => !inSync.includes(node)),
+      inSync,
+      reason: this.changeReason,
+    })
+  }
+
   private changed(): void {
+    this.tellSet()
     const { applier } = this.parts
     const committed = this.inSync.committed
     if (committed > this.committedTold) {
@@ -267,30 +435,44 @@ export class PrimaryRole {
 
   private tryJoin(member: Member): void {
     const record = this.inSync.joinOf(member)
-    if (record === undefined) return
+    if (record === undefined || this.pausedForHandOver) return
+    // Its promise comes before the compare-and-swap that makes it one whose promise the lease needs (L1).
+    if (this.lease?.hasPromise(member) === false) return
     this.parts.logger.info({ member: member.node, version: record.version }, 'standby joins the in-sync set')
-    this.propose(record)
+    this.propose(record, 'caught up')
   }
 
   /**
    * From this call on commits wait for the new set too. Then the record is made durable here, then sent: nobody can
    * hold a record that its primary does not know of.
    */
-  private propose(record: ShardRecord): void {
+  private propose(change: ShardRecord, reason: string): void {
+    const record = { ...change, nonce: this.parts.nonce() }
     this.inSync.propose(record)
     this.recordTurn = this.recordTurn
       .then(async () => {
-        if (this.ended) return
-        await this.parts.saveRecord(record)
+        if (this.ended || !(await this.save(record))) return
         this.savedRecord = record
         // Deposed meanwhile: what a smaller set would have committed belongs to an epoch that is over.
         if (this.ended) return
-        this.inSync.onOwnRecordDurable(record.version)
+        if (this.parts.recordHeldBy === 'coordinator') this.inSync.onSwapped(record)
+        else this.inSync.onOwnRecordDurable(record.version)
+        this.changeReason = reason
         for (const follower of this.followers.values()) follower.tellRecord(record)
         this.parts.onRecord(record)
         this.changed()
       })
-      .catch((error) => this.parts.onFailed(error))
+      .catch((error) => {
+        if (!this.ended) this.parts.onFailed(error)
+      })
+  }
+
+  /** True if `record` is the shard's now; else this role is over. */
+  private async save(record: ShardRecord): Promise<boolean> {
+    const held = await this.parts.saveRecord(record, this.ending.signal)
+    if (held?.nonce === record.nonce) return true
+    this.parts.onDeposed(`the record was changed to epoch ${held === undefined ? 'none' : formatEpoch(held.epoch)}`)
+    return false
   }
 
   private forgetSession(member: Member): void {
@@ -299,7 +481,7 @@ export class PrimaryRole {
     const takeBack = this.inSync.takeBackOf()
     if (takeBack !== undefined) {
       this.parts.logger.warn({ member: member.node, version: takeBack.version }, 'standby left before it had joined')
-      this.propose(takeBack)
+      this.propose(takeBack, 'left before it had joined')
     }
   }
 

@@ -10,11 +10,7 @@ import type { ShardContext } from './shard-context.js'
  * Promotion by hand: ask, decide, have the epoch promised, decide once more, and only then lead. Every start as
  * primary comes through here and takes a new epoch, fsynced before its first block (S3).
  */
-export async function promote(
-  context: ShardContext,
-  force: boolean,
-  onFailed: (error: unknown) => void,
-): Promise<PromoteResult> {
+export async function promote(context: ShardContext, force: boolean, hooks: LeadHooks): Promise<PromoteResult> {
   const { data, self, record } = context
   if (data === undefined || self === undefined || record === undefined) {
     throw new UnderstudyError('PROMOTION_REFUSED', `${context.config.node} has no data yet (${context.state})`)
@@ -44,7 +40,7 @@ export async function promote(
   const promises = (await context.peers.ask({ fence: decision.epoch, only: present })).filter(ofThisHistory)
   const failure = confirmPromotion(decision, promises)
   if (failure !== undefined) throw errorFromFailure(failure)
-  await lead(context, decision.record, onFailed)
+  await lead(context, decision.record, hooks)
   return {
     epoch: decision.epoch,
     position: data.journal.appended,
@@ -72,22 +68,35 @@ export function firstRecord(context: ShardContext, historyId: string, incarnatio
     settings: context.config.settings,
     floor: context.emptyPosition(historyId),
     lossy: false,
+    handedOver: false,
     voters: [...context.configuredNames].sort(),
   }
 }
 
+export interface LeadHooks {
+  readonly saveRecord: (record: ShardRecord, signal: AbortSignal) => Promise<ShardRecord | undefined>
+  readonly onDeposed: (reason: string) => void
+  readonly onFailed: (error: unknown) => void
+  /** The first block of the epoch is committed and applied. */
+  readonly onReady?: () => void
+}
+
+/** Without a coordinator the record is what this node holds durably. */
+export async function saveOwnRecord(context: ShardContext, record: ShardRecord): Promise<ShardRecord> {
+  await context.store.update((now) => ({ ...now, record }))
+  return record
+}
+
 /** Record and epoch are durable before the first block of the epoch is appended. */
-export async function lead(
-  context: ShardContext,
-  record: ShardRecord,
-  onFailed: (error: unknown) => void,
-): Promise<void> {
+export async function lead(context: ShardContext, record: ShardRecord, hooks: LeadHooks): Promise<void> {
   const data = context.data!
   await context.store.update((now) => ({
     ...now,
     promised: higherEpoch(now.promised, record.epoch),
     record,
+    led: higherEpoch(now.led, record.epoch),
     adopted: true,
+    provisional: false,
   }))
   if (!sameEpoch(context.promised, record.epoch)) {
     throw new UnderstudyError('PROMOTION_REFUSED', 'a higher epoch was seen meanwhile')
@@ -106,13 +115,19 @@ export async function lead(
     record,
     recordHeldBy: context.parts.coordinator.kind === 'static' ? 'members' : 'coordinator',
     committed: data.committed,
+    lease: context.leaseTerms,
     nextRequest: context.nextRequest,
-    saveRecord: async (next) => {
-      await context.store.update((now) => ({ ...now, record: next }))
-    },
+    saveRecord: hooks.saveRecord,
+    onDeposed: hooks.onDeposed,
+    nonce: () => context.random.hex(16),
     onRecord: (next) => {
       context.emit({ type: 'record', record: next })
       context.waiters.check()
+    },
+    onInSync: (change) => {
+      context.observer.inSyncChanges += 1
+      context.logger.info({ ...change }, 'in-sync set')
+      context.emit({ type: 'in-sync', ...change })
     },
     onReady: (ready) => {
       context.transition(
@@ -120,6 +135,7 @@ export async function lead(
         `the first block of the epoch is committed (in-sync set: ${record.inSync.map((one) => one.node).join(', ')})`,
       )
       context.waiters.check()
+      hooks.onReady?.()
       context.forwarder.lead(ready)
     },
     // A node that closes or has failed sends nothing on.
@@ -130,7 +146,7 @@ export async function lead(
       context.forwarder.takeOver(write, record.epoch),
     onEnd: (ended) => context.forwarder.detach(ended),
     onCommitted: (sequence) => data.noteCommitted(sequence),
-    onFailed,
+    onFailed: hooks.onFailed,
     observe: context.observer,
   })
   context.primary = role

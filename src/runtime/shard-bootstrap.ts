@@ -1,4 +1,5 @@
 import type { SourceCandidate } from '../core/bootstrap.js'
+import { epochOf } from '../core/divergent.js'
 import { limits } from '../core/limits.js'
 import type { Epoch, Position } from '../core/position.js'
 import { UnderstudyError } from '../errors.js'
@@ -33,6 +34,16 @@ export function createShardBootstrap(question: ShardBootstrapParts): Bootstrap {
     historyId,
     maxBytesPerSecond: config.bootstrapMaxBytesPerSecond,
     promised,
+    keepDivergent: async (epochs, end) => {
+      const identity = { cluster: config.cluster, shard: config.name, historyId }
+      const directory = context.store.files.join(context.store.current, 'journal')
+      const file = await context.divergent.saveReplaced(directory, identity, { epochs, end })
+      if (file === undefined) return
+      const cutEntries = file.missingEntries + file.entries
+      const sequence = file.lastSequence - cutEntries
+      const at = { epoch: epochOf(epochs, sequence), sequence }
+      context.emit({ type: 'diverged', cutEntries, at, file: file.name })
+    },
     empty: () => context.emptyPosition(historyId),
     candidates: () => sourceCandidates(context, historyId, preferred),
     dial: async (candidate, signal) => (await greeter.dial(candidate, 'source', signal)).link,

@@ -2,12 +2,16 @@ import { chainZero } from '../codec/digest.js'
 import type { Message } from '../codec/messages.js'
 import type { Origin } from '../core/entry.js'
 import { invariant } from '../core/invariant.js'
+import { LeasePromise } from '../core/lease.js'
 import { type LifecycleEvent, type LifecycleState, lifecycle, type Role, roleOf } from '../core/lifecycle.js'
-import { compareEpochs, type Epoch, epochZero, type Position } from '../core/position.js'
+import { limits } from '../core/limits.js'
+import { compareEpochs, type Epoch, epochZero, type Position, sameEpoch } from '../core/position.js'
 import type { PeerState } from '../core/promotion.js'
-import { type Member, newerRecord, type ShardRecord, type ShardSettings } from '../core/record.js'
+import { type Member, newerRecord, type ShardRecord, type ShardSettings, sameMember } from '../core/record.js'
+import { leadingStates } from '../core/takeover.js'
 import { type Timings, timingsOf } from '../core/timings.js'
 import type { UnderstudyError } from '../errors.js'
+import type { LinkPace } from '../link/link.js'
 import type { Clock } from '../ports/clock.js'
 import type { Coordinator } from '../ports/coordinator.js'
 import type { EngineFactory } from '../ports/engine.js'
@@ -16,8 +20,11 @@ import type { Logger } from '../ports/logger.js'
 import type { Random } from '../ports/random.js'
 import type { Transport } from '../ports/transport.js'
 import { ClusterView } from './cluster-view.js'
+import { DivergentFiles } from './divergent-files.js'
 import type { Forwarder } from './forwarder.js'
 import type { FailoverRecord, ShardEvent } from './handle.js'
+import { InSyncNotes } from './in-sync-notes.js'
+import type { LeaseTerms } from './lease-keeper.js'
 import type { Peers } from './peers.js'
 import type { PrimaryRole } from './primary-role.js'
 import type { ShardData } from './shard-data.js'
@@ -66,11 +73,16 @@ export class ShardContext {
   /** What the coordinator has said. */
   readonly cluster: ClusterView
   readonly timings: Timings
+  /** Until when this node must not take over; of the process, whatever becomes of its connections (L1). */
+  readonly leasePromise: LeasePromise
+  /** False while this node is about to take over, or may have. */
+  mayPromise: () => boolean = () => true
   readonly observer = new ShardObserver()
   readonly waiters: Waiters
   /** Something changed that the shard's loop should look at. */
   readonly wake: Wake
   readonly origin: Origin
+  readonly divergent: DivergentFiles
   data: ShardData | undefined
   slots: Slots | undefined
   primary: PrimaryRole | undefined
@@ -80,8 +92,11 @@ export class ShardContext {
   /** What ended the shard's life before its process. */
   failure: UnderstudyError | undefined
   stopping = false
+  /** What the primary had said when its last session ended here. */
+  lastHeard: { readonly announced: number; readonly heardAtMs: number } = { announced: 0, heardAtMs: 0 }
   /** Newest last. */
   readonly failovers: FailoverRecord[] = []
+  readonly inSyncNotes = new InSyncNotes()
   private stateNow: LifecycleState = 'stopped'
   private reasonNow = 'not started'
   private sinceMs: number
@@ -93,10 +108,12 @@ export class ShardContext {
     this.config = parts.config
     this.store = parts.store
     this.clock = parts.clock
-    this.cluster = new ClusterView(parts.coordinator, parts.config.name, parts.config.node)
+    this.cluster = new ClusterView(parts.coordinator, parts.config.name, parts.config.node, () => parts.clock.wallMs())
     this.timings = timingsOf(parts.config.settings)
+    this.leasePromise = new LeasePromise(parts.clock.nowMs(), this.timings.promiseMs)
     this.random = parts.random
     this.logger = parts.logger.child({ shard: parts.config.name })
+    this.divergent = new DivergentFiles(parts.store, parts.journals, this.logger)
     this.waiters = new Waiters(parts.clock)
     this.wake = new Wake(parts.clock)
     this.origin = { node: parts.config.node, boot: parts.config.boot }
@@ -153,7 +170,39 @@ export class ShardContext {
   }
 
   emit(event: ShardEvent): void {
+    this.inSyncNotes.note(event, this.clock.wallMs())
     for (const listener of this.listeners) listener(event)
+  }
+
+  // Leases
+
+  /** In this order: no promise leaves before it binds. Nothing is promised in an epoch that is known to be over. */
+  givePromise(epoch: Epoch): boolean {
+    const { record } = this.cluster
+    const isOver =
+      record?.historyId === this.historyId && record !== undefined && compareEpochs(record.epoch, epoch) > 0
+    if (isOver || compareEpochs(epoch, this.promised) < 0 || !this.mayPromise()) return false
+    this.leasePromise.give(this.clock.nowMs())
+    return true
+  }
+
+  /** How follow sessions find out that the other side is gone; undefined where nothing but a person acts on it. */
+  get followPace(): LinkPace | undefined {
+    if (this.cluster.automatic === undefined) return undefined
+    const { heartbeatMs, silenceMs } = this.timings
+    return { heartbeatMs, silenceMs, bufferBytesMax: limits.pacedBufferBytesMax }
+  }
+
+  /** What a primary keeps its read lease by; undefined where promotion is by hand (C8). */
+  get leaseTerms(): LeaseTerms | undefined {
+    const { automatic } = this.cluster
+    if (automatic === undefined) return undefined
+    const { leaseMs, heartbeatMs } = this.timings
+    const solitude = () => ({
+      othersKnown: this.cluster.others.length > 0,
+      registeredUntilMs: automatic.registeredUntilMs,
+    })
+    return { leaseMs, heartbeatMs, solitude }
   }
 
   // Identity
@@ -179,6 +228,10 @@ export class ShardContext {
   /** The newest record that this node or anybody who answers knows of. */
   get newestRecord(): ShardRecord | undefined {
     let newest = this.record
+    const held = this.cluster.record
+    if (held !== undefined && (this.historyId === undefined || held.historyId === this.historyId)) {
+      newest = newerRecord(newest, held)
+    }
     for (const answer of this.peers.answers) {
       if (answer.historyId === this.historyId || this.historyId === undefined)
         newest = newerRecord(newest, answer.record)
@@ -204,6 +257,29 @@ export class ShardContext {
     return { epoch: epochZero, sequence: 0, chain: chainZero(historyId, this.config.name) }
   }
 
+  /** Why this node may not lead now, whatever the record says, for people. */
+  get unfit(): string | undefined {
+    if (this.data === undefined) return 'it has no complete data'
+    if (this.state === 'fenced') return this.reason
+    return undefined
+  }
+
+  /** It hears the primary of the newest record, and that one hears it: over the stream, or by asking (L3). */
+  get hearsPrimary(): boolean {
+    const record = this.newestRecord
+    if (record === undefined || this.primary !== undefined) return false
+    if (this.standby?.hears(record.epoch) === true) return true
+    const view = this.peers.view(record.primary.node)
+    const state = view?.reachable === true ? view.state : undefined
+    return (
+      state !== undefined &&
+      sameMember(state.member, record.primary) &&
+      leadingStates.has(state.state) &&
+      state.record !== undefined &&
+      sameEpoch(state.record.epoch, record.epoch)
+    )
+  }
+
   /** This node's answer to who it is and how far. */
   stateMessage(): Message<'state'> {
     const { data, record } = this
@@ -217,6 +293,7 @@ export class ShardContext {
       committed: data?.committed ?? 0,
       applied: data?.applier.applied.sequence ?? 0,
       votes: this.store.superblock?.adopted === true,
+      hearsPrimary: this.hearsPrimary,
       advertise: this.config.advertise(),
       primaryAddress: (record === undefined ? undefined : this.addressOf(record.primary.node)) ?? '',
     }

@@ -10,10 +10,12 @@ import { carryOut } from './carry-out.js'
 import { resolveClear } from './clear.js'
 import type {
   ClearRequest,
+  Consistency,
   EngineReader,
   PromoteOptions,
   PromoteResult,
-  ReadFreshness,
+  ReadOptions,
+  ReadTicket,
   ShardEvent,
   ShardHandle,
   ShardStatus,
@@ -23,18 +25,22 @@ import type {
   WriteOptions,
 } from './handle.js'
 import type { PrimaryRole } from './primary-role.js'
+import { ReadDesk } from './read-ticket.js'
 import type { Shard } from './shard.js'
 import type { ShardContext } from './shard-context.js'
 import type { ShardData } from './shard-data.js'
+import { lagMsOf } from './shard-status.js'
 
 /** The shard as its users see it: writes go where the primary is, reads say how fresh they must be. */
 export class ShardAccess implements ShardHandle {
   private readonly shard: Shard
   private readonly context: ShardContext
+  private readonly reads: ReadDesk
 
   constructor(shard: Shard) {
     this.shard = shard
     this.context = shard.context
+    this.reads = new ReadDesk(shard.context)
   }
 
   get name(): string {
@@ -106,7 +112,11 @@ export class ShardAccess implements ShardHandle {
     return data.engine
   }
 
-  async fresh(freshness: ReadFreshness): Promise<void> {
+  beginRead(consistency?: Consistency): ReadTicket {
+    return this.reads.begin(consistency)
+  }
+
+  async fresh(freshness: ReadOptions): Promise<void> {
     const { minPosition, maxLagMs } = freshness
     if (minPosition !== undefined) {
       await this.context.waiters.until(() => this.holdsPosition(minPosition), {
@@ -115,13 +125,14 @@ export class ShardAccess implements ShardHandle {
         what: `position ${formatPosition(minPosition)} applied here`,
       })
     }
-    if (maxLagMs !== undefined && this.context.role !== 'primary') {
-      const lagMs = this.context.standby?.lagMs
+    // A linearizable read waits for the lease itself.
+    if (maxLagMs !== undefined && (this.context.role !== 'primary' || freshness.consistency === 'local')) {
+      const lagMs = this.context.role === 'primary' ? lagMsOf(this.context) : this.context.standby?.lagMs
       if (lagMs === undefined || lagMs > maxLagMs) {
         throw new UnderstudyError(
           'LAG_EXCEEDED',
           lagMs === undefined
-            ? 'how old the data here is, is not known: the primary is not connected'
+            ? 'how old the data here is, is not known: the primary is not connected, or has no lease'
             : `the data here is ${lagMs} ms old; ${maxLagMs} are allowed`,
           { hint: 'read from the primary, or allow more' },
         )

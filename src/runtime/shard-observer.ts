@@ -14,6 +14,7 @@ export class ShardObserver {
   coordinatorErrors = 0
   bootstrapBytes = 0
   bootstrapRestarts = 0
+  rewoundEntries = 0
   private readonly transitions = new Map<string, number>()
   private commit: number[] = []
   private flush: number[] = []
@@ -63,6 +64,7 @@ export class ShardObserver {
         coordinatorErrors: this.coordinatorErrors,
         bootstrapBytes: this.bootstrapBytes,
         bootstrapRestarts: this.bootstrapRestarts,
+        rewoundEntries: this.rewoundEntries,
         transitions: new Map(this.transitions),
       },
       observations,

@@ -6,6 +6,7 @@ import type { Link } from '../link/link.js'
 import { serveControl } from './control-session.js'
 import { FollowerSession } from './follower-session.js'
 import type { Greeter } from './greeter.js'
+import type { SwitchoverOptions, SwitchoverResult } from './handle.js'
 import type { ShardContext } from './shard-context.js'
 import { standbySlot } from './slots.js'
 import { SourceSession } from './source-session.js'
@@ -15,13 +16,20 @@ export class ShardSessions {
   private readonly context: ShardContext
   private readonly greeter: Greeter
   private readonly observeEpoch: (epoch: Epoch) => Promise<void>
+  private readonly switchover: (options: SwitchoverOptions) => Promise<SwitchoverResult>
   private readonly followersByNode = new Map<string, FollowerSession>()
   private readonly sources = new Map<SourceSession, Link>()
 
-  constructor(context: ShardContext, greeter: Greeter, observeEpoch: (epoch: Epoch) => Promise<void>) {
+  constructor(
+    context: ShardContext,
+    greeter: Greeter,
+    observeEpoch: (epoch: Epoch) => Promise<void>,
+    switchover: (options: SwitchoverOptions) => Promise<SwitchoverResult>,
+  ) {
     this.context = context
     this.greeter = greeter
     this.observeEpoch = observeEpoch
+    this.switchover = switchover
   }
 
   get followers(): readonly FollowerSession[] {
@@ -41,6 +49,7 @@ export class ShardSessions {
         return serveControl(link, {
           state: () => context.stateMessage(),
           promise: (epoch) => this.observeEpoch(epoch),
+          switchover: (options) => this.switchover(options),
           pin: async (slot, sequence) => {
             if (sequence === 0) await context.slots?.release(slot)
             else await context.slots?.hold(slot, sequence)
@@ -79,6 +88,7 @@ export class ShardSessions {
       },
     })
     this.followersByNode.set(hello.node, session)
+    if (context.followPace !== undefined) link.setPace(context.followPace)
     await session.run()
   }
 

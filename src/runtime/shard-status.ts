@@ -1,7 +1,10 @@
 import { formatPosition } from '../core/position.js'
+import { sameMember } from '../core/record.js'
+import { coordinatorStatus, failoverStatus, failoverWarnings } from './failover-picture.js'
 import type { FollowerSession } from './follower-session.js'
 import { lagBytesOf } from './follower-session.js'
-import type { BootstrapStatus, CoordinatorStatus, FailoverStatus, FollowerStatus, ShardStatus } from './handle.js'
+import type { BootstrapStatus, FollowerStatus, ShardStatus } from './handle.js'
+import type { PrimaryRole } from './primary-role.js'
 import type { ShardContext } from './shard-context.js'
 import { standbySlot } from './slots.js'
 
@@ -31,7 +34,7 @@ export function describeShard(
     // On the primary the set in force, which a change under way has not replaced yet.
     inSync: (primary?.inSync.members ?? record?.inSync ?? []).map((member) => member.node),
     recordVersion: record?.version,
-    failover: failoverStatus(context),
+    failover: failoverStatus(context, followers),
     coordinator: coordinatorStatus(context),
     failovers: context.failovers,
     sequence: {
@@ -41,7 +44,8 @@ export function describeShard(
       applied: applied?.sequence ?? 0,
       checkpoint: data?.checkpoint.sequence ?? 0,
     },
-    lagMs: primary !== undefined ? 0 : context.standby?.lagMs,
+    lagMs: lagMsOf(context),
+    lease: primary?.lease?.heldMs === undefined ? undefined : { heldMs: primary.lease.heldMs },
     followers: followerStates(context, followers),
     slots: context.slots?.status ?? [],
     journal: {
@@ -50,23 +54,16 @@ export function describeShard(
       baseSequence: journal?.base.sequence ?? 0,
     },
     bootstrap,
-    warnings: warningsOf(context),
+    divergentFiles: context.divergent.status,
+    warnings: warningsOf(context, followers),
   }
 }
 
-/** By hand, nobody takes over by itself. */
-function failoverStatus(context: ShardContext): FailoverStatus {
-  if (context.cluster.automatic === undefined) {
-    return { possible: false, reason: 'with the static coordinator a person promotes', to: undefined }
-  }
-  return { possible: false, reason: 'not known yet', to: undefined }
-}
-
-function coordinatorStatus(context: ShardContext): CoordinatorStatus {
-  const { automatic, connected, lastError } = context.cluster
-  return automatic === undefined
-    ? { kind: 'static', connected: true, lastError: undefined }
-    : { kind: 'automatic', connected, lastError: connected ? undefined : lastError?.message }
+/** How old the data here may be. A primary's is that of all, unless it has lost its lease and another may lead. */
+export function lagMsOf(context: ShardContext): number | undefined {
+  const { primary } = context
+  if (primary === undefined) return context.standby?.lagMs
+  return primary.lease === undefined ? 0 : primary.lease.lagMs
 }
 
 /** Connected followers, and members of the set that are not connected. */
@@ -95,13 +92,26 @@ function followerStates(context: ShardContext, followers: readonly FollowerSessi
   return states
 }
 
-function warningsOf(context: ShardContext): string[] {
+function withoutLease(primary: PrimaryRole): string {
+  const silent = primary.inSync.waitedFor.filter(
+    (member) => !sameMember(member, primary.inSync.self) && primary.lease?.hasPromise(member) === false,
+  )
+  const why =
+    silent.length > 0
+      ? `${silent.map((member) => member.node).join(', ')} promised nothing of late`
+      : 'it is alone in its set, and its registration with the coordinator has run out'
+  return `no read lease: ${why}; linearizable reads wait, then fail`
+}
+
+function warningsOf(context: ShardContext, followers: readonly FollowerSession[]): string[] {
   const { primary, record, config, failure } = context
   const warnings: string[] = []
   if (failure !== undefined) warnings.push(`failed: ${failure.message}`)
-  warnings.push(...(context.slots?.warnings ?? []))
+  warnings.push(...(context.slots?.warnings ?? []), ...context.divergent.warnings)
   const obstacle = primary?.obstacle
   if (obstacle !== undefined) warnings.push(obstacle)
+  if (primary?.isReady === true && primary.lease?.isHeld === false) warnings.push(withoutLease(primary))
+  warnings.push(...failoverWarnings(context, followers))
   if (record?.lossy === true)
     warnings.push(`epoch ${record.epoch.number} began by a forced promotion: committed entries may have been lost`)
   if (record !== undefined && record.inSync.length === 1)
@@ -109,7 +119,7 @@ function warningsOf(context: ShardContext): string[] {
   if (config.settings.durability === 'standby' && config.settings.inSyncMin < 2) {
     warnings.push('inSyncMin is 1: a write is acknowledged when it is on one node')
   }
-  if (record !== undefined) {
+  if (record !== undefined && context.cluster.automatic === undefined) {
     const strangers = context.configuredNames.filter((name) => !record.voters.includes(name))
     if (strangers.length > 0) {
       warnings.push(

@@ -1,3 +1,4 @@
+import { invariant } from '../core/invariant.js'
 import type { Epoch, Position } from '../core/position.js'
 import { formatEpoch, higherEpoch } from '../core/position.js'
 import { newerRecord, type ShardRecord } from '../core/record.js'
@@ -27,12 +28,35 @@ export interface Superblock {
   /** Highest epoch seen: fsynced before any answer in it (S3). */
   readonly promised: Epoch
   readonly record: ShardRecord
+  /** Highest epoch in which this directory was primary: never used again after a restart (S3). */
+  readonly led: Epoch
   /**
    * False after a bootstrap until a primary has told its record: before, this directory may have forgotten a record
    * that an earlier one under the same name held, and must not help to decide a promotion.
    */
   readonly adopted: boolean
+  /**
+   * True from a history's creation until the coordinator has its record: then nothing was ever written here, and
+   * another history may take its place.
+   */
+  readonly provisional: boolean
   readonly slots: readonly Slot[]
+  /** Present while entries are undone: the data here is not readable and counts for nothing before it is gone. */
+  readonly rewinding?: RewindMark | undefined
+}
+
+/**
+ * A rewind that has begun. The keys it touches are those of the journal's tail after `common`, which is there (and
+ * durable) until they have been written; from then on the data is a mixture until `snapshot` is replayed.
+ */
+export interface RewindMark {
+  readonly common: Position
+  /** End of the tail that is undone. */
+  readonly end: Position
+  /** Where the snapshot was taken that values come from; stored before any of them is written. */
+  readonly snapshot?: Position | undefined
+  /** Given up: why only a bootstrap helps. */
+  readonly resync?: string | undefined
 }
 
 /** Progress of an unfinished bootstrap, beside what the incoming engine keeps. */
@@ -123,6 +147,16 @@ export class ShardStore {
       if (isFailure(error, 'CORRUPTION')) return undefined
       throw error
     }
+  }
+
+  /** Gives up a history that never came to be: its journal holds nothing. */
+  async discardProvisional(): Promise<void> {
+    await this.inTurn(async () => {
+      invariant(this.superblockNow?.provisional === true, 'only what was never announced is discarded')
+      this.superblockNow = undefined
+      await this.files.removeTree(this.current)
+      await this.files.syncDirectory(this.root)
+    })
   }
 
   /** The first superblock is written last: with it the directory becomes data. */

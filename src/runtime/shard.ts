@@ -2,16 +2,18 @@ import type { Message } from '../codec/messages.js'
 import type { FailureCode } from '../core/failure.js'
 import { refuseSettings } from '../core/handshake.js'
 import { limits } from '../core/limits.js'
-import { compareEpochs, type Epoch, formatEpoch } from '../core/position.js'
+import { compareEpochs, type Epoch, formatEpoch, formatPosition } from '../core/position.js'
 import { sameMember } from '../core/record.js'
 import { decideStart } from '../core/start.js'
 import { errorFromFailure, isFailure, toUnderstudyError, UnderstudyError } from '../errors.js'
 import type { Link } from '../link/link.js'
 import type { Engine } from '../ports/engine.js'
+import { type AutomaticHost, AutomaticRole } from './automatic-role.js'
 import type { Bootstrap } from './bootstrap.js'
 import { DataOpener } from './data-opener.js'
 import { Forwarder } from './forwarder.js'
 import { Greeter } from './greeter.js'
+import { HandOver } from './hand-over.js'
 import type {
   PromoteOptions,
   PromoteResult,
@@ -22,8 +24,9 @@ import type {
 } from './handle.js'
 import { LagReporter } from './lag-reporter.js'
 import { Peers } from './peers.js'
-import { firstRecord, lead, promote } from './promoter.js'
+import { firstRecord, type LeadHooks, lead, promote, saveOwnRecord } from './promoter.js'
 import { PromotionRequest } from './promotion-request.js'
+import { Rewind } from './rewind.js'
 import { createShardBootstrap } from './shard-bootstrap.js'
 import { ShardContext, type ShardParts } from './shard-context.js'
 import { ShardSessions } from './shard-sessions.js'
@@ -42,7 +45,9 @@ export class Shard {
   private readonly sessions: ShardSessions
   private readonly opener: DataOpener
   private readonly lagReporter: LagReporter
+  private readonly automatic: AutomaticRole | undefined
   private bootstrap: Bootstrap | undefined
+  private rewind: Rewind | undefined
   private promotion: PromotionRequest | undefined
   /** Ends what the loop is waiting in: a session, a bootstrap. */
   private interrupt = new AbortController()
@@ -51,6 +56,7 @@ export class Shard {
   private bootstrapReason = 'the data here was given up for a bootstrap that did not end'
   /** Told a higher epoch while primary: this process does not make itself primary again. */
   private deposed = false
+  private handingOver = false
   private closing: Promise<void> | undefined
   /** The directory was read: only from then on this node knows whether it holds data. */
   private opened = false
@@ -60,7 +66,12 @@ export class Shard {
     const { context } = this
     this.lagReporter = new LagReporter(context)
     this.greeter = new Greeter(context, (epoch) => this.observeEpoch(epoch))
-    this.sessions = new ShardSessions(context, this.greeter, (epoch) => this.observeEpoch(epoch))
+    this.sessions = new ShardSessions(
+      context,
+      this.greeter,
+      (epoch) => this.observeEpoch(epoch),
+      (options) => this.switchover(options),
+    )
     this.opener = new DataOpener(context, this.sessions, (error) => this.fail(error))
     this.forwarder = new Forwarder({
       clock: context.clock,
@@ -74,6 +85,8 @@ export class Shard {
     context.peers = new Peers({
       members: context.cluster.others,
       dial: async (member, signal) => (await this.greeter.dial(member, 'control', signal)).link,
+      pollMs: context.cluster.automatic === undefined ? limits.pollMs : context.timings.pollMs,
+      silenceMs: context.cluster.automatic === undefined ? limits.peerSilenceMs : context.timings.silenceMs,
       clock: context.clock,
       random: context.random,
       logger: context.logger,
@@ -82,15 +95,19 @@ export class Shard {
       onChange: () => {
         context.wake.signal()
         this.bootstrap?.onPeersChanged()
+        this.rewind?.onPeersChanged()
         this.standbyRole.onPeersChanged()
       },
     })
+    const { coordinator } = parts
+    if (coordinator.kind === 'automatic') this.automatic = new AutomaticRole(this.automaticHost(), coordinator)
   }
 
   /** Opens what is there. Rejects with a coded error where starting makes no sense; later failures are states. */
   async start(): Promise<void> {
     const { context } = this
     await context.store.open()
+    await context.divergent.load()
     const { superblock } = context.store
     if (superblock !== undefined) {
       if (superblock.cluster !== context.config.cluster || superblock.shard !== context.config.name) {
@@ -104,8 +121,10 @@ export class Shard {
     }
     this.opened = true
     context.transition('start', 'starting')
-    if (superblock !== undefined) await this.openData()
+    // What is being undone is opened by nobody else.
+    if (superblock !== undefined && superblock.rewinding === undefined) await this.openData()
     context.peers.start()
+    this.automatic?.start()
     this.lagReporter.start()
     this.running = this.run()
   }
@@ -143,10 +162,25 @@ export class Shard {
     return this.requestPromotion(options)
   }
 
-  switchover(_options: SwitchoverOptions): Promise<SwitchoverResult> {
-    const message = 'with the static coordinator the primary is changed by hand'
-    const hint = 'stop the primary cleanly, then promote the standby'
-    return Promise.reject(new UnderstudyError('SWITCHOVER_REFUSED', message, { hint }))
+  /** Carried out by the primary, wherever it was asked for. */
+  async switchover(options: SwitchoverOptions): Promise<SwitchoverResult> {
+    const { context } = this
+    if (context.cluster.automatic === undefined) {
+      throw new UnderstudyError('SWITCHOVER_REFUSED', 'with the static coordinator the primary is changed by hand', {
+        hint: 'stop the primary cleanly, then promote the standby',
+      })
+    }
+    if (context.failure !== undefined) throw context.failure
+    const { primary } = context
+    if (primary === undefined) return context.peers.switchover(context.newestRecord?.primary.node, options)
+    if (this.handingOver) throw new UnderstudyError('SWITCHOVER_REFUSED', 'a switchover is under way')
+    this.handingOver = true
+    try {
+      const handOver = new HandOver(context, primary, options)
+      return await handOver.run((to) => this.demote(`handed over to ${to.node}`, 'resign'))
+    } finally {
+      this.handingOver = false
+    }
   }
 
   /** Answered by the loop. */
@@ -197,9 +231,13 @@ export class Shard {
     }
     if (context.data === undefined) {
       const { historyId } = context
-      return historyId === undefined ? this.stepWithoutData() : this.runBootstrap(historyId, this.bootstrapReason)
+      if (historyId !== undefined) return this.repairData(historyId)
+      return this.automatic === undefined
+        ? this.stepWithoutData()
+        : this.automatic.stepWithoutData(this.promotion !== undefined)
     }
     if (this.promotion !== undefined) return this.carryOutPromotion()
+    if (this.automatic !== undefined) return this.automatic.step()
     const record = context.newestRecord!
     if (!sameMember(record.primary, context.self!)) return this.stepStandby()
     return this.stepFormerPrimary()
@@ -228,13 +266,15 @@ export class Shard {
     await context.wake.wait(limits.pollMs)
   }
 
-  private async stepStandby(): Promise<void> {
+  private async stepStandby(record = this.context.newestRecord!): Promise<void> {
     const { context } = this
-    const reason = await this.standbyRole.step(context.newestRecord!, this.interrupt.signal)
-    if (reason === undefined) return
+    const repair = await this.standbyRole.step(record, this.interrupt.signal)
+    if (repair === undefined) return
     const { historyId } = context
+    // Iterators and snapshots end with it; reads wait or are told so, until the data is whole again (B4).
     await this.opener.close()
-    await this.runBootstrap(historyId!, reason)
+    if (repair.type === 'bootstrap') await this.runBootstrap(historyId!, repair.reason)
+    else await this.repairData(historyId!)
   }
 
   private async stepFormerPrimary(): Promise<void> {
@@ -270,11 +310,25 @@ export class Shard {
   }
 
   private async carryOutPromotion(): Promise<void> {
+    const { context } = this
     const request = this.promotion!
     request.begin()
     try {
-      request.resolve(await this.becomePrimary(request.force, 'promotion by hand'))
+      if (context.primary !== undefined) {
+        const { epoch } = context.primary
+        request.resolve({ epoch, position: context.data!.journal.appended, mayLose: undefined })
+        return
+      }
+      const { automatic } = this
+      request.resolve(
+        automatic === undefined
+          ? await this.becomePrimary(request.force, 'promotion by hand')
+          : await automatic.promoteByHand(request.force),
+      )
     } catch (error) {
+      if (context.state === 'promoting' && context.primary === undefined) {
+        context.transition('promotion-failed', error instanceof Error ? error.message : String(error))
+      }
       request.reject(toUnderstudyError(error, 'promotion'))
       if (!(error instanceof UnderstudyError)) throw error
     } finally {
@@ -286,12 +340,45 @@ export class Shard {
     const { context } = this
     context.transition('promote', reason)
     try {
-      const result = await promote(context, force, (error) => this.fail(error))
+      const result = await promote(context, force, this.leadHooks())
       this.deposed = false
       return result
     } catch (error) {
       context.transition('promotion-failed', error instanceof Error ? error.message : String(error))
       throw error
+    }
+  }
+
+  private automaticHost(): AutomaticHost {
+    const shard = this
+    return {
+      context: this.context,
+      standbyRole: this.standbyRole,
+      get signal() {
+        return shard.interrupt.signal
+      },
+      interrupt: () => this.interruptLoop(),
+      bootstrap: (historyId, reason) => this.runBootstrap(historyId, reason),
+      follow: (record) => this.stepStandby(record),
+      createData: async (record) => {
+        await this.opener.create(record)
+      },
+      discardProvisional: async () => {
+        await this.opener.close()
+        await this.context.store.discardProvisional()
+      },
+      observe: (epoch) => this.observeEpoch(epoch),
+      demote: (reason) => this.demote(reason),
+      resign: (reason) => this.demote(reason, 'resign'),
+      fail: (error) => this.fail(error),
+    }
+  }
+
+  private leadHooks(): LeadHooks {
+    return {
+      saveRecord: (record) => saveOwnRecord(this.context, record),
+      onDeposed: (reason) => this.demote(reason),
+      onFailed: (error) => this.fail(error),
     }
   }
 
@@ -302,10 +389,29 @@ export class Shard {
     const record = firstRecord(context, historyId, incarnation)
     const data = await this.opener.create(record)
     context.transition('promote', 'a new history begins: all nodes were empty')
-    await lead(context, record, (error) => this.fail(error))
+    await lead(context, record, this.leadHooks())
     const request = this.promotion
     this.promotion = undefined
     request?.resolve({ epoch: record.epoch, position: data.journal.appended, mayLose: undefined })
+  }
+
+  /** There is data that cannot be used as it is. */
+  private async repairData(historyId: string): Promise<void> {
+    const { context } = this
+    this.refusePromotion(`${context.config.node} is being repaired and has no complete data`)
+    const { rewinding } = context.store.superblock!
+    if (rewinding === undefined || rewinding.resync !== undefined) {
+      return this.runBootstrap(historyId, rewinding?.resync ?? this.bootstrapReason)
+    }
+    const entries = rewinding.end.sequence - rewinding.common.sequence
+    context.transition('bootstrap-needed', `rewinding ${entries} entries to ${formatPosition(rewinding.common)}`)
+    const open = (onProgress: () => void) => this.opener.openAlone(onProgress)
+    this.rewind = new Rewind({ context, greeter: this.greeter, open })
+    const end = await this.rewind.run(this.interrupt.signal)
+    this.rewind = undefined
+    if (end.type !== 'done') return
+    this.opener.use(end.data)
+    context.transition('bootstrapped', `rewound ${entries} entries to ${formatPosition(rewinding.common)}`)
   }
 
   private async runBootstrap(historyId: string, reason: string): Promise<void> {
@@ -344,15 +450,16 @@ export class Shard {
     } else if (context.standby !== undefined) context.standby.onPromise()
   }
 
-  private demote(reason: string): void {
+  private demote(reason: string, event: 'higher-epoch' | 'resign' = 'higher-epoch'): void {
     const { context } = this
     const role = context.primary
     if (role === undefined) return
     this.deposed = true
-    context.transition('higher-epoch', reason)
+    context.transition(event, reason)
     context.primary = undefined
     role.end('FENCED', `${context.config.node} is no longer the primary: ${reason}`)
     context.transition('demoted', reason)
+    this.automatic?.onRoleEnded()
     context.wake.signal()
   }
 
@@ -397,6 +504,12 @@ export class Shard {
 
   private async doClose(): Promise<void> {
     const { context } = this
+    // A clean stop of a primary is a switchover; where nobody can take over it is a stop all the same.
+    if (context.primary !== undefined && context.cluster.automatic !== undefined && context.data !== undefined) {
+      await this.switchover({ timeoutMs: context.timings.failoverMs }).catch((error) => {
+        context.logger.info({ reason: error instanceof Error ? error.message : String(error) }, 'stops as primary')
+      })
+    }
     const { standby } = context
     // A clean stop does not hold up the writers of the others: this member gives up its place first.
     if (standby !== undefined && context.record?.inSync.some((member) => member.node === context.config.node)) {
@@ -404,6 +517,7 @@ export class Shard {
     }
     context.stopping = true
     this.lagReporter.stop()
+    this.automatic?.close()
     const closed = new UnderstudyError('CLOSED', `${context.config.node} is closed`)
     context.primary?.end('CLOSED', `${context.config.node} is closing`)
     context.primary = undefined
@@ -416,6 +530,7 @@ export class Shard {
       await this.opener.close()
     } finally {
       context.transition('stop', 'closed')
+      context.cluster.close()
       context.waiters.close(closed)
     }
   }

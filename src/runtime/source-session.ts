@@ -1,5 +1,7 @@
+import { encodeChunk, packedEntryBytes } from '../codec/chunk.js'
 import { crc32 } from '../codec/digest.js'
 import { decodeMessage, type Message, type MessageName } from '../codec/messages.js'
+import type { Family } from '../core/entry.js'
 import { limits } from '../core/limits.js'
 import type { ShardRecord } from '../core/record.js'
 import { toUnderstudyError, UnderstudyError } from '../errors.js'
@@ -75,8 +77,12 @@ export class SourceSession {
       case 'chunkRequest':
         this.exclusive(() => this.sendChunk(decodeMessage('chunkRequest', payload)))
         return
+      case 'fetchKeys':
+        this.exclusive(() => this.sendKeys(decodeMessage('fetchKeys', payload)))
+        return
       case 'snapshotComplete':
-        this.exclusive(() => this.dropSnapshot())
+        this.refuseSecond()
+        this.dropSnapshot().catch((error) => this.link.fail(toUnderstudyError(error, 'closing a snapshot')))
         return
       case 'subscribe':
         this.exclusive(() => this.subscribe(decodeMessage('subscribe', payload)))
@@ -91,7 +97,7 @@ export class SourceSession {
 
   /** One request at a time: the destination paces, and a source's memory holds one chunk for it. */
   private exclusive(work: () => Promise<void>): void {
-    if (this.busy) throw new UnderstudyError('PROTOCOL', 'a request before the answer to the one before')
+    this.refuseSecond()
     this.busy = true
     this.watchIdle()
     work().then(
@@ -100,6 +106,10 @@ export class SourceSession {
       },
       (error) => this.link.fail(toUnderstudyError(error, 'serving a bootstrap')),
     )
+  }
+
+  private refuseSecond(): void {
+    if (this.busy) throw new UnderstudyError('PROTOCOL', 'a request before the answer to the one before')
   }
 
   /** The order is fixed: pin the journal, then take the snapshot, then read the position from inside of it (F2, F6). */
@@ -136,7 +146,8 @@ export class SourceSession {
     })
   }
 
-  private async sendChunk(request: Message<'chunkRequest'>): Promise<void> {
+  /** The open snapshot, if it is the one asked for and holds the family. */
+  private viewOf(request: { readonly snapshot: number; readonly family: Family }): EngineSnapshot {
     const { snapshot } = this
     if (snapshot === undefined || snapshot.id !== request.snapshot) {
       throw new UnderstudyError('NOT_READY', `snapshot ${request.snapshot} is not open here (any more)`)
@@ -149,13 +160,38 @@ export class SourceSession {
         `there is no column family ${request.family.name} with id ${request.family.id} in this snapshot`,
       )
     }
+    return snapshot.view
+  }
+
+  /** As many of the keys as fit into one answer, at least one. */
+  private async sendKeys(request: Message<'fetchKeys'>): Promise<void> {
+    const view = this.viewOf(request)
+    const { snapshot, family, keys } = request
+    const entries: Array<[Uint8Array, Uint8Array]> = []
+    let bytes = 0
+    let answered = 0
+    for (const key of keys) {
+      const value = await this.engine.get(family.id, key, view)
+      answered += 1
+      if (value === undefined) continue
+      entries.push([key, value])
+      bytes += packedEntryBytes(key, value)
+      if (bytes >= limits.chunkBytes) break
+    }
+    const packed = encodeChunk(entries)
+    const head = { snapshot, family: family.id, answered, entryCount: entries.length, checksum: crc32(packed) }
+    this.link.send('fetchedKeys', head, packed)
+  }
+
+  private async sendChunk(request: Message<'chunkRequest'>): Promise<void> {
+    const view = this.viewOf(request)
     const bytesMax = Math.min(request.bytesMax, limits.chunkBytesMax)
-    const chunk = await this.engine.readChunk(snapshot.view, family.id, request.start, bytesMax)
+    const chunk = await this.engine.readChunk(view, request.family.id, request.start, bytesMax)
     this.link.send(
       'chunk',
       {
-        snapshot: snapshot.id,
-        family: family.id,
+        snapshot: request.snapshot,
+        family: request.family.id,
         entryCount: chunk.entryCount,
         checksum: crc32(chunk.bytes),
         nextKey: chunk.nextKey,

@@ -9,6 +9,9 @@ import type { ShardContext } from './shard-context.js'
 import { bootstrapSlot } from './slots.js'
 import { type SessionEnd, StandbySession } from './standby-session.js'
 
+/** `rewind`: it is marked so in the superblock. */
+export type Repair = { readonly type: 'bootstrap'; readonly reason: string } | { readonly type: 'rewind' }
+
 /** What a node does while it is not primary and has data: find the primary, follow it, again and again. */
 export class StandbyRole {
   private readonly context: ShardContext
@@ -25,8 +28,8 @@ export class StandbyRole {
     this.forwarder = forwarder
   }
 
-  /** One attempt: returns why the journal needs a bootstrap, if it does. */
-  async step(record: ShardRecord, signal: AbortSignal): Promise<string | undefined> {
+  /** One attempt: returns what the data needs before it can follow, if it does. */
+  async step(record: ShardRecord, signal: AbortSignal): Promise<Repair | undefined> {
     const { context } = this
     if (this.fencedUnder !== undefined && compareRecords(record, this.fencedUnder) <= 0) {
       await context.wake.wait(limits.reconnectMaxMs)
@@ -66,7 +69,12 @@ export class StandbyRole {
         context.emit({ type: 'failure', error: end.error })
         return undefined
       case 'bootstrap':
-        return end.reason
+        return end
+      case 'rewind': {
+        const rewinding = { common: end.to, end: end.end }
+        await context.store.update((now) => ({ ...now, rewinding }))
+        return { type: 'rewind' }
+      }
     }
   }
 
@@ -82,7 +90,9 @@ export class StandbyRole {
     const { context } = this
     const data = context.data!
     try {
-      const { link } = await this.greeter.dial({ node, address }, 'follow', signal)
+      const { link, welcome } = await this.greeter.dial({ node, address }, 'follow', signal)
+      if (context.followPace !== undefined) link.setPace(context.followPace)
+      let sideFile: string | undefined
       const session = new StandbySession({
         link,
         journal: data.journal,
@@ -109,12 +119,18 @@ export class StandbyRole {
         },
         onCaughtUp: () => context.transition('caught-up', `streaming from ${node}`),
         onCommitted: (sequence) => data.noteCommitted(sequence),
+        givePromise: (epoch) => context.givePromise(epoch),
+        freshness: context.cluster.automatic === undefined ? 'announced' : 'told',
+        mayUndo: context.config.settings.durability === 'local' || welcome.record?.lossy === true,
+        saveTail: async (common) => {
+          sideFile = (await context.divergent.save(data.journal, common.sequence))?.name
+        },
         onTruncated: (to, cutEntries) => {
           context.logger.warn(
-            { to: formatPosition(to), cutEntries },
+            { to: formatPosition(to), cutEntries, sideFile },
             'uncommitted tail cut: the new history does not have it',
           )
-          context.emit({ type: 'diverged', cutEntries, at: to })
+          context.emit({ type: 'diverged', cutEntries, at: to, file: sideFile })
         },
         count: {
           checksumFailure: () => {
@@ -130,6 +146,12 @@ export class StandbyRole {
     } catch (error) {
       return { type: 'lost', error: toUnderstudyError(error, `following ${node}`) }
     } finally {
+      if (context.standby !== undefined) {
+        context.lastHeard = {
+          announced: context.standby.announcedSequence,
+          heardAtMs: context.clock.nowMs() - context.standby.silentForMs,
+        }
+      }
       context.standby = undefined
     }
   }
@@ -140,7 +162,11 @@ export class StandbyRole {
     const why = error === undefined ? 'it closed the connection' : error.message
     context.transition('connection-lost', `${node}: ${why}`)
     context.explain(`${node}: ${why}`)
-    const waitMs = backoffMs(this.attempt, limits.reconnectMinMs, limits.reconnectMaxMs, context.random.next())
+    const [minMs, maxMs] =
+      context.cluster.automatic === undefined
+        ? [limits.reconnectMinMs, limits.reconnectMaxMs]
+        : [limits.reconnectFastMs, context.timings.silenceMs]
+    const waitMs = backoffMs(this.attempt, minMs, maxMs, context.random.next())
     this.attempt += 1
     context.logger.debug({ primary: node, why, waitMs }, 'not following')
     const untilMs = context.clock.nowMs() + waitMs

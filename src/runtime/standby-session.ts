@@ -16,6 +16,8 @@ import type { Forwarder } from './forwarder.js'
 export type SessionEnd =
   | { readonly type: 'lost'; readonly error: UnderstudyError | undefined }
   | { readonly type: 'bootstrap'; readonly reason: string }
+  /** Entries after `to` must be undone, up to `end`. They are in a side file. */
+  | { readonly type: 'rewind'; readonly to: Position; readonly end: Position }
   | { readonly type: 'fence'; readonly error: UnderstudyError }
 
 export interface StandbyParts {
@@ -32,6 +34,14 @@ export interface StandbyParts {
   readonly onCaughtUp: () => void
   /** Committed as far as this session vouches for it: at most what was matched or received in it. */
   readonly onCommitted: (sequence: number) => void
+  /** Promises not to take over for a while; false if this node cannot promise that now. */
+  readonly givePromise: (epoch: Epoch) => boolean
+  /** How the freshness of what is applied here is known: told under a lease, or taken from what was announced. */
+  readonly freshness: 'told' | 'announced'
+  /** What is committed here may be undone: durability `local`, or the primary's epoch began by a forced promotion. */
+  readonly mayUndo: boolean
+  /** Durable when it resolves: what the journal has after the common position. */
+  readonly saveTail: (common: Position) => Promise<void>
   readonly onTruncated: (to: Position, cutEntries: number) => void
   readonly count: { checksumFailure(): void; gap(): void }
 }
@@ -50,6 +60,8 @@ export class StandbySession {
   private recordVersion = 0
   private announced = 0
   private freshAtMs: number | undefined
+  /** Told, and not applied yet: as soon as `sequence` is, the data here is as of `atMs`. Oldest first. */
+  private freshMarks: Array<{ readonly sequence: number; readonly atMs: number }> = []
   /** Bytes that arrived and whose credit was not yet given back; the sequence that ends each piece. */
   private readonly uncredited: Array<{ readonly sequence: number; readonly bytes: number }> = []
   private recordTurn: Promise<void> = Promise.resolve()
@@ -65,9 +77,29 @@ export class StandbySession {
     return Math.max(0, this.announced - this.parts.applied())
   }
 
+  /** True while the stream of this epoch stands and its primary was heard lately. */
+  hears(epoch: Epoch): boolean {
+    return this.epoch !== undefined && compareEpochs(this.epoch, epoch) === 0 && !this.link.isClosed
+  }
+
+  /** How long the primary has said nothing. */
+  get silentForMs(): number {
+    return this.link.silentForMs
+  }
+
+  /** Highest sequence that the primary announced as committed in this session. */
+  get announcedSequence(): number {
+    return this.announced
+  }
+
   /** How long ago everything that the primary had announced was applied here; undefined before the first time. */
   get lagMs(): number | undefined {
     return this.freshAtMs === undefined ? undefined : Math.max(0, Math.round(this.parts.clock.nowMs() - this.freshAtMs))
+  }
+
+  /** Own clock: when we sent what the primary has last shown to have heard (L3); undefined where that is not measured. */
+  get hearsPrimaryAtMs(): number | undefined {
+    return this.link.heardAtMs
   }
 
   async run(signal: AbortSignal): Promise<SessionEnd> {
@@ -107,7 +139,8 @@ export class StandbySession {
 
   onApplied(): void {
     if (this.epoch === undefined) return
-    if (this.parts.applied() >= this.announced) this.freshAtMs = this.parts.clock.nowMs()
+    if (this.parts.freshness === 'told') this.useFreshMarks()
+    else if (this.parts.applied() >= this.announced) this.freshAtMs = this.parts.clock.nowMs()
     this.acknowledge()
   }
 
@@ -164,7 +197,7 @@ export class StandbySession {
     }
   }
 
-  /** Cuts a tail that the primary's history does not have and that was never committed; anything else is not undone. */
+  /** Cuts a tail that the primary's history does not have and that was never committed; the rest is for a repair. */
   private async rejoin(common: Position): Promise<SessionEnd | undefined> {
     const decision = decideRejoin({
       common,
@@ -173,13 +206,18 @@ export class StandbySession {
       here: await this.journal.positionAt(common.sequence),
       committed: this.parts.committed(),
       applied: this.parts.applied(),
+      mayUndo: this.parts.mayUndo,
     })
     switch (decision.type) {
       case 'fence':
         return { type: 'fence', error: errorFromFailure(decision.failure) }
       case 'bootstrap':
         return decision
+      case 'rewind':
+        await this.parts.saveTail(decision.to)
+        return { type: 'rewind', to: decision.to, end: this.journal.durable }
       case 'truncate':
+        await this.parts.saveTail(decision.to)
         await this.journal.truncate(decision.to)
         this.parts.onTruncated(decision.to, decision.cutEntries)
         return undefined
@@ -225,6 +263,16 @@ export class StandbySession {
       case 'record':
         this.adoptRecord(decodeMessage('record', payload).record)
         return
+      case 'leaseRequest': {
+        const { epoch, id } = decodeMessage('leaseRequest', payload)
+        this.promise(epoch, id)
+        return
+      }
+      case 'fresh': {
+        const { epoch, sequence, echo } = decodeMessage('fresh', payload)
+        this.noteFresh(epoch, sequence, echo)
+        return
+      }
       case 'forwarded':
         this.parts.forwarder.answered(decodeMessage('forwarded', payload))
         return
@@ -260,7 +308,38 @@ export class StandbySession {
     // Blocks of a dead history never count: what is here was matched with the primary when the stream began (C1).
     this.announced = Math.max(this.announced, sequence)
     this.parts.onCommitted(Math.min(sequence, this.journal.appended.sequence))
-    if (this.caughtUp && this.parts.applied() >= sequence) this.freshAtMs = this.parts.clock.nowMs()
+    if (this.parts.freshness === 'announced' && this.caughtUp && this.parts.applied() >= sequence)
+      this.freshAtMs = this.parts.clock.nowMs()
+  }
+
+  /** The promise binds before it is sent, and only while this epoch is the highest known here. */
+  private promise(epoch: Epoch, id: number): void {
+    if (this.epoch === undefined || compareEpochs(epoch, this.epoch) !== 0) {
+      throw new UnderstudyError('STALE_EPOCH', `a promise was asked for in epoch ${formatEpoch(epoch)}`)
+    }
+    if (this.parts.givePromise(epoch)) this.link.send('leasePromise', { epoch, id })
+  }
+
+  /**
+   * Counted from when we sent the stamp that comes back, so that what was held up on its way is no fresher for it (L6).
+   */
+  private noteFresh(epoch: Epoch, sequence: number, atMs: number): void {
+    if (this.epoch === undefined || compareEpochs(epoch, this.epoch) !== 0) {
+      throw new UnderstudyError('STALE_EPOCH', `freshness told for epoch ${formatEpoch(epoch)}`)
+    }
+    if (atMs > this.parts.clock.nowMs()) throw new UnderstudyError('PROTOCOL', 'freshness of a time to come')
+    this.noteCommitted(sequence)
+    // Full: what is in it is applied first, and tells less with every mark that is left out after it.
+    if (this.freshMarks.length < limits.freshMarksMax) this.freshMarks.push({ sequence, atMs })
+    this.useFreshMarks()
+  }
+
+  private useFreshMarks(): void {
+    const applied = this.parts.applied()
+    for (let mark = this.freshMarks[0]; mark !== undefined && mark.sequence <= applied; mark = this.freshMarks[0]) {
+      this.freshAtMs = Math.max(this.freshAtMs ?? 0, mark.atMs)
+      this.freshMarks.shift()
+    }
   }
 
   private adoptRecord(record: ShardRecord): void {

@@ -49,6 +49,8 @@ export interface WriteQueueParts {
   readonly onBlock: () => void
   readonly observe: { commitSeconds(seconds: number): void; blockEntries(entries: number): void }
   readonly applied: () => number
+  /** Absent: what is committed may be answered. Else it is asked after the fsync; until it says yes, writes wait (L3). */
+  readonly mayAnswer?: (() => boolean) | undefined
   /** True if somebody else answers the write from now on. */
   readonly takeOver: (write: LeftWrite) => boolean
   /** An invariant of ours does not hold: the shard must stop, not the process. */
@@ -67,6 +69,7 @@ export class WriteQueue {
   private readonly inFlight: BlockInFlight[] = []
   private writesWaiting = 0
   private cutScheduled = false
+  private paused = false
   private sweepTimer: Timer | undefined
   private ended: UnderstudyError | undefined
   /** Writes have timed out and nothing was committed since: further ones are refused at once (C9). */
@@ -124,6 +127,11 @@ export class WriteQueue {
   onProgress(): void {
     const { inSync } = this.parts
     if (this.stalledAt !== undefined && inSync.committed > this.stalledAt) this.stalledAt = undefined
+    if (this.parts.mayAnswer?.() !== false) this.answerApplied()
+    if (this.gathered.length > 0) this.scheduleCut()
+  }
+
+  private answerApplied(): void {
     const applied = this.parts.applied()
     let answered = 0
     for (const [index, block] of this.inFlight.entries()) {
@@ -131,7 +139,6 @@ export class WriteQueue {
       if (this.answer(block) && answered === index) answered += 1
     }
     if (answered > 0) this.inFlight.splice(0, answered)
-    if (this.gathered.length > 0) this.scheduleCut()
   }
 
   /** Answers the writes of an applied block; true if none of them waits for more. */
@@ -156,6 +163,16 @@ export class WriteQueue {
     return count
   }
 
+  /** Writes gather; no block is begun until `resume`. */
+  pause(): void {
+    this.paused = true
+  }
+
+  resume(): void {
+    this.paused = false
+    if (this.gathered.length > 0) this.scheduleCut()
+  }
+
   /**
    * Ends the role: what was never appended has not happened, what was may still be in the new history. Writes of this
    * node that may go elsewhere are handed over in this very turn, before anything further is applied.
@@ -168,7 +185,11 @@ export class WriteQueue {
     for (const block of this.inFlight) {
       const { sequence } = block.end
       const fate = sequence <= applied ? 'applied' : sequence <= this.parts.inSync.committed ? 'committed' : 'appended'
-      for (const write of block.writes) this.leave(write, fate, block.end)
+      for (const write of block.writes) {
+        // What is committed here alone may be missing in the next epoch, and then be undone here: nobody sees which.
+        if (this.isSettled) this.leave(write, fate, block.end)
+        else this.settle(write, this.endedFor('unknown'))
+      }
     }
     this.inFlight.length = 0
     for (const write of this.gathered) this.leave(write, 'gathered', undefined)
@@ -184,6 +205,11 @@ export class WriteQueue {
       return
     }
     this.settle(write, this.endedFor(fate === 'gathered' ? 'none' : fate === 'appended' ? 'unknown' : 'done'))
+  }
+
+  /** False where what is committed here may be missing in the next epoch: then its outcome is not known. */
+  private get isSettled(): boolean {
+    return this.parts.mayAnswer === undefined
   }
 
   private endedFor(outcome: 'none' | 'unknown' | 'done'): UnderstudyError {
@@ -250,10 +276,12 @@ export class WriteQueue {
   }
 
   private cutBlocks(): void {
-    while (this.gathered.length > 0 && this.ended === undefined) {
+    while (this.gathered.length > 0 && this.ended === undefined && !this.paused) {
       const { journal } = this.parts
       const full = this.gatheredBytes >= limits.blockBytesTarget
       if (this.uncommittedBlocks >= limits.blocksInFlightMax) return
+      // What could be lost as a whole does not grow while nothing of it may be answered.
+      if (!this.isSettled && this.inFlight.length >= limits.blocksInFlightMax && !this.parts.mayAnswer!()) return
       if (journal.pendingBytes > (full ? 2 * limits.blockBytesTarget : 0)) return
       let count = 0
       let bytes = 0
@@ -317,7 +345,12 @@ export class WriteQueue {
     const nowMs = this.parts.clock.nowMs()
     const { inSync } = this.parts
     const missing = inSync.missing.map((member) => member.node).join(', ')
-    const waitsFor = missing === '' ? 'the in-sync set' : missing
+    const waitsFor =
+      this.parts.mayAnswer?.() === false
+        ? 'promises of the other members'
+        : missing === ''
+          ? 'the in-sync set'
+          : missing
     // An impatient caller alone is no sign of a stall: others go on being served.
     const isStalled = (write: PendingWrite) =>
       missing !== '' || !inSync.largeEnough || nowMs - write.submittedMs > limits.peerSilenceMs
@@ -329,7 +362,7 @@ export class WriteQueue {
         this.settle(
           write,
           new UnderstudyError('ACK_TIMEOUT', `not acknowledged in time: waiting for ${waitsFor}`, {
-            outcome: committed ? 'done' : 'unknown',
+            outcome: committed && this.isSettled ? 'done' : 'unknown',
             hint: 'the write may still be committed: read the key back before you repeat it',
           }),
         )

@@ -1,5 +1,6 @@
 import type { FastifyInstance } from 'fastify'
 import { UnderstudyError } from '../errors.js'
+import type { VoterStatus } from '../ports/voter.js'
 import type { NodeHandle, ShardStatus } from '../runtime/handle.js'
 import { badRequest } from './http-error.js'
 import { integerParameter, parseQuery, shardParameter } from './request.js'
@@ -18,6 +19,8 @@ export function addHealthRoutes(app: FastifyInstance, node: () => NodeHandle): v
       throw badRequest(`query parameter "role" must be primary or standby, not "${role.slice(0, 40)}"`)
     }
     const lagMax = integerParameter(query, 'lag_ms', 0, Number.MAX_SAFE_INTEGER)
+    const { voter } = node().status()
+    if (voter?.witness === true) return witnessReady(voter, role)
     const status = node().shard(shardParameter(query)).status()
     const reason = unreadyReason(status, role, lagMax)
     if (reason !== undefined) {
@@ -25,6 +28,14 @@ export function addHealthRoutes(app: FastifyInstance, node: () => NodeHandle): v
     }
     return { status: 'ready', shard: status.shard, role: status.role, state: status.state, lagMs: status.lagMs ?? null }
   })
+}
+
+/** A witness has no role; it is ready when it answers as the voter. */
+function witnessReady(voter: VoterStatus, role: string | undefined): Record<string, unknown> {
+  if (role !== undefined) throw new UnderstudyError('NOT_READY', `this node is a witness: it is never ${role}`)
+  if (voter.state === 'serving') return { status: 'ready', witness: true, voter: voter.voter }
+  const options = voter.reason === undefined ? {} : { hint: voter.reason }
+  throw new UnderstudyError('NOT_READY', `voter ${voter.voter} is ${voter.state}`, options)
 }
 
 /** Ready is who serves what was asked for: a primary, or a standby to which entries flow. Undefined: ready. */

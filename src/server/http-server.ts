@@ -163,7 +163,7 @@ function createApp(options: HttpServerOptions, server: Server, underWay: UnderWa
 function unknownPath(method: string, url: string): UnderstudyError {
   const path = url.split('?')[0]!.slice(0, 120)
   return new UnderstudyError('NOT_FOUND', `nothing answers ${method} ${path}`, {
-    hint: 'paths begin with /v1/kv, /v1/batch, /v1/status, /v1/promote, /v1/in-sync, /livez, /readyz, /metrics',
+    hint: 'paths begin with /v1/kv, /v1/batch, /v1/status, /v1/promote, /v1/switchover, /v1/in-sync, /livez, /readyz, /metrics',
   })
 }
 

@@ -3,10 +3,20 @@ import type { Operation } from '../core/entry.js'
 import { limits } from '../core/limits.js'
 import { formatPosition, type Position } from '../core/position.js'
 import { UnderstudyError } from '../errors.js'
-import type { NodeHandle, ShardHandle } from '../runtime/handle.js'
+import type { Consistency, NodeHandle, ReadTicket, ShardHandle } from '../runtime/handle.js'
 import { parseBatch } from './batch.js'
 import { parseRange, RangeStream, rangeParameters } from './range.js'
-import { bodyOf, familyParameter, freshnessOf, keyOf, parseQuery, shardParameter, writeOptionsOf } from './request.js'
+import {
+  bodyOf,
+  consistencyParameter,
+  familyParameter,
+  freshnessOf,
+  keyOf,
+  parseQuery,
+  shardParameter,
+  timeoutHeader,
+  writeOptionsOf,
+} from './request.js'
 
 /** Path to which requests for single keys are rewritten: the router decodes paths as UTF-8, and keys are bytes. */
 export const keyRoute = '/v1/kv-key'
@@ -15,14 +25,17 @@ export const positionHeader = 'Understudy-Position'
 
 export function addKeyValueRoutes(app: FastifyInstance, node: () => NodeHandle): void {
   app.get(keyRoute, { exposeHeadRoute: true }, async (request, reply) => {
-    const query = parseQuery(request, ['family', 'shard'])
+    const query = parseQuery(request, ['family', 'shard', 'consistency'])
     const key = keyOf(request)
+    const consistency = consistencyParameter(query)
     const shard = node().shard(shardParameter(query))
-    await awaitFreshness(shard, request)
+    await awaitFreshness(shard, request, consistency)
+    const ticket = shard.beginRead(consistency)
     const reader = shard.reader()
     // Read before the value: the answer is at least as new as it says.
     const { applied } = reader
     const value = await reader.get(familyParameter(query, reader.families), key)
+    if (!ticket.isGranted) await awaitGrant(ticket, request)
     reply.header(positionHeader, formatPosition(applied))
     if (value === undefined) throw new UnderstudyError('NOT_FOUND', 'there is no value under this key')
     return reply.type('application/octet-stream').send(Buffer.from(value.buffer, value.byteOffset, value.byteLength))
@@ -50,13 +63,22 @@ export function addKeyValueRoutes(app: FastifyInstance, node: () => NodeHandle):
   })
 
   app.get('/v1/kv', async (request, reply) => {
-    const query = parseQuery(request, [...rangeParameters, 'family', 'shard'])
+    const query = parseQuery(request, [...rangeParameters, 'family', 'shard', 'consistency'])
     const options = parseRange(query)
+    const consistency = consistencyParameter(query)
     const shard = node().shard(shardParameter(query))
-    await awaitFreshness(shard, request)
+    await awaitFreshness(shard, request, consistency)
+    const ticket = shard.beginRead(consistency)
     const reader = shard.reader()
     const family = familyParameter(query, reader.families)
     const snapshot = reader.snapshot()
+    try {
+      // All that is streamed is of the moment of the snapshot: it is looked at once.
+      if (!ticket.isGranted) await awaitGrant(ticket, request)
+    } catch (error) {
+      await snapshot.close()
+      throw error
+    }
     reply.header(positionHeader, formatPosition(snapshot.position))
     const range = new RangeStream(reader, snapshot, family, options)
     reply.raw.once('close', () => range.destroy())
@@ -84,14 +106,29 @@ function markPosition(reply: FastifyReply, position: Position): void {
   reply.header(positionHeader, formatPosition(position))
 }
 
-async function awaitFreshness(shard: ShardHandle, request: FastifyRequest): Promise<void> {
+async function awaitFreshness(
+  shard: ShardHandle,
+  request: FastifyRequest,
+  consistency: Consistency | undefined,
+): Promise<void> {
   const freshness = freshnessOf(request)
   if (freshness === undefined) return
+  const options = { ...freshness, ...(consistency === undefined ? {} : { consistency }) }
+  await whileConnected(request, (signal) => shard.fresh({ ...options, signal }))
+}
+
+function awaitGrant(ticket: ReadTicket, request: FastifyRequest): Promise<void> {
+  const options = timeoutHeader(request)
+  return whileConnected(request, (signal) => ticket.granted({ ...options, signal }))
+}
+
+/** Nobody waits for a client that is gone. */
+async function whileConnected(request: FastifyRequest, wait: (signal: AbortSignal) => Promise<void>): Promise<void> {
   const gone = new AbortController()
   const onClose = (): void => gone.abort()
   request.raw.socket.once('close', onClose)
   try {
-    await shard.fresh({ ...freshness, signal: gone.signal })
+    await wait(gone.signal)
   } finally {
     request.raw.socket.off('close', onClose)
   }

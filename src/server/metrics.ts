@@ -1,4 +1,5 @@
 import { Counter, Gauge, Histogram, Registry } from 'prom-client'
+import type { VoterStatus } from '../ports/voter.js'
 import type { NodeHandle, ShardMetrics } from '../runtime/handle.js'
 
 const roles = ['primary', 'standby', 'joining', 'fenced', 'failed'] as const
@@ -33,18 +34,42 @@ export function createMetrics(): Metrics {
     lagBytes: gauge('standby_lag_bytes', 'Journal bytes that a standby is behind its primary', 'standby'),
     lagSeconds: gauge('standby_lag_seconds', 'Time that a standby is behind its primary', 'standby'),
     inSync: gauge('in_sync', '1 for each node of the in-sync set, 0 for known standbys outside of it', 'standby'),
+    connected: gauge('coordinator_connected', '1 if this node reaches the coordinator; always 1 with static'),
+    canFailOver: gauge('can_fail_over', '1 if a standby could take over now, as far as this node knows; see status'),
     journalBytes: gauge('journal_bytes', 'Bytes of the journal on disk'),
     expected: gauge('bootstrap_bytes_expected', 'Estimated bytes of the bootstrap that is under way'),
     slots: gauge('slots_bytes', 'Journal bytes that a slot holds back', 'slot'),
     warnings: gauge('warnings', 'Things that an operator should know now; see status'),
+  }
+  const ofVoter = {
+    up: new Gauge({
+      name: 'understudy_voter_up',
+      help: '1 while the voter that this node hosts answers; absent where it hosts none',
+      registers,
+    }),
+    members: new Gauge({ name: 'understudy_voter_members', help: 'Members registered with the voter', registers }),
+    sessions: new Gauge({ name: 'understudy_voter_sessions', help: 'Nodes connected to the voter', registers }),
+    journalBytes: new Gauge({ name: 'understudy_voter_journal_bytes', help: 'Bytes of its journal', registers }),
+    revision: gauge('voter_revision', 'Revision of the record that the voter holds for the shard'),
+  }
+  const setVoter = (voter: VoterStatus): void => {
+    ofVoter.up.set(voter.state === 'serving' ? 1 : 0)
+    ofVoter.members.set(voter.members.length)
+    ofVoter.sessions.set(voter.sessions)
+    ofVoter.journalBytes.set(voter.journal.bytes)
+    for (const { shard, revision } of voter.records) ofVoter.revision.set({ shard }, revision)
   }
   const counters = {
     reconnects: counter('reconnects_total', 'Sessions that had to be opened again'),
     checksumFailures: counter('checksum_failures_total', 'Blocks or chunks whose checksum did not match'),
     gaps: counter('gaps_total', 'Blocks that did not follow the one before'),
     fenced: counter('fenced_total', 'Times that this node was fenced'),
+    failovers: counter('failovers_total', 'Times that this node took over because the primary was gone'),
+    inSyncChanges: counter('in_sync_changes_total', 'Changes of the in-sync set while this node was primary'),
+    coordinatorErrors: counter('coordinator_errors_total', 'Requests to the coordinator that failed'),
     bootstrapBytes: counter('bootstrap_bytes_total', 'Bytes received by bootstraps'),
     bootstrapRestarts: counter('bootstrap_restarts_total', 'Bootstraps that began again on a wiped directory'),
+    rewoundEntries: counter('rewound_entries_total', 'Entries undone because another history took their place'),
   }
   const transitions = counter('state_transitions_total', 'Transitions of the lifecycle', 'from', 'to')
   const histograms = {
@@ -68,6 +93,8 @@ export function createMetrics(): Metrics {
       gauges.inSync.set(labels, 0)
     }
     for (const standby of status.inSync) gauges.inSync.set({ shard, standby }, 1)
+    gauges.connected.set({ shard }, status.coordinator.connected ? 1 : 0)
+    gauges.canFailOver.set({ shard }, status.failover.possible ? 1 : 0)
     gauges.journalBytes.set({ shard }, status.journal.bytes)
     if (status.bootstrap?.bytesExpected !== undefined) {
       gauges.expected.set({ shard }, status.bootstrap.bytesExpected)
@@ -93,7 +120,12 @@ export function createMetrics(): Metrics {
       // The node keeps the totals: they are set anew each time, so that nothing of a standby that left remains.
       for (const one of Object.values(gauges)) one.reset()
       for (const one of [...Object.values(counters), transitions]) one.reset()
-      for (const shard of node.metrics().shards) setShard(shard)
+      const { shards, voter } = node.metrics()
+      for (const shard of shards) setShard(shard)
+      // A gauge without labels shows 0 when nobody has set it: of a voter that is not here nothing is shown.
+      for (const one of [ofVoter.up, ofVoter.members, ofVoter.sessions, ofVoter.journalBytes]) one.remove()
+      ofVoter.revision.reset()
+      if (voter !== undefined) setVoter(voter)
       return registry.metrics()
     },
   }

@@ -35,6 +35,20 @@ export function addOperateRoutes(app: FastifyInstance, node: () => NodeHandle): 
     }
   })
 
+  app.post('/v1/switchover', { bodyLimit }, async (request) => {
+    const query = parseQuery(request, ['shard'])
+    const body = bodyOf(request)
+    const object = body.length === 0 ? {} : asObject(parseJson(body, '{"to":"b"}'), 'the body')
+    refuseOtherKeys(object, ['to', 'timeoutMs'], 'the body')
+    const { to, timeoutMs } = object
+    if (to !== undefined && (typeof to !== 'string' || to === '')) throw badRequest('"to" must name a node')
+    // The handle passes it on to the primary: any node may be asked.
+    const { epoch, primary, pauseMs } = await node()
+      .shard(shardParameter(query))
+      .switchover({ ...(to === undefined ? {} : { to }), ...waitOf(timeoutMs) })
+    return { epoch: formatEpoch(epoch), primary, pauseMs }
+  })
+
   app.post('/v1/in-sync', { bodyLimit }, async (request) => {
     const query = parseQuery(request, ['shard'])
     const object = asObject(parseJson(bodyOf(request), '{"remove":"c"}'), 'the body')

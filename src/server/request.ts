@@ -4,7 +4,7 @@ import type { Family } from '../core/entry.js'
 import { limits } from '../core/limits.js'
 import { parsePosition } from '../core/position.js'
 import { UnderstudyError } from '../errors.js'
-import type { ReadFreshness, WriteOptions } from '../runtime/handle.js'
+import type { Consistency, ReadFreshness, WriteOptions } from '../runtime/handle.js'
 import { badRequest } from './http-error.js'
 import { percentDecode } from './percent.js'
 
@@ -47,6 +47,17 @@ function parseInteger(text: string, what: string, min: number, max: number): num
   const value = /^\d{1,16}$/.test(text) ? Number(text) : Number.NaN
   if (Number.isSafeInteger(value) && value >= min && value <= max) return value
   throw badRequest(`${what} must be an integer from ${min} to ${max}, not "${text.slice(0, 40)}"`)
+}
+
+const consistencies = ['linearizable', 'confirmed', 'local'] as const
+
+export function consistencyParameter(query: Query): Consistency | undefined {
+  const value = query.get('consistency')?.toString()
+  const consistency = consistencies.find((one) => one === value)
+  if (value === undefined || consistency !== undefined) return consistency
+  throw badRequest(
+    `query parameter "consistency" must be one of ${consistencies.join(', ')}, not "${value.slice(0, 40)}"`,
+  )
 }
 
 /** The family that `family=` names, the default one without it. */
@@ -99,7 +110,7 @@ function integerHeader(request: FastifyRequest, name: string, min: number, max: 
   return value === undefined ? undefined : parseInteger(value, `header ${name}`, min, max)
 }
 
-function timeoutHeader(request: FastifyRequest): { readonly timeoutMs?: number } {
+export function timeoutHeader(request: FastifyRequest): { readonly timeoutMs?: number } {
   const timeoutMs = integerHeader(request, 'Understudy-Timeout-Ms', 1, limits.writeTimeoutMsMax)
   return timeoutMs === undefined ? {} : { timeoutMs }
 }

@@ -3,7 +3,7 @@ import { test } from 'node:test'
 import { createJsonNarrator } from '#src/cli/demo-narrator.js'
 import { runDemo } from '#src/cli/demo-story.js'
 
-test('the demo: a standby built anew, a takeover, a rejoin, and nothing acknowledged is lost', {
+test('the demo: a standby built anew, a takeover that nobody asks for, a rejoin, a switchover, and nothing acknowledged is lost', {
   timeout: 120_000,
 }, async () => {
   const events: Array<Record<string, unknown>> = []
@@ -17,9 +17,9 @@ test('the demo: a standby built anew, a takeover, a rejoin, and nothing acknowle
     'loaded',
     'bootstrapped',
     'killed',
-    'promoted',
-    'writing',
+    'taken-over',
     'rejoined',
+    'switched-over',
     'equal',
     'compared',
     'summary',
@@ -28,5 +28,6 @@ test('the demo: a standby built anew, a takeover, a rejoin, and nothing acknowle
   assert.equal(summary.lost, 0)
   assert.equal(summary.nodes, 3)
   assert.ok((summary.acknowledged as number) > 5_000)
-  assert.ok((summary.writePauseMs as number) > 0)
+  assert.ok((summary.takeoverMs as number) > 0)
+  assert.ok((summary.switchoverPauseMs as number) > 0)
 })

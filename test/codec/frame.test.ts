@@ -111,7 +111,7 @@ describe('frames', () => {
 
   test('the bound of each type holds at its header: one more byte is refused, the bound itself is not', () => {
     for (const [name, type] of Object.entries(frameTypes)) {
-      const raw = name === 'block' || name === 'chunk' || name === 'forward'
+      const raw = ['block', 'chunk', 'fetchedKeys', 'forward'].includes(name)
       const bytesMax = raw ? limits.frameBytesMax : limits.controlFrameBytesMax
       assert.deepEqual(decodeIn([encodeFrameHeader(type, bytesMax)]), [], name)
       assert.throws(

@@ -27,6 +27,7 @@ const record: ShardRecord = {
   nonce: '5e'.repeat(16),
   floor: { epoch, sequence: 1000, chain },
   lossy: false,
+  handedOver: true,
   voters: ['a', 'b', 'c'],
 }
 
@@ -136,8 +137,26 @@ export const messageSamples: { readonly [N in MessageName]: readonly Message<N>[
     { snapshot: 1, family: 5, entryCount: 0, checksum: 0, nextKey: undefined },
   ],
   snapshotComplete: [{ snapshot: 1 }],
+  fetchKeys: [
+    { snapshot: 1, family: { id: 5, name: 'orders' }, keys: [Buffer.from('key'), Buffer.alloc(0)] },
+    { snapshot: 2, family: { id: 0, name: 'default' }, keys: [] },
+  ],
+  fetchedKeys: [{ snapshot: 1, family: 5, answered: 2, entryCount: 1, checksum: 0xdeadbeef }],
   query: [{}],
   fence: [{ epoch }],
+  switchover: [
+    { to: 'b', timeoutMs: 10_000 },
+    { to: '', timeoutMs: 1 },
+  ],
+  switchedOver: [
+    { epoch, primary: 'b', pauseMs: 31, failure: undefined },
+    {
+      epoch: undefined,
+      primary: '',
+      pauseMs: 0,
+      failure: { code: 'SWITCHOVER_REFUSED', message: 'b is behind', hint: undefined, outcome: 'none' },
+    },
+  ],
   state: [
     {
       member: a,
@@ -150,6 +169,7 @@ export const messageSamples: { readonly [N in MessageName]: readonly Message<N>[
       applied: 1040,
       advertise: '[::1]:7400',
       votes: true,
+      hearsPrimary: true,
       primaryAddress: 'a.internal:7400',
     },
   ],
@@ -162,6 +182,48 @@ export const messageSamples: { readonly [N in MessageName]: readonly Message<N>[
       request: 78,
       position: undefined,
       failure: { code: 'ACK_TIMEOUT', message: 'b did not answer', hint: 'look at b', outcome: 'unknown' },
+    },
+  ],
+  leaseRequest: [{ epoch, id: 2 ** 40 }],
+  leasePromise: [{ epoch, id: 1 }],
+  fresh: [{ epoch, sequence: 1042, echo: 86_400_000 }],
+  coordinatorHello: [{ protocolMin: 1, protocolMax: 1, cluster: 'shop', node: 'b', boot }],
+  coordinatorWelcome: [
+    {
+      protocol: 1,
+      voter: 'w',
+      boot,
+      coordinatorId: 'c0'.repeat(16),
+      voters: [{ node: 'w', address: 'w.internal:7400' }],
+    },
+  ],
+  coordinatorRead: [{ request: 1, shard: 'main' }],
+  coordinatorSwap: [{ request: 2, shard: 'main', expectedRevision: 17, next: record }],
+  coordinatorRegister: [
+    { request: 3, member: { node: 'b', address: 'b.internal:7400', boot }, ttlMs: 3000, takesOver: true },
+  ],
+  coordinatorUnregister: [{ request: 4, node: 'b', boot }],
+  coordinatorWatch: [{ request: 5 }],
+  coordinatorState: [
+    { request: 1, revision: 18, record },
+    { request: 1, revision: 0, record: undefined },
+  ],
+  coordinatorSwapped: [
+    { request: 2, swapped: true, revision: 19, record },
+    { request: 2, swapped: false, revision: 0, record: undefined },
+  ],
+  coordinatorDone: [{ request: 3 }],
+  coordinatorRefused: [
+    { request: 2, code: 'DISK_FULL', message: 'no space', hint: 'free some', outcome: 'unknown' },
+    { request: 2, code: 'BACKPRESSURE', message: 'too many', hint: undefined, outcome: 'none' },
+  ],
+  coordinatorRecord: [{ shard: 'main', revision: 19, record }],
+  coordinatorMembers: [
+    {
+      members: [
+        { node: 'a', address: 'a.internal:7400', boot },
+        { node: 'b', address: 'b.internal:7400', boot },
+      ],
     },
   ],
 }

@@ -5,6 +5,7 @@ import { join } from 'node:path'
 import { describe, test } from 'node:test'
 import { checkOptions, resolveOptions } from '#src/config/check-options.js'
 import { describeOptions } from '#src/config/node-options.js'
+import { optionsOfData } from '#src/config/option-table.js'
 import { ConfigError } from '#src/config/problem.js'
 import { limits } from '#src/core/limits.js'
 
@@ -36,6 +37,7 @@ describe('defaults', () => {
       listen: undefined,
       advertise: undefined,
       coordinator: undefined,
+      witness: false,
       durability: 'local',
       inSyncMin: 1,
       failoverMs: limits.failoverMs,
@@ -57,9 +59,10 @@ describe('defaults', () => {
     assert.equal(options.durability, 'standby')
     assert.equal(options.inSyncMin, 2)
     assert.equal(options.advertise, '10.0.0.1:7400')
-    assert.equal(options.coordinator?.primary, 'a')
+    assert.ok(options.coordinator?.kind === 'static')
+    assert.equal(options.coordinator.primary, 'a')
     assert.deepEqual(
-      options.coordinator?.members.map((one) => one.node),
+      options.coordinator.members.map((one) => one.node),
       ['a', 'b', 'c'],
     )
   })
@@ -167,8 +170,8 @@ describe('what is refused', () => {
 
 describe('members', () => {
   test('other coordinators are named as such', () => {
-    oneProblem({ ...member, coordinator: 'etcd://10.0.0.9:2379' }, 'coordinator', /this release has static/)
-    oneProblem({ ...member, coordinator: 'builtin://a=1.1.1.1:1' }, 'coordinator', /this release has static/)
+    oneProblem({ ...member, coordinator: 'zookeeper://a=1.1.1.1:1' }, 'coordinator', /this release has static, /)
+    oneProblem({ ...member, coordinator: 'etcd:10.0.0.9:2379' }, 'coordinator', /followed by/)
     oneProblem({ ...member, coordinator: '10.0.0.9:2379' }, 'coordinator', /names no scheme/)
     oneProblem({ ...member, coordinator: 'static:a=1.1.1.1:1' }, 'coordinator', /followed by/)
   })
@@ -241,4 +244,74 @@ test('resolveOptions throws all problems in one coded error', () => {
       return true
     },
   )
+})
+
+describe('the builtin coordinator', () => {
+  const base = { data: './w', cluster: 'shop', node: 'w', listen: '10.0.0.9:7400', secret: 's' }
+  const url = 'builtin://w=10.0.0.9:7400'
+  const problemsOf = (changes: Record<string, unknown>) =>
+    checkOptions({ ...base, coordinator: url, ...changes }).problems.map(({ path, message }) => `${path}: ${message}`)
+
+  test('names one voter; the nodes are not listed and find each other', () => {
+    const options = resolveOptions({ ...base, node: 'a', listen: '10.0.0.1:7400', coordinator: url })
+    assert.deepEqual(options.coordinator, { kind: 'builtin', voters: [{ node: 'w', address: '10.0.0.9:7400' }], url })
+    assert.equal(options.witness, false)
+    assert.deepEqual([options.durability, options.inSyncMin], ['standby', 2])
+    assert.equal(options.advertise, '10.0.0.1:7400')
+    const own = resolveOptions({ ...base, listen: '0.0.0.0:7400', coordinator: url })
+    assert.equal(own.advertise, '10.0.0.9:7400')
+  })
+
+  for (const [what, coordinator, problem] of [
+    ['no voter', 'builtin://', /^coordinator: names no voter/],
+    ['several', 'builtin://w=h:1,v=h:2,u=h:3', /^coordinator: names 3 voters; this release has exactly one/],
+    ['no name', 'builtin://10.0.0.9:7400', /^coordinator: voter "10.0.0.9:7400" is not name=host:port/],
+    ['a bad name', 'builtin://-=h:1', /^coordinator: voter "-" is no valid name/],
+    ['a bad address', 'builtin://w=h', /^coordinator: address of voter w, "h", names no port/],
+    ['port 0', 'builtin://w=h:0', /names port 0/],
+    ['parameters', 'builtin://w=h:1?primary=a', /takes no parameters, not "\?primary=a"/],
+    ['one slash', 'builtin:/w=h:1', /must be followed by "\/\/"/],
+  ] as const) {
+    test(`its URL: ${what}`, () => {
+      const found = problemsOf({ coordinator })
+      assert.ok(
+        found.some((one) => problem.test(one)),
+        found.join('\n'),
+      )
+    })
+  }
+
+  test('the voter must be reachable where the URL says, and everybody needs an address', () => {
+    assert.match(
+      problemsOf({ listen: '10.0.0.8:7400' }).join(),
+      /has node w at 10.0.0.9:7400, but it listens on 10.0.0.8:7400/,
+    )
+    assert.match(problemsOf({ listen: undefined }).join(), /listen: is missing/)
+    assert.match(problemsOf({ node: 'a', listen: '0.0.0.0:7400' }).join(), /advertise: is missing/)
+  })
+
+  test('a witness is the voter and nothing else', () => {
+    const witness = resolveOptions({ ...base, coordinator: url, witness: true })
+    assert.equal(witness.witness, true)
+    const described = describeOptions(witness)
+    assert.equal(described.witness, true)
+    for (const key of optionsOfData) assert.ok(!(key in described), `${key} is not shown: it does not count`)
+    const given = {
+      ...{ durability: 'local', inSyncMin: 1, failoverMs: 1000, inSyncTimeoutMs: 1000, engine: 'level' },
+      ...{ writeTimeoutMs: 1, segmentBytes: '1MiB', slotRetainBytes: '1GiB', checkpointBytes: '1MiB' },
+      bootstrapMaxRate: '1MiB',
+    }
+    assert.deepEqual(Object.keys(given), [...optionsOfData])
+    for (const [key, value] of Object.entries(given)) {
+      assert.deepEqual(problemsOf({ witness: true, [key]: value }), [
+        `${key}: has no meaning for a witness, which holds no data`,
+      ])
+    }
+    assert.match(problemsOf({ witness: true, node: 'a', listen: '10.0.0.1:7400' }).join(), /node a is not the voter w/)
+    assert.match(problemsOf({ witness: true, coordinator: undefined }).join(), /coordinator: is missing: a witness/)
+    assert.match(
+      problemsOf({ witness: true, coordinator: 'static://w=10.0.0.9:7400,b=10.0.0.2:7400' }).join(),
+      /witness: needs the builtin coordinator, not static:/,
+    )
+  })
 })

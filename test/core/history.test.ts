@@ -177,6 +177,7 @@ describe('rejoining with a tail', () => {
     here: position(10),
     committed: 10,
     applied: 9,
+    mayUndo: false,
   }
 
   test('C5: a tail that was never committed is cut at the common position', () => {
@@ -198,6 +199,19 @@ describe('rejoining with a tail', () => {
 
   test('F38: another content at the common position is cut nowhere', () => {
     assert.equal(decideRejoin({ ...facts, here: position(10, epoch(1, 'a'), 'other') }).type, 'fence')
-    assert.equal(decideRejoin({ ...facts, here: undefined }).type, 'fence')
+    for (const mayUndo of [false, true]) {
+      assert.equal(decideRejoin({ ...facts, mayUndo, here: position(10, epoch(1, 'a'), 'other') }).type, 'fence')
+      assert.equal(decideRejoin({ ...facts, mayUndo, here: undefined }).type, 'bootstrap', 'no block ends there')
+    }
+  })
+
+  test('B3, C5: what is committed or applied here is undone only where that was agreed to', () => {
+    const undone = { type: 'rewind', to: position(10), cutEntries: 5 }
+    assert.deepEqual(decideRejoin({ ...facts, mayUndo: true, committed: 11 }), undone)
+    assert.deepEqual(decideRejoin({ ...facts, mayUndo: true, applied: 11 }), undone)
+    assert.equal(decideRejoin({ ...facts, mayUndo: true }).type, 'truncate', 'nothing to undo')
+    const old = { ...facts, base: position(12), committed: 14, applied: 14 }
+    assert.equal(decideRejoin({ ...old, mayUndo: true }).type, 'bootstrap')
+    assert.equal(decideRejoin(old).type, 'fence')
   })
 })

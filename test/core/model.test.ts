@@ -96,6 +96,7 @@ class Model {
         here: positionAt(node.log, answer.commonSequence),
         committed: node.committed,
         applied: node.committed,
+        mayUndo: false,
       })
       assert.equal(decision.type, 'truncate', `${node.name} has committed what ${primary.name} does not have`)
       if (decision.type !== 'truncate') return

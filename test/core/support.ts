@@ -31,6 +31,7 @@ export function record(inSync: readonly string[], changes: Partial<ShardRecord> 
     nonce: 'n'.repeat(32),
     floor: position(0, epoch(0, '')),
     lossy: false,
+    handedOver: false,
     voters: ['a', 'b', 'c'],
     ...changes,
   }

@@ -171,19 +171,46 @@ test('an iterator reads ahead in growing steps and misses nothing', async (conte
 test('events of the shard reach listeners; a failure without a listener ends nothing', async (context) => {
   const { db, node } = await openLocal(context)
   const seen: unknown[] = []
-  for (const name of ['role', 'bootstrap', 'lag', 'diverged']) db.on(name, (event) => seen.push([name, event]))
+  for (const name of ['role', 'bootstrap', 'lag', 'diverged', 'failover', 'in-sync'])
+    db.on(name, (event) => seen.push([name, event]))
   node.main.tell({ type: 'failure', error: new UnderstudyError('DISK_FULL', 'no space') })
   node.main.tell({ type: 'transition', from: 'streaming', to: 'promoting', reason: 'asked' })
   node.main.tell({ type: 'transition', from: 'promoting', to: 'primary', reason: 'promoted' })
   node.main.tell({ type: 'lag', lag: { entries: 3, lagMs: 12 } })
+  const failover = {
+    at: '2026-01-01T00:00:00.000Z',
+    epoch: { number: 2, node: 'b' },
+    primary: 'b',
+    kind: 'failover',
+    tookMs: 870,
+    mayLose: undefined,
+  } as const
+  node.main.tell({ type: 'failover', failover })
+  const change = { added: [], removed: ['c'], inSync: ['a', 'b'], reason: 'c was silent for 1000 ms' }
+  node.main.tell({ type: 'in-sync', ...change })
   await setImmediate()
   assert.deepEqual(seen, [
     ['role', { role: 'primary', from: 'standby', reason: 'promoted' }],
     ['lag', { entries: 3, lagMs: 12 }],
+    ['failover', failover],
+    ['in-sync', change],
   ])
   const failed = new Promise((resolve) => db.once('error', resolve))
   node.main.tell({ type: 'failure', error: new UnderstudyError('DISK_FULL', 'no space') })
   assert.equal(isFailure(await failed, 'DISK_FULL'), true)
+})
+
+test('switchover names the next primary, or leaves the choice to the node', async (context) => {
+  const { db, node } = await openLocal(context)
+  assert.deepEqual(await db.switchover('b'), { epoch: { number: 2, node: 'b' }, primary: 'b', pauseMs: 12 })
+  const signal = new AbortController().signal
+  assert.equal((await db.switchover(undefined, { timeoutMs: 500, signal })).primary, 'c')
+  assert.deepEqual(node.main.switchovers, [{ to: 'b' }, { timeoutMs: 500, signal }])
+  node.main.switchoverFailure = new UnderstudyError('SWITCHOVER_REFUSED', 'b has not caught up')
+  await assert.rejects(db.switchover('b'), failsWith('SWITCHOVER_REFUSED'))
+  await db.close()
+  await assert.rejects(db.switchover('b'), failsWith('CLOSED'))
+  await assert.rejects(db.promote(), failsWith('CLOSED'))
 })
 
 test('what a database is and where it stands can be asked while it is open', async (context) => {
@@ -193,6 +220,8 @@ test('what a database is and where it stands can be asked while it is open', asy
   assert.equal(db.position?.sequence, 1)
   assert.equal(db.nodeStatus().shards[0]?.sequence.applied, 1)
   assert.equal((await db.promote()).position.sequence, 1)
+  assert.equal(db.nodeStatus().shards[0]?.failover.possible, false)
+  assert.equal(db.nodeStatus().shards[0]?.coordinator.kind, 'static')
   await db.close()
   assert.equal(db.role, undefined)
   assert.equal(db.position, undefined)

@@ -204,3 +204,37 @@ describe('bad input is refused by name', () => {
     })
   })
 })
+
+describe('consistency', () => {
+  test('what is asked for reaches the shard, and a value without a lease is not shown', async () => {
+    await withServer(async ({ ask, node }) => {
+      const { main } = node
+      await ask('/v1/kv/k', { method: 'PUT', body: 'v' })
+      const asked = () => main.calls.filter(({ name }) => name === 'beginRead').map(({ argument }) => argument)
+      for (const path of ['/v1/kv/k', '/v1/kv?gte=k']) {
+        main.calls.length = 0
+        const mark = path.includes('?') ? '&' : '?'
+        assert.equal((await ask(path)).status, 200)
+        assert.equal((await ask(`${path}${mark}consistency=confirmed`)).status, 200)
+        assert.deepEqual(asked(), [undefined, 'confirmed'])
+        refused(await ask(`${path}${mark}consistency=strong`), 400, 'BAD_REQUEST', /linearizable, confirmed, local/)
+        main.failures.set('granted', new UnderstudyError('FENCED', 'no lease'))
+        refused(await ask(path, { headers: { 'Understudy-Timeout-Ms': '33' } }), 503, 'FENCED', /no lease/)
+        const wait = main.calls.find(({ name }) => name === 'granted')?.argument as { timeoutMs: number }
+        assert.equal(wait.timeoutMs, 33)
+        assert.equal(main.openSnapshots, 0)
+        main.failures.clear()
+      }
+    })
+  })
+
+  test('a standby that is asked for more than it has names the primary', async () => {
+    await withServer(async ({ ask, node }) => {
+      const error = new UnderstudyError('NOT_PRIMARY', 'b is', { primary: 'b.test:7400' })
+      node.main.failures.set('beginRead', error)
+      const answer = await ask('/v1/kv/k?consistency=linearizable')
+      refused(answer, 421, 'NOT_PRIMARY', /b is/)
+      assert.equal(answer.headers.location, 'http://b.test:7400/v1/kv/k?consistency=linearizable')
+    })
+  })
+})

@@ -41,6 +41,38 @@ describe('operation', () => {
     })
   })
 
+  test('switchover passes target and time-out on, and answers 409 with the reason when refused', async () => {
+    await withServer(async ({ ask, node }) => {
+      const refusal = new UnderstudyError('SWITCHOVER_REFUSED', 'c has not caught up', { hint: 'try b' })
+      node.main.failures.set('switchover', refusal)
+      const refused = await ask('/v1/switchover', { method: 'POST', body: '{"to":"c"}' })
+      assert.equal(refused.status, 409)
+      const { code, message, hint, outcome, retryable } = refused.json()
+      assert.deepEqual(
+        [code, message, hint, outcome, retryable],
+        ['UNDERSTUDY_SWITCHOVER_REFUSED', 'c has not caught up', 'try b', 'none', true],
+      )
+      node.main.failures.clear()
+      for (const bad of ['{"to":1}', '{"to":""}', '{"too":"b"}', '[]', '{', '{"timeoutMs":0}', '{"timeoutMs":"1s"}']) {
+        const answer = await ask('/v1/switchover', { method: 'POST', body: bad })
+        assert.equal(answer.status, 400, bad)
+        assert.equal(answer.json().code, 'UNDERSTUDY_BAD_REQUEST')
+      }
+      assert.equal((await ask('/v1/switchover?shard=x', { method: 'POST' })).status, 404)
+      assert.equal((await ask('/v1/switchover')).status, 404)
+      assert.equal(node.main.epoch.number, 1, 'nothing of this reached the node')
+      const body = JSON.stringify({ to: 'c', timeoutMs: 500 })
+      const done = await ask('/v1/switchover', { method: 'POST', body })
+      assert.equal(done.status, 200)
+      assert.deepEqual(done.json(), { epoch: '2@c', primary: 'c', pauseMs: 12 })
+      assert.deepEqual(node.main.calls.at(-1), { name: 'switchover', argument: { to: 'c', timeoutMs: 500 } })
+      // Also asked of a standby, and without a body: the node finds the primary and the target.
+      assert.equal(node.main.state, 'streaming')
+      assert.equal((await ask('/v1/switchover', { method: 'POST' })).status, 200)
+      assert.deepEqual(node.main.calls.at(-1), { name: 'switchover', argument: {} })
+    })
+  })
+
   test('a member is taken out of the in-sync set by name', async () => {
     await withServer(async ({ ask, node }) => {
       node.main.inSync = ['a', 'b', 'c']
@@ -95,6 +127,11 @@ describe('operation', () => {
         'understudy_checksum_failures_total{shard="main"} 2',
         'understudy_gaps_total{shard="main"} 3',
         'understudy_fenced_total{shard="main"} 4',
+        'understudy_failovers_total{shard="main"} 2',
+        'understudy_in_sync_changes_total{shard="main"} 3',
+        'understudy_coordinator_errors_total{shard="main"} 1',
+        'understudy_coordinator_connected{shard="main"} 1',
+        'understudy_can_fail_over{shard="main"} 1',
         'understudy_bootstrap_bytes_total{shard="main"} 5',
         'understudy_bootstrap_restarts_total{shard="main"} 6',
         'understudy_state_transitions_total{shard="main",from="catching-up",to="streaming"} 7',
@@ -105,6 +142,11 @@ describe('operation', () => {
       ]) {
         assert.ok(text.includes(`${line}\n`), `${line}\n---\n${text}`)
       }
+      node.main.failover = { possible: false, reason: 'b does not answer', to: undefined }
+      node.main.coordinator = { ...node.main.coordinator, connected: false, lastError: 'refused' }
+      const away = (await ask('/metrics')).text
+      assert.ok(away.includes('understudy_can_fail_over{shard="main"} 0\n'))
+      assert.ok(away.includes('understudy_coordinator_connected{shard="main"} 0\n'))
       node.main.inSync = ['a']
       const again = (await ask('/metrics')).text
       assert.ok(again.includes('understudy_reconnects_total{shard="main"} 1\n'), 'totals are not added up twice')

@@ -1,11 +1,13 @@
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { type InMemoryCoordinator, InMemoryCoordinatorStore } from '#src/coordinator/in-memory.js'
 import { createStaticCoordinator } from '#src/coordinator/static.js'
 import type { Operation } from '#src/core/entry.js'
 import { limits } from '#src/core/limits.js'
 import type { Position } from '#src/core/position.js'
 import type { ShardSettings } from '#src/core/record.js'
+import { timingsOf } from '#src/core/timings.js'
 import { levelEngine } from '#src/engine/level.js'
 import { memoryEngine } from '#src/engine/memory.js'
 import { UnderstudyError } from '#src/errors.js'
@@ -29,11 +31,15 @@ export interface ClusterOptions {
   readonly settings?: Partial<ShardSettings>
   /** `disk`: real files and the level engine. `simulated`: simulated disks and the memory engine, which can be killed. */
   readonly storage?: 'disk' | 'simulated'
+  /** Engines of certain nodes, instead of what `storage` says. */
+  readonly engines?: Readonly<Record<string, EngineFactory>>
   readonly segmentBytes?: number
   readonly checkpointBytes?: number
   readonly slotRetainBytes?: number
   readonly writeTimeoutMs?: number
   readonly bootstrapMaxBytesPerSecond?: number
+  /** `memory`: an automatic coordinator in this process; default: static, promotion by hand. */
+  readonly coordinator?: 'static' | 'memory'
   /** Time runs so many times faster: time-outs that take seconds end within a test. */
   readonly timeFactor?: number
   /** Where the others are believed to be, if not at their addresses. */
@@ -54,6 +60,9 @@ export class TestCluster {
   private readonly clocks = new Map<string, MortalClock>()
   private readonly running = new Map<string, Node>()
   private readonly options: ClusterOptions
+  /** With `coordinator: 'memory'`. */
+  readonly store: InMemoryCoordinatorStore
+  readonly coordinators = new Map<string, InMemoryCoordinator>()
   private readonly root: string
   readonly names: readonly string[]
   /** Warnings and errors of all nodes. */
@@ -63,6 +72,8 @@ export class TestCluster {
     this.options = options
     this.network = createInMemoryNetwork(options.timeFactor === undefined ? undefined : fastClock(options.timeFactor))
     this.names = options.nodes ?? ['a', 'b', 'c']
+    const clock = options.timeFactor === undefined ? nodeClock : fastClock(options.timeFactor)
+    this.store = new InMemoryCoordinatorStore(clock, 'c0'.repeat(16))
     this.root = mkdtempSync(join(tmpdir(), 'understudy-cluster-'))
   }
 
@@ -86,7 +97,8 @@ export class TestCluster {
   async start(name: string, changes: Partial<ClusterOptions> & { readonly cluster?: string } = {}): Promise<Node> {
     const options = { ...this.options, ...changes }
     const files = this.files(name)
-    const engines: EngineFactory = this.options.storage === 'simulated' ? memoryEngine : levelEngine
+    const engines: EngineFactory =
+      options.engines?.[name] ?? (this.options.storage === 'simulated' ? memoryEngine : levelEngine)
     const logger =
       process.env.TEST_LOG === undefined
         ? this.listener(name)
@@ -110,14 +122,7 @@ export class TestCluster {
       clock,
       random: nodeRandom,
       logger,
-      coordinator: createStaticCoordinator({
-        node: name,
-        members: (options.nodes ?? this.names).map((node) => ({
-          node,
-          address: options.addresses?.[node] ?? this.address(node),
-        })),
-        initialPrimary: 'initialPrimary' in options ? options.initialPrimary : this.names[0],
-      }),
+      coordinator: options.coordinator === 'memory' ? this.coordinatorOf(name, clock) : this.staticOf(name, options),
       transport: this.network.transport(this.address(name)),
       shards: [
         {
@@ -141,6 +146,25 @@ export class TestCluster {
     await node.start()
     this.running.set(name, node)
     return node
+  }
+
+  private staticOf(name: string, options: ClusterOptions) {
+    return createStaticCoordinator({
+      node: name,
+      members: (options.nodes ?? this.names).map((node) => ({
+        node,
+        address: options.addresses?.[node] ?? this.address(node),
+      })),
+      initialPrimary: 'initialPrimary' in options ? options.initialPrimary : this.names[0],
+    })
+  }
+
+  private coordinatorOf(name: string, clock: Clock): InMemoryCoordinator {
+    const { failoverMs = limits.failoverMs, inSyncTimeoutMs = limits.inSyncTimeoutMs } = this.options.settings ?? {}
+    const { registrationMs } = timingsOf({ failoverMs, inSyncTimeoutMs })
+    const client = this.store.client({ clock, registrationMs })
+    this.coordinators.set(name, client)
+    return client
   }
 
   async startAll(): Promise<void> {
@@ -167,6 +191,7 @@ export class TestCluster {
   kill(name: string): void {
     this.processes.get(name)!.kill()
     this.clocks.get(name)?.kill()
+    this.coordinators.get(name)?.setWeather({ reachable: false })
     this.network.crash(this.address(name))
     this.running.delete(name)
   }
@@ -189,6 +214,11 @@ export class TestCluster {
     for (const other of this.names) if (other !== name) this.network.partition(this.address(name), this.address(other))
   }
 
+  /** The node's clock is suddenly so much later: what its process finds after it stood still. */
+  jump(name: string, aheadMs: number): void {
+    this.clocks.get(name)!.aheadMs += aheadMs
+  }
+
   /** Warnings and errors go to `warnings`, the rest nowhere. */
   private listener(node: string): Logger {
     const hear = (fields: LogFields, message: string) => {
@@ -200,6 +230,10 @@ export class TestCluster {
 
   async close(): Promise<void> {
     this.network.heal()
+    // Nodes that stop together have nobody to hand over to: where they can be killed, they are.
+    if (this.options.coordinator === 'memory' && this.options.storage === 'simulated') {
+      for (const name of [...this.running.keys()]) this.kill(name)
+    }
     await Promise.all([...this.running.keys()].map((name) => this.stop(name)))
     rmSync(this.root, { recursive: true, force: true })
   }
@@ -210,13 +244,14 @@ class MortalClock implements Clock {
   private readonly clock: Clock
   private readonly timers = new Set<Timer>()
   private dead = false
+  aheadMs = 0
 
   constructor(clock: Clock) {
     this.clock = clock
   }
 
   nowMs(): number {
-    return this.clock.nowMs()
+    return this.clock.nowMs() + this.aheadMs
   }
 
   wallMs(): number {

@@ -7,6 +7,9 @@ import { UnderstudyError } from '#src/errors.js'
 import type { EngineIterator, EngineSnapshot, ScanOptions } from '#src/ports/engine.js'
 import type {
   BootstrapStatus,
+  Consistency,
+  CoordinatorStatus,
+  FailoverRecord,
   FailoverStatus,
   FollowerStatus,
   MemberStatus,
@@ -16,6 +19,7 @@ import type {
   PromoteOptions,
   PromoteResult,
   ReadFreshness,
+  ReadTicket,
   ShardEvent,
   ShardHandle,
   ShardStatus,
@@ -35,6 +39,7 @@ export class FakeNode implements NodeHandle {
   readonly cluster = 'shop'
   readonly main: FakeShard
   members: MemberStatus[] = []
+  coordinator = 'static'
   closed = false
 
   constructor(name = 'a') {
@@ -56,7 +61,7 @@ export class FakeNode implements NodeHandle {
       boot: '00'.repeat(8),
       engine: 'memory',
       advertise: undefined,
-      coordinator: 'static',
+      coordinator: this.coordinator,
       startedAt: '2026-01-01T00:00:00.000Z',
       members: this.members,
       shards: [this.main.status()],
@@ -85,6 +90,13 @@ export class FakeShard implements ShardHandle {
   bootstrap: BootstrapStatus | undefined
   warnings: string[] = []
   failover: FailoverStatus = { possible: true, reason: 'b holds everything and can take over', to: 'b' }
+  coordinator: CoordinatorStatus = {
+    kind: 'automatic',
+    connected: true,
+    since: '2026-01-01T00:00:00.000Z',
+    lastError: undefined,
+  }
+  failovers: FailoverRecord[] = []
   families: Family[] = [
     { id: 0, name: 'default' },
     { id: 1, name: 'users' },
@@ -94,7 +106,10 @@ export class FakeShard implements ShardHandle {
     [1, new Map()],
   ])
   /** Thrown by the next calls, by their name, until taken out. */
-  failures = new Map<'write' | 'fresh' | 'promote' | 'switchover' | 'removeFromInSync' | 'reader' | 'next', Error>()
+  failures = new Map<
+    'write' | 'fresh' | 'promote' | 'switchover' | 'removeFromInSync' | 'reader' | 'next' | 'beginRead' | 'granted',
+    Error
+  >()
   /** What was asked for, as the server handed it over. */
   calls: Array<{ name: string; argument: unknown }> = []
   /** Awaited by each write. */
@@ -111,6 +126,7 @@ export class FakeShard implements ShardHandle {
     coordinatorErrors: 1,
     bootstrapBytes: 5,
     bootstrapRestarts: 6,
+    rewoundEntries: 7,
     transitions: new Map([['catching-up>streaming', 7]]),
   }
   observations: { [K in 'commitSeconds' | 'journalFlushSeconds' | 'applySeconds' | 'blockEntries']: number[] } = {
@@ -135,7 +151,16 @@ export class FakeShard implements ShardHandle {
   }
 
   #check(
-    name: 'write' | 'fresh' | 'promote' | 'switchover' | 'removeFromInSync' | 'reader' | 'next',
+    name:
+      | 'write'
+      | 'fresh'
+      | 'promote'
+      | 'switchover'
+      | 'removeFromInSync'
+      | 'reader'
+      | 'next'
+      | 'beginRead'
+      | 'granted',
     argument: unknown,
   ): void {
     this.calls.push({ name, argument })
@@ -228,6 +253,18 @@ export class FakeShard implements ShardHandle {
     }
   }
 
+  beginRead(consistency?: Consistency): ReadTicket {
+    this.#check('beginRead', consistency)
+    const failure = this.failures.get('granted')
+    return {
+      isGranted: failure === undefined,
+      granted: async (options) => {
+        this.calls.push({ name: 'granted', argument: options })
+        throw failure ?? new Error('was granted')
+      },
+    }
+  }
+
   async fresh(freshness: ReadFreshness): Promise<void> {
     this.#check('fresh', freshness)
   }
@@ -262,6 +299,7 @@ export class FakeShard implements ShardHandle {
       nonce: '00'.repeat(16),
       floor: { epoch: this.epoch, sequence: 0, chain: '00'.repeat(16) },
       lossy: false,
+      handedOver: false,
       voters: [],
     }
   }
@@ -283,14 +321,16 @@ export class FakeShard implements ShardHandle {
       inSync: this.inSync,
       recordVersion: 1,
       failover: this.failover,
-      coordinator: { kind: 'automatic', connected: true, lastError: undefined },
-      failovers: [],
+      coordinator: this.coordinator,
+      failovers: this.failovers,
       sequence: { appended: sequence, durable: sequence, committed: sequence, applied: sequence, checkpoint: 0 },
       lagMs: this.lagMs,
+      lease: undefined,
       followers: this.followers,
       slots: [{ name: 'standby-b', sequence: 1, retainedBytes: 42 }],
       journal: { bytes: 1234, segments: 1, baseSequence: 0 },
       bootstrap: this.bootstrap,
+      divergentFiles: [],
       warnings: this.warnings,
     }
   }

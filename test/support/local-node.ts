@@ -11,14 +11,18 @@ import { UnderstudyError } from '#src/errors.js'
 import type { Engine, EngineFactory } from '#src/ports/engine.js'
 import type {
   ClearRequest,
+  Consistency,
   EngineReader,
   NodeHandle,
   NodeStatus,
   PromoteResult,
   ReadFreshness,
+  ReadTicket,
   ShardEvent,
   ShardHandle,
   ShardStatus,
+  SwitchoverOptions,
+  SwitchoverResult,
   WriteOptions,
 } from '#src/runtime/handle.js'
 
@@ -39,6 +43,8 @@ export class LocalShard implements ShardHandle {
   /** What callers passed with their writes, for tests to look at. */
   readonly writeOptions: Array<WriteOptions | undefined> = []
   lagMs = 0
+  readonly switchovers: SwitchoverOptions[] = []
+  switchoverFailure: UnderstudyError | undefined
   /** The journal, for engines that need all of it. */
   private readonly journal: Block[]
   private readonly engine: Engine
@@ -137,6 +143,15 @@ export class LocalShard implements ShardHandle {
     return this.engine
   }
 
+  /** What reads are granted by, for tests to replace; and what was asked for. */
+  ticket: ReadTicket = { isGranted: true, granted: () => Promise.resolve() }
+  readonly consistencies: Array<Consistency | undefined> = []
+
+  beginRead(consistency?: Consistency): ReadTicket {
+    this.consistencies.push(consistency)
+    return consistency === 'local' ? { isGranted: true, granted: () => Promise.resolve() } : this.ticket
+  }
+
   async fresh(freshness: ReadFreshness): Promise<void> {
     const { minPosition, maxLagMs, signal, timeoutMs } = freshness
     if (maxLagMs !== undefined && this.lagMs > maxLagMs) {
@@ -175,8 +190,11 @@ export class LocalShard implements ShardHandle {
     return { epoch, position: this.engine.applied, mayLose: undefined }
   }
 
-  async switchover(): Promise<never> {
-    throw new UnderstudyError('SWITCHOVER_REFUSED', 'a local node has no standby')
+  async switchover(options: SwitchoverOptions = {}): Promise<SwitchoverResult> {
+    if (this.switchoverFailure !== undefined) throw this.switchoverFailure
+    this.switchovers.push(options)
+    const primary = options.to ?? 'c'
+    return { epoch: { number: 2, node: primary }, primary, pauseMs: 12 }
   }
 
   async removeFromInSync(): Promise<never> {
@@ -200,14 +218,16 @@ export class LocalShard implements ShardHandle {
       inSync: ['local'],
       recordVersion: undefined,
       failover: { possible: false, reason: 'a local node has no standby', to: undefined },
-      coordinator: { kind: 'static', connected: true, lastError: undefined },
+      coordinator: { kind: 'static', connected: true, since: undefined, lastError: undefined },
       failovers: [],
+      lease: undefined,
       sequence: { appended: sequence, durable: sequence, committed: sequence, applied: sequence, checkpoint: 0 },
       lagMs: this.lagMs,
       followers: [],
       slots: [],
       journal: { bytes: 0, segments: 0, baseSequence: 0 },
       bootstrap: undefined,
+      divergentFiles: [],
       warnings: [],
     }
   }
