@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import { decodeEntries, encodeOperations } from '#src/codec/block.js'
 import { chainZero } from '#src/codec/digest.js'
+import { decodeMessage } from '#src/codec/messages.js'
 import { limits } from '#src/core/limits.js'
 import type { UnderstudyError } from '#src/errors.js'
 import { inspectJournal } from '#src/journal/inspect.js'
@@ -405,11 +406,20 @@ describe('writes over a change of the primary', { timeout: 120_000 }, () => {
       }
       const older = await session()
       const newer = await session()
+      const outcomes: string[] = []
+      newer.handle((name, payload) => {
+        if (name !== 'forwarded') return
+        const { request, failure } = decodeMessage('forwarded', payload)
+        outcomes.push(`${request} ${failure?.code} ${failure?.outcome}`)
+      })
       send(older, 1, 'older')
+      const other = { ...epoch!, number: epoch!.number + 1 }
+      newer.send('forward', { epoch: other, boot, request: 3, waitFor: 'committed', timeoutMs: 10_000 })
       send(newer, 2, 'newer')
       await until(async () => (await read(cluster, 'a', 'newer')) === 'v', 'the newer session is served')
       assert.equal((await older.closed)?.code, 'UNDERSTUDY_STALE_INCARNATION')
       assert.equal(await read(cluster, 'a', 'older'), undefined)
+      assert.equal(outcomes[0], '3 STALE_EPOCH none', 'and takes a write in the epoch that it names or not at all')
       newer.close()
       await transport.close()
     })
