@@ -78,7 +78,7 @@ export class FollowerSession implements FollowerLink {
 
   tellCommitted(): void {
     if (this.feeder === undefined) return
-    this.link.send('committed', { epoch: this.epoch, sequence: this.role.inSync.committed })
+    this.link.send('committed', { epoch: this.epoch, sequence: this.role.announced })
   }
 
   tellRecord(record: ShardRecord): void {
@@ -168,7 +168,7 @@ export class FollowerSession implements FollowerLink {
     answerSubscribe(this.link, this.journal, request, {
       epoch: this.epoch,
       epochStart: inSync.epochStart,
-      committed: inSync.committed,
+      committed: this.role.announced,
       limit: () => this.journal.appended.sequence,
     }).then(
       (feeder) => {

@@ -152,6 +152,14 @@ export class PrimaryRole {
     this.lease?.start()
   }
 
+  /**
+   * Committed, as the others are told: what is applied here too. A write that was made elsewhere is answered there as
+   * soon as it is applied there, and a read that begins here afterwards must see it (I7).
+   */
+  get announced(): number {
+    return Math.min(this.inSync.committed, this.parts.applier.applied.sequence)
+  }
+
   /** The newest record that is durable here: what others may be told. */
   get durableRecord(): ShardRecord {
     return this.savedRecord
@@ -416,9 +424,9 @@ export class PrimaryRole {
   private changed(): void {
     this.tellSet()
     const { applier } = this.parts
-    const committed = this.inSync.committed
-    if (committed > this.committedTold) {
-      this.committedTold = committed
+    const { committed } = this.inSync
+    if (this.announced > this.committedTold) {
+      this.committedTold = this.announced
       for (const follower of this.followers.values()) follower.tellCommitted()
     }
     this.parts.onCommitted(committed)

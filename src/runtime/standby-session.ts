@@ -328,7 +328,7 @@ export class StandbySession {
       throw new UnderstudyError('STALE_EPOCH', `freshness told for epoch ${formatEpoch(epoch)}`)
     }
     if (atMs > this.parts.clock.nowMs()) throw new UnderstudyError('PROTOCOL', 'freshness of a time to come')
-    this.noteCommitted(sequence)
+    // Not announced by this: it may be committed and not yet applied on the primary (I7).
     // Full: what is in it is applied first, and tells less with every mark that is left out after it.
     if (this.freshMarks.length < limits.freshMarksMax) this.freshMarks.push({ sequence, atMs })
     this.useFreshMarks()

@@ -306,7 +306,8 @@ export class WriteQueue {
       epoch: inSync.epoch,
       firstSequence: appended.sequence + 1,
       timestampMs: clock.wallMs(),
-      committed: Math.min(inSync.committed, appended.sequence),
+      // What is announced is applied here: whoever hears of it never reads older data from this node (I7).
+      committed: Math.min(inSync.committed, this.parts.applied(), appended.sequence),
       flushedBefore: journal.durable.sequence,
       chainBefore: appended.chain,
       epochStart,

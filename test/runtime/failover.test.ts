@@ -1,5 +1,7 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
+import { memoryEngine } from '#src/engine/memory.js'
+import type { EngineFactory } from '#src/ports/engine.js'
 import { TestCluster, until, untilApplied } from '../support/cluster.js'
 
 const put = (key: string, value: string) =>
@@ -237,6 +239,29 @@ describe('automatic failover', () => {
       await until(() => !cluster.shard(first).status().inSync.includes(gone), 'it has left', 10_000)
       await cluster.shard(first).write([put('k', 'v')], { timeoutMs: 5000 })
       assert.equal(cluster.shard(first).state, 'primary')
+    })
+  })
+
+  test('I7: a write answered on a standby is seen by a read on the primary, however slowly that applies', async () => {
+    const slow: EngineFactory = {
+      ...memoryEngine,
+      open: async (...args) => {
+        const engine = await memoryEngine.open(...args)
+        const apply = engine.apply.bind(engine)
+        engine.apply = async (...blocks) => {
+          await new Promise((resolve) => setTimeout(resolve, 30))
+          return apply(...blocks)
+        }
+        return engine
+      },
+    }
+    await withCluster({ ...automatic, engines: { a: slow } }, async (cluster) => {
+      await cluster.startAll()
+      assert.equal(await settled(cluster), 'a')
+      for (let index = 0; index < 5; index++) {
+        await cluster.shard('b').write([put(`k${index}`, 'v')])
+        assert.ok(await valueOf(cluster, 'a', `k${index}`), `k${index}`)
+      }
     })
   })
 

@@ -5,6 +5,7 @@ import type { ClusterProcesses } from '#src/cli/cluster-processes.js'
 import { compareEpochs, type Epoch, epochZero, formatEpoch } from '#src/core/position.js'
 import { inspectJournal } from '#src/journal/inspect.js'
 import { nodeFileSystem } from '#src/platform/node-file-system.js'
+import type { DivergentFileStatus } from '#src/runtime/handle.js'
 import { type BlockPrint, compareContents, compareJournals, type JournalPrint, Problems } from '#src/sim/checks.js'
 import { checkLinearizability, type LinearizabilityResult } from '#src/sim/linearizability.js'
 import type { RegisterOperation } from '#src/sim/register-history.js'
@@ -23,6 +24,9 @@ export interface RoundFindings {
   readonly unconfirmedReads: number
   readonly blocks: number
 }
+
+/** Times of nodes are rounded to milliseconds, and an answer is on its way for a while. */
+const roundingMs = 100
 
 interface NodeContent {
   readonly digest: string
@@ -82,7 +86,7 @@ export class RoundChecks {
       gone = await this.notInNewest(book, problems)
       lost = gone.length
     }
-    if (lost > 0) this.judgeLoss(lost, gone, problems)
+    if (lost > 0) await this.judgeLoss(lost, gone, problems)
     const { watch } = this.monitor
     for (const text of watch.problems.texts.slice(this.seenProblems)) problems.add(`I2: ${text}`)
     this.seenProblems = watch.problems.texts.length
@@ -107,21 +111,43 @@ export class RoundChecks {
     }
   }
 
-  /** At `local`, no more may be lost than the nodes themselves said. */
-  private judgeLoss(lost: number, gone: readonly Acknowledged[], problems: Problems): void {
+  /** At `local`, only what the new primary said may be lost, and all of it is kept beside the old one's journal. */
+  private async judgeLoss(lost: number, gone: readonly Acknowledged[], problems: Problems): Promise<void> {
     const first = gone[0]
     const where = first && `the first at ${formatEpoch(first.epoch)}.${first.sequence}, acknowledged to ${first.client}`
     if (this.durability === 'standby') {
       problems.add(`I1: ${lost} acknowledged writes are lost; ${where}`)
       return
     }
-    let reported = 0
-    for (const { epoch, mayLose } of this.monitor.failovers.values()) {
-      if (epoch.number > this.epochBefore) reported += mayLose?.entries ?? 0
+    const kept = await this.keptAside()
+    const unkept = gone.filter(
+      ({ epoch, sequence }) =>
+        !kept.some(
+          (file) =>
+            file.epoch === formatEpoch(epoch) &&
+            sequence >= file.firstSequence - file.missingEntries &&
+            sequence <= file.lastSequence,
+        ),
+    )
+    if (unkept.length > 0) problems.add(`${unkept.length} of ${lost} lost writes are in no side file; ${where}`)
+    const windows = [...this.monitor.failovers.values()].flatMap(({ epoch, at, tookMs, mayLose }) =>
+      epoch.number > this.epochBefore && mayLose?.seconds !== undefined
+        ? [{ untilMs: Date.parse(at), fromMs: Date.parse(at) - (tookMs ?? 0) - 1000 * mayLose.seconds - roundingMs }]
+        : [],
+    )
+    const outside = gone.filter(({ returnedMs }) => {
+      const atMs = performance.timeOrigin + returnedMs
+      return !windows.some(({ fromMs, untilMs }) => atMs >= fromMs && atMs <= untilMs + roundingMs)
+    })
+    if (outside.length > 0) {
+      problems.add(`I1: ${outside.length} of ${lost} lost writes are outside of what the failovers report; ${where}`)
     }
-    if (lost > reported) {
-      problems.add(`I1: ${lost} acknowledged writes are lost; the nodes report ${reported} entries; ${where}`)
-    }
+  }
+
+  /** The side files of all nodes: what was cut from a journal when it found its place in another history. */
+  private async keptAside(): Promise<readonly DivergentFileStatus[]> {
+    const shards = await this.cluster.shards()
+    return [...shards.values()].flatMap(({ divergentFiles }) => divergentFiles)
   }
 
   private checkUnique(book: RoundBook, { values }: NodeContent, problems: Problems): number {
