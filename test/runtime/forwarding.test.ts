@@ -193,6 +193,30 @@ describe('writes over a change of the primary', { timeout: 120_000 }, () => {
     })
   })
 
+  test('L5, S9: writers on all nodes go on over switchovers and takeovers under an automatic coordinator', async () => {
+    await withCluster({ storage: 'simulated', coordinator: 'memory' }, async (cluster) => {
+      await started(cluster)
+      const writers = new Map(cluster.names.map((name) => [name, new Writers(cluster, name, 8)]))
+      for (const to of ['b', 'c', 'a', 'b']) {
+        for (const one of writers.values()) await one.progress()
+        await cluster.shard('c').switchover({ to })
+        await untilInSync(cluster, to, ['a', 'b', 'c'])
+      }
+      const dead = writers.get('b')!
+      dead.abandon()
+      cluster.kill('b')
+      for (const name of ['a', 'c']) await writers.get(name)!.progress(20)
+      for (const name of ['a', 'c']) await writers.get(name)!.stop()
+      await cluster.start('b')
+      await until(() => cluster.shard('b').state === 'streaming', 'b follows')
+      await assertOnce(
+        cluster,
+        'a',
+        [...writers.values()].flatMap((one) => one.acknowledged),
+      )
+    })
+  })
+
   test('S9: clients of a standby over HTTP notice nothing of a failover', async () => {
     await withCluster(simulated, async (cluster) => {
       await started(cluster)
