@@ -137,8 +137,7 @@ describe('automatic failover', () => {
         for (const name of cluster.names) cluster.kill(name)
         for (const name of order) await cluster.start(name)
         primary = await settled(cluster)
-        for (let known = 0; known <= index; known++)
-          assert.ok(await holds(cluster, primary, `k${known}`), `k${known}`)
+        for (let known = 0; known <= index; known++) assert.ok(await holds(cluster, primary, `k${known}`), `k${known}`)
       }
     })
   })
