@@ -28,6 +28,8 @@ export class AutomaticLeadership implements Leadership {
   private tickTimer: Timer | undefined
   private closed = false
   private checkingRecord = false
+  /** The coordinator's record, not this node's own history, is why it is fenced. */
+  private fencedByRecord = false
 
   constructor(host: LeadershipHost, coordinator: AutomaticCoordinator) {
     const { context } = host
@@ -90,10 +92,15 @@ export class AutomaticLeadership implements Leadership {
     const { context, host } = this
     const verdict = await this.judge.judge(host.signal)
     if (verdict?.type === 'fence') {
+      this.fencedByRecord ||= context.state !== 'fenced'
       context.transition('fence', verdict.reason)
       context.explain(`${verdict.reason}: ${verdict.hint}`)
       await context.wake.wait(context.timings.pollMs)
       return
+    }
+    if (verdict !== undefined && this.fencedByRecord) {
+      this.fencedByRecord = false
+      context.transition('unfence', 'the coordinator has the record again')
     }
     if (verdict?.type === 'absent') return this.announceProvisional()
     if (verdict !== undefined && context.store.superblock?.provisional === true) {
@@ -151,10 +158,12 @@ export class AutomaticLeadership implements Leadership {
     const { record, state } = context.cluster
     const { primary } = context
     if (primary !== undefined && state !== undefined) {
-      if (record !== undefined && compareEpochs(record.epoch, primary.epoch) > 0) {
+      // A record of another history, as of another cluster's store, says nothing of the epochs of this one.
+      const isOwn = record?.historyId === context.historyId
+      if (record !== undefined && isOwn && compareEpochs(record.epoch, primary.epoch) > 0) {
         host.demote(`${record.primary.node} leads in epoch ${formatEpoch(record.epoch)}`)
         void host.observe(record.epoch).catch((error) => host.fail(error))
-      } else if (record === undefined || compareRecords(record, primary.durableRecord) < 0) this.checkRecord()
+      } else if (record === undefined || !isOwn || compareRecords(record, primary.durableRecord) < 0) this.checkRecord()
     }
     context.wake.signal()
     host.onPrimaryChanged()

@@ -235,7 +235,9 @@ export class PrimaryRole {
     if (this.parts.recordHeldBy === 'coordinator') {
       const timeoutMs = options.timeoutMs ?? limits.writeTimeoutMs
       const what = `removing ${node} from the in-sync set: another change is under way`
-      await this.waiters.until(() => !this.inSync.changing, { ...options, timeoutMs, what })
+      // A hand-over carries the set as it is.
+      const isFree = () => !this.inSync.changing && !this.pausedForHandOver
+      await this.waiters.until(isFree, { ...options, timeoutMs, what })
     }
     const record = this.inSync.leaveOf(node)
     if (record === undefined) {
@@ -352,7 +354,9 @@ export class PrimaryRole {
   }
 
   private handedOver(next: ShardRecord, held: ShardRecord | undefined): 'handed-over' | 'deposed' {
-    return held?.nonce === next.nonce ? 'handed-over' : 'deposed'
+    if (held?.nonce === next.nonce) return 'handed-over'
+    this.deposedBy(held)
+    return 'deposed'
   }
 
   // Progress
@@ -453,8 +457,12 @@ export class PrimaryRole {
   private async save(record: ShardRecord): Promise<boolean> {
     const held = await this.parts.saveRecord(record, this.ending.signal)
     if (held?.nonce === record.nonce) return true
-    this.parts.onDeposed(`the record was changed to epoch ${held === undefined ? 'none' : formatEpoch(held.epoch)}`)
+    this.deposedBy(held)
     return false
+  }
+
+  private deposedBy(held: ShardRecord | undefined): void {
+    this.parts.onDeposed(`the record was changed to epoch ${held === undefined ? 'none' : formatEpoch(held.epoch)}`)
   }
 
   private forgetSession(member: Member): void {

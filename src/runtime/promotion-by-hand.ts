@@ -57,7 +57,7 @@ export class PromotionByHand {
         const reason = decision.type === 'follow' ? 'the primary is there' : decision.reason
         throw new UnderstudyError('PROMOTION_REFUSED', reason, { hint })
       }
-      return this.takeover.take(decision.record, state.revision, 'by-hand', context.clock.nowMs() - begunMs, undefined)
+      return this.takeover.take(decision.record, state, 'by-hand', context.clock.nowMs() - begunMs, undefined)
     }
     const known = answers.reduce<ShardRecord>(
       (newest, answer) =>
@@ -88,7 +88,7 @@ export class PromotionByHand {
           reason: 'forced promotion: entries committed elsewhere may be missing',
         }
       : undefined
-    return this.takeover.take(forced.record, state.revision, 'by-hand', context.clock.nowMs() - begunMs, mayLose)
+    return this.takeover.take(forced.record, state, 'by-hand', context.clock.nowMs() - begunMs, mayLose)
   }
 
   private waitOutPromise(): Promise<void> {

@@ -6,6 +6,7 @@ import { compareEpochs, type Epoch, formatEpoch, formatPosition } from '../core/
 import type { ShardRecord } from '../core/record.js'
 import { errorFromFailure, toUnderstudyError, UnderstudyError } from '../errors.js'
 import type { Link } from '../link/link.js'
+import type { Timer } from '../ports/clock.js'
 import type { Engine } from '../ports/engine.js'
 import { AutomaticLeadership } from './automatic-leadership.js'
 import type { Bootstrap } from './bootstrap.js'
@@ -409,9 +410,16 @@ export class Shard {
     const { context } = this
     // A clean stop of a primary is a switchover; where nobody can take over it is a stop all the same.
     if (context.primary !== undefined && context.cluster.automatic !== undefined && context.data !== undefined) {
-      await this.switchover({ timeoutMs: context.timings.failoverMs }).catch((error) => {
+      const handedOver = this.switchover({ timeoutMs: context.timings.failoverMs }).catch((error) => {
         context.logger.info({ reason: error instanceof Error ? error.message : String(error) }, 'stops as primary')
       })
+      // Where the coordinator does not say what became of it, nobody may write anyway: the stop need not wait for that.
+      let late: Timer | undefined
+      const tooLate = new Promise<void>((resolve) => {
+        late = context.clock.setTimer(4 * context.timings.failoverMs, resolve)
+      })
+      await Promise.race([handedOver, tooLate])
+      late?.cancel()
     }
     const { standby } = context
     // A clean stop does not hold up the writers of the others: this member gives up its place first.

@@ -1,8 +1,9 @@
 import type { FailureCode } from '../core/failure.js'
 import { epochZero, formatEpoch, sameEpoch } from '../core/position.js'
-import { type ShardRecord, sameMember } from '../core/record.js'
+import { compareRecords, type ShardRecord, sameMember } from '../core/record.js'
 import { decideTakeover, type MemberState, type TakeoverDecision } from '../core/takeover.js'
 import { toUnderstudyError, UnderstudyError } from '../errors.js'
+import type { RecordState } from '../ports/coordinator.js'
 import { FailoverLog } from './failover-log.js'
 import type { FailoverRecord, LossEstimate, PromoteResult } from './handle.js'
 import { lead } from './promoter.js'
@@ -45,8 +46,8 @@ export class Takeover {
   private newEpoch = epochZero
   private graceUntilMs = 0
   private jitter: number
-  /** Revision of the record at which this node's last swap was sent, while it may still happen. */
-  private swapSentAt: number | undefined
+  /** What the record was when this node's last swap was sent, while that may still happen. */
+  private swapSentAt: RecordState | undefined
 
   constructor(context: ShardContext, keeper: RecordKeeper, judge: RecordJudge, hooks: TakeoverHooks) {
     this.context = context
@@ -163,7 +164,7 @@ export class Takeover {
       } else if (decision.type === 'take') {
         context.logger.warn({ from: verdict.record.primary.node, missedMs: Math.round(missedMs) }, decision.reason)
         const mayLose = named ? undefined : this.lossOf(verdict.record)
-        await this.take(decision.record, state.revision, named ? 'start' : 'failover', missedMs, mayLose)
+        await this.take(decision.record, state, named ? 'start' : 'failover', missedMs, mayLose)
       } else if (decision.type !== 'follow') {
         context.explain(decision.reason)
         await context.wake.wait(context.timings.heartbeatMs)
@@ -186,7 +187,7 @@ export class Takeover {
   /** Swaps the record for one that names this node, then leads. `missedMs`: since when that was due. */
   async take(
     next: ShardRecord,
-    revision: number,
+    found: RecordState,
     kind: FailoverRecord['kind'],
     missedMs: number,
     mayLose: LossEstimate | undefined,
@@ -194,8 +195,8 @@ export class Takeover {
     const { context } = this
     context.transition('promote', `taking over in epoch ${formatEpoch(next.epoch)}`)
     const deadlineMs = context.clock.nowMs() + context.timings.failoverMs
-    this.swapSentAt = revision
-    const result = await this.keeper.swap(revision, next, { signal: this.closing.signal, deadlineMs })
+    this.swapSentAt = found
+    const result = await this.keeper.swap(found.revision, next, { signal: this.closing.signal, deadlineMs })
     this.swapSentAt = undefined
     if (!result.swapped) {
       const winner = result.state.record?.primary.node ?? 'nobody'
@@ -207,7 +208,13 @@ export class Takeover {
   /** Whose swap may still happen is primary as soon as it does, whatever it promised meanwhile: so it does not (L1). */
   private mayPromise(): boolean {
     if (this.attemptUnderWay) return false
-    return this.swapSentAt === undefined || (this.context.cluster.state?.revision ?? 0) > this.swapSentAt
+    const { swapSentAt } = this
+    const { state } = this.context.cluster
+    if (swapSentAt === undefined) return true
+    // Another store knows nothing of the swap, and counts its own revisions.
+    return (
+      state !== undefined && (state.coordinatorId !== swapSentAt.coordinatorId || state.revision > swapSentAt.revision)
+    )
   }
 
   async lead(
@@ -225,7 +232,10 @@ export class Takeover {
       saveRecord: async (next, signal) => {
         const result = await this.keeper.swap(revision, next, { signal })
         revision = result.state.revision
-        if (result.swapped) await context.store.update((now) => ({ ...now, record: next }))
+        // Somebody else's later record may have been stored meanwhile.
+        if (result.swapped) {
+          await context.store.update((now) => (compareRecords(next, now.record) > 0 ? { ...now, record: next } : now))
+        }
         return result.state.record
       },
       onDeposed: (reason) => this.hooks.onDeposed(reason),
