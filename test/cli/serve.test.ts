@@ -56,8 +56,11 @@ describe('serve', { concurrency: true }, () => {
   })
 
   test('a second signal ends it at once; a bug ends it with its code in the log', async () => {
-    const bug = `data:text/javascript,setTimeout(()=>{Promise.reject(Error('boom'))},600)`
+    // It breaks out when it is asked to, however long the start took.
+    const bug = `data:text/javascript,process.on('SIGUSR2',()=>{Promise.reject(Error('boom'))})`
     const node = new ServeProcess(argsOf('three'), { env: { NODE_OPTIONS: `--import ${bug}` } })
+    await node.url()
+    node.child.kill('SIGUSR2')
     const [code] = (await once(node.child, 'close')) as [number]
     assert.equal(code, 1)
     assert.match(node.stderr, /"code":"UNDERSTUDY_INTERNAL".*boom/)
