@@ -113,11 +113,8 @@ export class InSyncState {
   /** A block of this epoch was appended: one of these ends is the next committed position. */
   onBlock(end: Position): void {
     this.blockEnds.push(end)
-    // Behind a member that is away, every other end will do: a floor may be lower than what is committed.
-    if (this.blockEnds.length > limits.blockEndsMax) {
-      const kept = this.blockEnds.filter((_, index) => index % 2 === 1)
-      this.blockEnds.splice(0, this.blockEnds.length, ...kept)
-    }
+    // Behind a member that is away the newest end stands for those before it: a floor may be lower than what is held.
+    if (this.blockEnds.length > limits.blockEndsMax) this.blockEnds.splice(-2, 1)
   }
 
   onOwnProgress(durable: number, applied: number): void {

@@ -6,6 +6,7 @@ import {
   decideTakeover,
   judgeRecord,
   type MemberState,
+  mayLead,
   type TakeoverDecision,
   type TakeoverQuestion,
 } from '#src/core/takeover.js'
@@ -111,6 +112,19 @@ describe('takeover', () => {
     assert.deepEqual(decided('take', { record: record(['a', 'b', 'c'], { floor }) }).record.floor, floor)
   })
 
+  test('C6: at durability local what only this node has is no floor for the other members', () => {
+    const local = { ...record([]).settings, durability: 'local' } as const
+    const floor = position(3)
+    const { record: next } = decided('take', { record: record(['a', 'b', 'c'], { settings: local, floor }) })
+    assert.deepEqual(next.floor, floor)
+  })
+
+  test('L3: nobody gives up for a member that could not lead', () => {
+    for (const state of ['bootstrapping', 'failed', 'fenced', 'stopped'] as const) assert.equal(mayLead(state), false)
+    for (const state of ['connecting', 'reconnecting', 'catching-up', 'streaming'] as const)
+      assert.equal(mayLead(state), true)
+  })
+
   test('C7: a node under repair is no candidate', () => {
     assert.equal(decided('ineligible', { unfit: 'it is being rebuilt' }).reason, 'it is being rebuilt')
   })
@@ -183,6 +197,13 @@ describe('promotion by hand under a coordinator', () => {
       assert.ok(refused.type === 'refuse', JSON.stringify(changes))
       assert.equal(refused.failure.code, 'PROMOTION_REFUSED')
     }
+  })
+
+  test('C5: where nothing is lost the floor stays', () => {
+    const floor = position(9)
+    const decision = forced({ known: record(['a', 'b', 'c'], { floor }) })
+    assert.ok(decision.type === 'take')
+    assert.deepEqual(decision.record.floor, floor)
   })
 
   test('C5: force marks the epoch lossy, says how much, and floors at what is here', () => {
