@@ -435,7 +435,9 @@ class Model {
 
   private isLive(node: ModelNode): boolean {
     const { session } = node
-    return session !== undefined && compareEpochs(node.promised, session.epoch) <= 0 && this.leadOf(session) !== undefined
+    return (
+      session !== undefined && compareEpochs(node.promised, session.epoch) <= 0 && this.leadOf(session) !== undefined
+    )
   }
 
   private leadOf(session: Session | undefined): Lead | undefined {
