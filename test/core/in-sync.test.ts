@@ -338,6 +338,26 @@ describe('joining the in-sync set', () => {
     assert.deepEqual(state.floorNow, position(9))
   })
 
+  test('C3: with a coordinator no second change is begun before the outcome of the first is known', () => {
+    const state = new InSyncState({
+      record: record(['a', 'b']),
+      recordHeldBy: 'coordinator',
+      self: member('a'),
+      epochStart: 1,
+      durable: 5,
+      applied: 5,
+      committed: 0,
+    })
+    for (const name of ['b', 'c', 'd']) state.onSession(member(name), acked(5))
+    const next = state.joinOf(member('c'))!
+    state.propose(next)
+    assert.equal(state.joinOf(member('d')), undefined)
+    assert.equal(state.renewalOf(), undefined)
+    assert.equal(state.takeBackOf(), undefined, 'what was sent may have happened')
+    state.onSwapped(next)
+    assert.deepEqual(namesOf(state.joinOf(member('d'))!.inSync), ['a', 'b', 'c', 'd'])
+  })
+
   test('I8: ends of blocks behind a member that is away are few, and still ends of blocks', () => {
     const local = { ...standbyOfTwo, durability: 'local' } as const
     const state = new InSyncState({

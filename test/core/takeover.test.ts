@@ -86,6 +86,11 @@ describe('takeover', () => {
     assert.deepEqual(namesOf(decided('take', { record: one, answers: failed }).record.inSync), ['b'])
   })
 
+  test('C6: the old primary leaves also where it still answers: it may be the one that hangs', () => {
+    const answers = [answer('a', { state: 'reconnecting' }), answer('c')]
+    assert.deepEqual(namesOf(decided('take', { answers }).record.inSync), ['b', 'c'])
+  })
+
   test('C6: the longest journal goes first, others a step later each; nobody is waited for', () => {
     const longer = answer('c', { durable: position(11) })
     const wait = decided('wait', { answers: [longer], nowMs: 9_950 })
