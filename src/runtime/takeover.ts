@@ -77,6 +77,8 @@ export class Takeover {
   /** This node was primary: it has promised nothing to the next one, which is given its time all the same. */
   onRoleEnded(): void {
     this.heardAtMs = this.context.clock.nowMs()
+    // Up to here it had everything itself.
+    this.context.lastHeard = { announced: 0, freshAtMs: this.heardAtMs }
     this.coolFor(this.context.timings.silenceMs)
   }
 
