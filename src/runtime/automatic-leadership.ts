@@ -90,6 +90,8 @@ export class AutomaticLeadership implements Leadership {
   /** There is data, and this node is not the primary. */
   async step(): Promise<void> {
     const { context, host } = this
+    const handedOver = this.handedOver()
+    if (handedOver !== undefined) return this.takeover.acceptHandOver(handedOver)
     const verdict = await this.judge.judge(host.signal)
     if (verdict?.type === 'fence') {
       this.fencedByRecord ||= context.state !== 'fenced'
@@ -116,6 +118,18 @@ export class AutomaticLeadership implements Leadership {
       decision === undefined || decision.type === 'follow' ? 'waiting for the coordinator' : decision.reason
     context.explain(reason)
     await context.wake.wait(context.timings.pollMs)
+  }
+
+  /** What the watch has told, if it is that the old primary handed over to this node. */
+  private handedOver(): RecordState | undefined {
+    const { context } = this
+    const { state } = context.cluster
+    const record = state?.record
+    if (state === undefined || record?.handedOver !== true || !sameMember(record.primary, context.self!))
+      return undefined
+    if (context.store.superblock?.provisional === true || this.judge.judgeState(state).type !== 'current')
+      return undefined
+    return this.takeover.decide(record).type === 'lead' ? state : undefined
   }
 
   // History

@@ -142,28 +142,18 @@ export class Takeover {
   }
 
   /** Looks once more, at fresh answers and a fresh record, and takes over if that is still right. */
-  async attempt(signal: AbortSignal): Promise<void> {
-    const { context } = this
-    const data = context.data!
-    this.attemptUnderWay = true
-    try {
-      await data.journal.mark()
+  attempt(signal: AbortSignal): Promise<void> {
+    return this.guarded(async () => {
+      const { context } = this
+      await context.data!.journal.mark()
       const [answers, state] = await Promise.all([this.answers(), this.judge.tryRead(signal)])
       const verdict = state === undefined ? undefined : this.judge.judgeState(state)
       if (state === undefined || verdict?.type !== 'current') return this.cool()
       const decision = decideTakeover(await this.question(verdict.record, answers))
-      const missedMs = context.clock.nowMs() - this.heardAtMs
       const named = sameMember(verdict.record.primary, context.self!)
-      if (decision.type === 'lead') {
-        context.transition('promote', `the record names this node in epoch ${formatEpoch(decision.record.epoch)}`)
-        await this.lead(
-          decision.record,
-          state.revision,
-          decision.record.handedOver ? 'switchover' : 'start',
-          missedMs,
-          undefined,
-        )
-      } else if (decision.type === 'take') {
+      if (decision.type === 'lead') return this.leadNamed(decision.record, state.revision)
+      if (decision.type === 'take') {
+        const missedMs = context.clock.nowMs() - this.heardAtMs
         context.logger.warn({ from: verdict.record.primary.node, missedMs: Math.round(missedMs) }, decision.reason)
         const mayLose = named ? undefined : this.lossOf(verdict.record)
         await this.take(decision.record, state, named ? 'start' : 'failover', missedMs, mayLose)
@@ -171,6 +161,33 @@ export class Takeover {
         context.explain(decision.reason)
         await context.wake.wait(context.timings.heartbeatMs)
       }
+    })
+  }
+
+  /**
+   * Leads in an epoch that the old primary handed to this node, as the watch tells it: nobody else is asked, writers
+   * wait. If the watch is late and another node leads by now, the members of the set refuse this epoch.
+   */
+  acceptHandOver(state: RecordState): Promise<void> {
+    return this.guarded(async () => {
+      const decision = decideTakeover(await this.question(state.record!, []))
+      if (decision.type === 'lead') await this.leadNamed(decision.record, state.revision)
+      else this.cool()
+    })
+  }
+
+  private async leadNamed(record: ShardRecord, revision: number): Promise<void> {
+    const { context } = this
+    context.transition('promote', `the record names this node in epoch ${formatEpoch(record.epoch)}`)
+    const missedMs = context.clock.nowMs() - this.heardAtMs
+    await this.lead(record, revision, record.handedOver ? 'switchover' : 'start', missedMs, undefined)
+  }
+
+  private async guarded(work: () => Promise<void>): Promise<void> {
+    const { context } = this
+    this.attemptUnderWay = true
+    try {
+      await work()
     } catch (error) {
       const failure = toUnderstudyError(error, 'takeover')
       if (context.state === 'promoting' && context.primary === undefined) {
