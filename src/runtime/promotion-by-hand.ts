@@ -91,9 +91,10 @@ export class PromotionByHand {
     return this.takeover.take(forced.record, state, 'by-hand', context.clock.nowMs() - begunMs, mayLose)
   }
 
-  private waitOutPromise(): Promise<void> {
+  /** A timer may fire a fraction early. */
+  private async waitOutPromise(): Promise<void> {
     const { clock, leasePromise } = this.context
-    return this.sleep(leasePromise.untilMs - clock.nowMs())
+    while (!leasePromise.isOver(clock.nowMs())) await this.sleep(Math.ceil(leasePromise.untilMs - clock.nowMs()))
   }
 
   /** A primary that is alone in its set may go on under its registration, without anybody's promise (L4). */
