@@ -54,7 +54,8 @@ export class InMemoryCoordinatorStore {
   }
 
   swap(shard: string, expectedRevision: number, next: ShardRecord): SwapResult {
-    if (this.state(shard).revision !== expectedRevision) return { swapped: false, state: this.state(shard) }
+    if (this.state(shard).revision !== expectedRevision || next.coordinatorId !== this.coordinatorId)
+      return { swapped: false, state: this.state(shard) }
     this.revision += 1
     this.records.set(shard, { record: next, revision: this.revision })
     const state = this.state(shard)
