@@ -107,7 +107,7 @@ describe('rules of a takeover', { timeout: 120_000 }, () => {
   })
 
   test('L1: a standby that was started anew waits out what it may have promised before, also when promoted by hand', async () => {
-    const failoverMs = 3000
+    const failoverMs = 8000
     const { promiseMs } = timingsOf({ failoverMs, inSyncTimeoutMs: failoverMs })
     const pair = { ...automatic, nodes: ['a', 'b'], settings: { failoverMs, inSyncTimeoutMs: 60_000 } }
     await withCluster(pair, async (cluster) => {
