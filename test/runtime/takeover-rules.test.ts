@@ -223,6 +223,7 @@ describe('rules of a takeover', { timeout: 120_000 }, () => {
       cluster.coordinators.get('b')!.setWeather({ reachable: false })
       cluster.isolate('a')
       await until(() => cluster.shard('a').status().lease === undefined, 'the lease is over')
+      await until(() => contextOf(cluster, 'a').primary?.inSync.missing.length === 1, 'b is missed')
       const appended = () => cluster.shard('a').status().sequence.appended
       const patient: Array<Promise<unknown>> = []
       for (let block = 0; block < limits.blocksInFlightMax; block++) {
