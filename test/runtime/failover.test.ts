@@ -238,6 +238,7 @@ describe('automatic failover', () => {
       await until(() => !cluster.shard(first).status().inSync.includes(gone), 'it has left', 10_000)
       await cluster.shard(first).write([put('k', 'v')], { timeoutMs: 5000 })
       assert.equal(cluster.shard(first).state, 'primary')
+      assert.equal(cluster.shard(first).status().epoch?.number, 1, 'it was not taken for the change of somebody else')
     })
   })
 

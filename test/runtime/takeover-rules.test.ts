@@ -3,6 +3,7 @@ import { describe, test } from 'node:test'
 import { limits } from '#src/core/limits.js'
 import type { ShardRecord } from '#src/core/record.js'
 import { timingsOf } from '#src/core/timings.js'
+import { UnderstudyError } from '#src/errors.js'
 import type { File, FileSystem } from '#src/ports/file-system.js'
 import type { ShardContext } from '#src/runtime/shard-context.js'
 import {
@@ -143,27 +144,54 @@ describe('rules of a takeover', { timeout: 120_000 }, () => {
       let late: (() => void) | undefined
       const swap = coordinator.swap.bind(coordinator)
       coordinator.swap = (shard, expected, next, options) => {
-        late ??= () => void swap(shard, expected, next, { timeoutMs: 1000 })
-        return new Promise((_, reject) => {
-          const timer = setTimeout(() => reject(new Error('no answer')), options.timeoutMs)
-          options.signal?.addEventListener('abort', () => {
-            clearTimeout(timer)
-            reject(new Error('aborted'))
-          })
-        })
+        late ??= () => void swap(shard, expected, next, { timeoutMs: options.timeoutMs })
+        return Promise.reject(new UnderstudyError('TIMEOUT', 'no answer', { outcome: 'unknown', retryable: true }))
       }
       cluster.isolate('a')
       await until(() => late !== undefined, 'b tries to take over')
+      // It gives up at once, before a finds that b could lead and does not follow.
+      cluster.jump('b', 1500)
       cluster.network.heal()
       await until(() => cluster.shard('b').state === 'streaming', 'b follows again')
       // As long as that may happen b promises nothing: a has no lease until the record was written anew.
       await until(() => cluster.shard('a').status().lease !== undefined, 'the lease comes back')
       assert.ok(cluster.shard('a').status().recordVersion! > recordVersion!, 'the record was written anew before')
+      assert.equal(cluster.shard('a').status().epoch!.number, 1)
       Reflect.deleteProperty(coordinator, 'swap')
       late!()
       await cluster.shard('a').write([put('k2', 'v')])
       assert.equal(cluster.shard('a').state, 'primary', 'what came so late changed nothing')
       assert.equal(cluster.store.state('main').record?.primary.node, 'a')
+    })
+  })
+
+  test('L1, C2: who promises nothing is not taken into the set, however far it has caught up', async () => {
+    await withCluster(automatic, async (cluster) => {
+      for (const name of ['a', 'b']) await cluster.start(name)
+      await untilInSync(cluster, 'a', ['a', 'b'])
+      await cluster.start('c')
+      contextOf(cluster, 'c').mayPromise = () => false
+      for (let index = 0; index < 10; index++) {
+        const position = await cluster.shard('a').write([put(`k${index}`, 'v')])
+        await untilApplied(cluster, ['c'], position)
+        assert.deepEqual(cluster.shard('a').status().inSync, ['a', 'b'])
+      }
+      assert.ok(cluster.shard('a').status().lease !== undefined)
+      contextOf(cluster, 'c').mayPromise = () => true
+      await untilInSync(cluster, 'a', cluster.names)
+    })
+  })
+
+  test('S3: every start as primary takes a new epoch, also where the record names this node already', async () => {
+    await withCluster({ ...automatic, nodes: ['a'], settings: { inSyncMin: 1 } }, async (cluster) => {
+      await settled(cluster)
+      for (let before = cluster.shard('a').status().epoch!.number; before < 4; before++) {
+        await cluster.shard('a').write([put('k', `${before}`)])
+        cluster.kill('a')
+        await cluster.start('a')
+        await until(() => cluster.shard('a').state === 'primary', 'a leads again')
+        assert.equal(cluster.shard('a').status().epoch!.number, before + 1)
+      }
     })
   })
 
@@ -250,8 +278,13 @@ describe('rules of a takeover', { timeout: 120_000 }, () => {
       await settled(cluster)
       await cluster.shard('a').removeFromInSync('b', { timeoutMs: 5000 })
       cluster.kill('a')
+      const coordinator = cluster.coordinators.get('b')!
+      const reading = coordinator.read.bind(coordinator)
+      let isRead = false
       const promotion = failureOf(cluster.shard('b').promote({ force: true, timeoutMs: 60_000 }))
       await until(() => contextOf(cluster, 'b').standby === undefined, 'the session is over')
+      coordinator.read = (...args) => reading(...args).finally(() => setTimeout(() => (isRead = true), 50))
+      await until(() => isRead, 'the record is read: what is left is the registration of a')
       const beganMs = performance.now()
       await cluster.stop('b')
       const tookMs = performance.now() - beganMs
