@@ -49,6 +49,12 @@ export class EpochWatch {
     this.lead(seen.epoch, `${node} says that it is primary`)
   }
 
+  /** The node lost its disk: what it had promised is gone with it. */
+  forget(node: string): void {
+    for (const directory of [...this.highest.keys()])
+      if (directory.startsWith(`${node} `)) this.highest.delete(directory)
+  }
+
   /** An acknowledgement: somebody committed in this epoch. */
   acknowledged(epoch: Epoch): void {
     this.lead(epoch, 'a write was acknowledged')

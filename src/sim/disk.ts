@@ -99,6 +99,12 @@ export class SimulatedDisk {
     this.names.loseCache((change) => kept(change.path, change))
   }
 
+  /** A new disk in the place of this one; ends all processes. */
+  wipe(): void {
+    for (const process of [...this.processes]) this.end(process)
+    this.names = new DiskNames()
+  }
+
   /** What a power loss now could keep or lose. */
   unsynced(sectors = false): UnsyncedChange[] {
     const changes: UnsyncedChange[] = []
