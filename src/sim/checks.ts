@@ -34,9 +34,11 @@ export class EpochWatch {
       readonly promised: Epoch
       /** A history that was created beside another one, and in which nothing was written, may be given up for that. */
       readonly historyId?: string | undefined
+      /** Where two processes call themselves the same: what tells their disks apart. */
+      readonly directory?: string
     },
   ): void {
-    const directory = `${node} ${seen.historyId}`
+    const directory = `${seen.directory ?? node} ${seen.historyId}`
     const before = this.highest.get(directory)
     if (before !== undefined && compareEpochs(seen.promised, before) < 0) {
       this.problems.add(`${node} had seen epoch ${formatEpoch(before)} and now says ${formatEpoch(seen.promised)}`)
@@ -49,10 +51,10 @@ export class EpochWatch {
     this.lead(seen.epoch, `${node} says that it is primary`)
   }
 
-  /** The node lost its disk: what it had promised is gone with it. */
-  forget(node: string): void {
+  /** A disk is lost: what it had promised is gone with it. */
+  forget(disk: string): void {
     for (const directory of [...this.highest.keys()])
-      if (directory.startsWith(`${node} `)) this.highest.delete(directory)
+      if (directory.startsWith(`${disk} `)) this.highest.delete(directory)
   }
 
   /** An acknowledgement: somebody committed in this epoch. */

@@ -29,9 +29,10 @@ export type DiskOperation =
 
 /**
  * Asked before every operation. An error is thrown as it is; an error of `datasync` or `sync` leaves the pages
- * clean and their fate open. `short`, for writes only: half of the bytes reach the page cache, then EIO.
+ * clean and their fate open. `short`, for writes only: half of the bytes reach the page cache, then EIO. `misdirected`,
+ * for reads only: the bytes come from another place of the file.
  */
-export type DiskFault = (operation: DiskOperation, path: string) => Error | 'short' | undefined
+export type DiskFault = (operation: DiskOperation, path: string) => Error | 'short' | 'misdirected' | undefined
 
 /** One unsynced change that a power loss keeps or loses. */
 export interface UnsyncedChange {
@@ -138,6 +139,14 @@ export class SimulatedDisk {
     this.names.file(path).corrupt(change)
   }
 
+  exists(path: string): boolean {
+    return this.tree.stat(path) !== undefined
+  }
+
+  list(path: string): string[] {
+    return this.tree.list(path)
+  }
+
   /** Content as a process would read it. */
   content(path: string): Uint8Array {
     return this.names.file(path).bytes()
@@ -172,6 +181,9 @@ export class SimulatedDisk {
   }
 }
 
+/** Not a multiple of any block's size. */
+const misdirectedBy = 512
+
 function normal(path: string): string {
   return posix.resolve('/', path)
 }
@@ -197,7 +209,7 @@ class DiskProcess implements FileSystem {
     operation: DiskOperation,
     path: string,
     bytes: number,
-    effect: (fault: Error | 'short' | undefined) => T,
+    effect: (fault: Error | 'short' | 'misdirected' | undefined) => T,
   ): Promise<T> {
     await this.alive()
     await this.disk.latency?.(operation, path, bytes)
@@ -207,6 +219,7 @@ class DiskProcess implements FileSystem {
     await this.alive()
     const result = effect(fault)
     invariant(fault !== 'short' || operation === 'write', 'only writes are short')
+    invariant(fault !== 'misdirected' || operation === 'read', 'only reads are misdirected')
     if (fault instanceof Error) throw fault
     // The answer of an operation that took effect may still be lost with the process.
     await this.alive()
@@ -309,7 +322,7 @@ class DiskFile implements File {
   async read(into: Uint8Array, offset: number): Promise<number> {
     this.check('read')
     return this.process.run('read', this.content.path, into.length, (fault) =>
-      fault ? 0 : this.content.read(into, offset),
+      fault instanceof Error ? 0 : this.content.read(into, fault === undefined ? offset : offset + misdirectedBy),
     )
   }
 

@@ -65,6 +65,7 @@ export function faultNeeds(kind: FaultKind, conditions: FaultConditions): boolea
     case 'promote':
       return coordinator === 'static'
     case 'switchover':
+    case 'remove-from-in-sync':
     case 'second-process':
       return coordinator !== 'static'
     default:

@@ -2,6 +2,8 @@
 import { InMemoryCoordinatorStore } from '../coordinator/in-memory.js'
 import type { UnderstudyError } from '../errors.js'
 import type { ShardStatus } from '../runtime/handle.js'
+import type { Node } from '../runtime/node.js'
+import { CoordinatorWeather } from './coordinator-weather.js'
 import { Oracle } from './oracle.js'
 import type { SeededRandom } from './seeded-random.js'
 import { type NodeHooks, type Run, SimulatedNode, witnessName } from './simulated-node.js'
@@ -22,9 +24,15 @@ export class SimulatedCluster {
   readonly endListeners = new Set<(run: Run) => void>()
   /** Nodes whose disk was damaged on purpose: they may report it. */
   readonly damaged = new Set<string>()
+  readonly weather: CoordinatorWeather
+  /** Machines that pretend to be one of the nodes. */
+  private readonly seconds = new Set<SimulatedNode>()
+  private readonly hooks: NodeHooks
+  private whole = true
   /** Nodes that stay down until somebody starts them. */
   readonly held = new Set<string>()
   private readonly random: SeededRandom
+  private secondCount = 1
 
   constructor(world: World) {
     this.world = world
@@ -34,8 +42,9 @@ export class SimulatedCluster {
     this.store = new InMemoryCoordinatorStore(storeProcess, 'c0'.repeat(16))
     this.oracle = new Oracle(plan.settings.durability)
     const { oracle } = this
-    const hooks: NodeHooks = {
+    this.hooks = {
       store: this.store,
+      weather: (name) => this.weather.of(name),
       watch: (name) => ({
         onApply: (applied, blocks) => oracle.apply(name, applied, blocks),
         onRewind: (to) => {
@@ -48,16 +57,45 @@ export class SimulatedCluster {
       onStartFailed: (one, _run, error) => this.afterFailure(one, error),
       onEnded: (one, run) => {
         for (const listener of this.endListeners) listener(run)
-        if (!this.held.has(one.name)) this.restartSoon(one)
+        if (this.looksAfter(one)) this.restartSoon(one)
       },
     }
-    this.nodes = plan.nodes.map((name) => new SimulatedNode(world, name, hooks))
-    this.witness = plan.coordinator === 'builtin' ? new SimulatedNode(world, witnessName, hooks) : undefined
+    this.nodes = plan.nodes.map((name) => new SimulatedNode(world, name, this.hooks))
+    this.witness = plan.coordinator === 'builtin' ? new SimulatedNode(world, witnessName, this.hooks) : undefined
+    this.weather = new CoordinatorWeather(this.nodes)
     const watch = () => {
       this.watch()
       time.schedule(watchEveryMs, watch)
     }
     time.schedule(watchEveryMs, watch)
+  }
+
+  /** Every disk holds what it should, and every node is in the set. */
+  get isWhole(): boolean {
+    return this.whole && this.damaged.size === 0
+  }
+
+  /** A disk is about to lose something. */
+  harm(one: SimulatedNode): void {
+    this.damaged.add(one.name)
+    this.whole = false
+  }
+
+  addSecond(name: string): SimulatedNode | undefined {
+    if (this.seconds.size > 0) return undefined
+    this.secondCount += 1
+    const second = new SimulatedNode(this.world, name, this.hooks, `${name}${this.secondCount}`)
+    this.seconds.add(second)
+    return second
+  }
+
+  removeSecond(second: SimulatedNode): void {
+    this.seconds.delete(second)
+    second.end('was a mistake')
+  }
+
+  private looksAfter(one: SimulatedNode): boolean {
+    return !this.held.has(one.name) && !this.seconds.has(one) && this.all.includes(one)
   }
 
   get all(): readonly SimulatedNode[] {
@@ -117,22 +155,23 @@ export class SimulatedCluster {
     const node = one.serving
     if (node === undefined) return
     const { trace } = this.world
+    const { label } = one
     node.shard().subscribe((event) => {
       if (run.process.isDead) return
       switch (event.type) {
         case 'transition':
-          trace.story(one.name, `${event.from} -> ${event.to}: ${event.reason}`)
+          trace.story(label, `${event.from} -> ${event.to}: ${event.reason}`)
           if (event.to === 'primary') this.oracle.leads(one.name, node.shard().applied)
           this.observe(one)
           return
         case 'in-sync':
-          trace.story(one.name, `in sync: ${event.inSync.join(', ')} (${event.reason})`)
+          trace.story(label, `in sync: ${event.inSync.join(', ')} (${event.reason})`)
           return
         case 'diverged':
-          trace.story(one.name, `diverged at ${event.at.sequence}, ${event.cutEntries} entries cut`)
+          trace.story(label, `diverged at ${event.at.sequence}, ${event.cutEntries} entries cut`)
           return
         case 'failure':
-          trace.story(one.name, `failure: ${event.error.message}`)
+          trace.story(label, `failure: ${event.error.message}`)
           return
         default:
       }
@@ -144,7 +183,7 @@ export class SimulatedCluster {
     const status = this.statusOf(one)
     if (status === undefined) return
     const { role, epoch, promised, historyId } = status
-    this.oracle.epochs.status(one.name, { role, epoch, promised, historyId })
+    this.oracle.epochs.status(one.name, { role, epoch, promised, historyId, directory: one.label })
     const { appended, durable, committed, applied } = status.sequence
     if (durable > appended || applied > durable || applied > committed) {
       this.oracle.problems.add(
@@ -156,19 +195,25 @@ export class SimulatedCluster {
   private watch(): void {
     for (const one of this.nodes) {
       this.observe(one)
-      if (one.serving?.shard().state !== 'failed' || this.held.has(one.name)) continue
-      const { reason } = one.serving.shard().status()
-      this.afterFailure(one, { message: reason, name: 'Error' })
+      if (one.serving?.shard().state === 'failed' && this.looksAfter(one))
+        this.afterFailure(one, failureOf(one.serving))
     }
+    const voter = this.witness?.run?.node.status().voter
+    if (voter?.state === 'failed') this.witness?.end(`has failed: ${voter.reason}`)
+    if (!this.whole && this.damaged.size === 0) this.whole = this.whatIsMissing() === undefined
   }
 
   /** What an operator's supervisor does: starts again; and an operator: rebuilds what is damaged. */
   private afterFailure(one: SimulatedNode, error: Error): void {
+    if (!this.looksAfter(one)) return
     const code = (error as Partial<UnderstudyError>).failure
-    if (code === 'CORRUPTION' && this.damaged.has(one.name)) {
-      this.world.trace.story(one.name, 'is rebuilt by its operator')
-      this.wipe(one)
-      return
+    if (code === 'CORRUPTION') {
+      if (this.damaged.has(one.name)) {
+        this.world.trace.story(one.name, 'is rebuilt by its operator')
+        this.wipe(one)
+        return
+      }
+      this.oracle.problems.add(`J2: ${one.name} reports damage that nobody has done: ${error.message}`)
     }
     if (one.run !== undefined) one.end(`has failed: ${error.message}`)
     else this.restartSoon(one)
@@ -177,12 +222,21 @@ export class SimulatedCluster {
   wipe(one: SimulatedNode): void {
     one.wipe()
     this.damaged.delete(one.name)
-    this.oracle.epochs.forget(one.name)
+    this.oracle.epochs.forget(one.label)
   }
 
   private restartSoon(one: SimulatedNode): void {
     this.world.time.schedule(this.random.skewed(restartMsMin, restartMsMax), () => {
-      if (!this.held.has(one.name)) one.start()
+      if (this.looksAfter(one)) one.start()
     })
   }
+}
+
+function failureOf(node: Node): Error {
+  try {
+    node.shard().reader()
+  } catch (error) {
+    return error as Error
+  }
+  return new Error(node.shard().status().reason)
 }

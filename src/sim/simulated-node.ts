@@ -2,7 +2,7 @@
 import { BuiltinCoordinator } from '../coordinator/builtin/client.js'
 import { remoteChannel } from '../coordinator/builtin/remote-channel.js'
 import { Voter } from '../coordinator/builtin/voter.js'
-import type { InMemoryCoordinator, InMemoryCoordinatorStore } from '../coordinator/in-memory.js'
+import type { InMemoryCoordinator, InMemoryCoordinatorStore, InMemoryWeather } from '../coordinator/in-memory.js'
 import { createStaticCoordinator } from '../coordinator/static.js'
 import { limits } from '../core/limits.js'
 import { timingsOf } from '../core/timings.js'
@@ -37,6 +37,8 @@ export interface Run {
 
 export interface NodeHooks {
   readonly store: InMemoryCoordinatorStore
+  /** What is between a node and the coordinator now. */
+  weather(name: string): InMemoryWeather
   watch(name: string, run: number): EngineWatch
   onStarted(one: SimulatedNode, run: Run): void
   onStartFailed(one: SimulatedNode, run: Run, error: Error): void
@@ -53,7 +55,8 @@ export class SimulatedNode {
   private readonly stores = new SimulatedStores()
   private readonly world: World
   private readonly hooks: NodeHooks
-  private readonly label: string
+  /** Tells machines apart. */
+  readonly label: string
   private readonly engineRandom: SeededRandom
   private runs = 0
 
@@ -212,6 +215,7 @@ export class SimulatedNode {
     const { registrationMs } = timingsOf(plan.settings)
     const inMemory =
       plan.coordinator === 'memory' ? this.hooks.store.client({ clock: process, registrationMs }) : undefined
+    inMemory?.setWeather(this.hooks.weather(name))
     const coordinator: Coordinator =
       inMemory ??
       (plan.coordinator === 'static'
