@@ -52,10 +52,12 @@ export class DiskDamage {
         )
       }
       case 'misdirected-read':
-        if (!this.mayDamage(victim) || victim.serving === undefined) return false
+        if (!this.mayDamage(victim)) return false
+        // While the node runs: a tail that recovery cannot read it cuts, as it would one that was never synced.
         return this.once(
           victim,
-          (operation, path) => operation === 'read' && path.endsWith('.journal'),
+          (operation, path) =>
+            operation === 'read' && path.endsWith('.journal') && victim.serving !== undefined && this.mayDamage(victim),
           'a read is misdirected',
           () => {
             this.cluster.harm(victim)

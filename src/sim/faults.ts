@@ -27,6 +27,11 @@ export class Faults {
   endAll(): void {
     for (const end of [...this.lasting]) end()
     this.disks.endAll()
+    // A standby that was removed by hand stays out of the set until its next connection.
+    const { nodes } = this.cluster
+    for (const one of nodes) {
+      for (const other of nodes) if (one !== other) this.world.links.network.dropConnections(one.address, other.address)
+    }
   }
 
   /** False: not possible now. */

@@ -70,11 +70,11 @@ export class SimulatedNode {
     const random = world.streams.of(`disk of ${label}`)
     const { syncMsMin, syncMsMax } = world.plan.disk
     this.disk.latency = (operation) => {
-      const process = this.run?.process
-      if (process === undefined) return undefined
+      const running = this.run?.process
+      if (running === undefined) return undefined
       const syncs = operation === 'sync' || operation === 'datasync' || operation === 'syncDirectory'
       const ms = (syncs ? random.skewed(syncMsMin, syncMsMax) : random.next() * 0.1) * this.slowness
-      return new Promise((resolve) => void process.after(ms, resolve))
+      return new Promise((resolve) => void running.after(ms, resolve))
     }
   }
 
