@@ -82,7 +82,9 @@ export class SimulatedCluster {
   }
 
   addSecond(name: string): SimulatedNode | undefined {
-    if (this.seconds.size > 0) return undefined
+    // It may take the place of the first in the set, and is lost with what it holds.
+    if (!this.isWhole) return undefined
+    this.whole = false
     this.secondCount += 1
     const second = new SimulatedNode(this.world, name, this.hooks, `${name}${this.secondCount}`)
     this.seconds.add(second)
@@ -200,7 +202,7 @@ export class SimulatedCluster {
     }
     const voter = this.witness?.run?.node.status().voter
     if (voter?.state === 'failed') this.witness?.end(`has failed: ${voter.reason}`)
-    if (!this.whole && this.damaged.size === 0) this.whole = this.whatIsMissing() === undefined
+    if (!this.whole && this.damaged.size === 0 && this.seconds.size === 0) this.whole = this.whatIsMissing() === undefined
   }
 
   /** What an operator's supervisor does: starts again; and an operator: rebuilds what is damaged. */
