@@ -53,6 +53,7 @@ export function faultNeeds(kind: FaultKind, conditions: FaultConditions): boolea
     case 'bit-rot':
     case 'misdirected-read':
     case 'wipe':
+    case 'second-process':
       // At `local` a lost disk is a lost write; by hand, nobody may be replaced without an operator.
       return durability === 'standby' && coordinator !== 'static'
     case 'coordinator-slow':
@@ -66,7 +67,6 @@ export function faultNeeds(kind: FaultKind, conditions: FaultConditions): boolea
       return coordinator === 'static'
     case 'switchover':
     case 'remove-from-in-sync':
-    case 'second-process':
       return coordinator !== 'static'
     default:
       return true

@@ -36,5 +36,6 @@ export class Injector {
   stop(): void {
     this.isOver = true
     this.faults.endAll()
+    this.world.links.calm()
   }
 }

@@ -21,6 +21,7 @@ export class Links {
   private readonly random: SeededRandom
   private readonly plan: LinkPlan
   private readonly cuts = new Set<{ readonly from: string; readonly to: string }>()
+  private isCalm = false
   private readonly slow = new Map<string, number>()
 
   constructor(time: VirtualTime, random: SeededRandom, plan: LinkPlan) {
@@ -39,9 +40,14 @@ export class Links {
 
   private delayOf(from: string, to: string, bytes: number): number {
     const { delayMs, jitterMs, lossShare, bytesPerMs } = this.plan
-    const lost = lossShare > 0 && this.random.chance(lossShare) ? retransmitMs : 0
+    const lost = lossShare > 0 && this.random.chance(lossShare) && !this.isCalm ? retransmitMs : 0
     const slowMs = this.slow.get(`${from} ${to}`) ?? 0
     return delayMs + this.random.next() * jitterMs + bytes / bytesPerMs + lost + slowMs
+  }
+
+  /** Nothing is lost any more. */
+  calm(): void {
+    this.isCalm = true
   }
 
   /** Nothing passes from `from` to `to` (`*`: everybody) until what is returned is called. */

@@ -81,6 +81,24 @@ export class SimulatedCluster {
     this.whole = false
   }
 
+  /** What an operator does where nobody else decides: nobody leads, so one node after the other is asked to. */
+  promoteSomebody(): void {
+    if (this.world.plan.coordinator !== 'static' || this.primary !== undefined) return
+    const one = this.nodes[this.promotions++ % this.nodes.length]!
+    const { run, serving } = one
+    if (serving === undefined || run === undefined) return
+    this.world.trace.story('operator', `promotes ${one.name}`)
+    run.process.after(0, () => {
+      serving
+        .shard()
+        .promote()
+        .catch((error: Error) => {
+          if (!run.process.isDead) this.world.trace.story('operator', `${one.name}: ${error.message}`)
+        })
+    })
+  }
+  private promotions = 0
+
   addSecond(name: string): SimulatedNode | undefined {
     // It may take the place of the first in the set, and is lost with what it holds.
     if (!this.isWhole) return undefined
@@ -202,7 +220,8 @@ export class SimulatedCluster {
     }
     const voter = this.witness?.run?.node.status().voter
     if (voter?.state === 'failed') this.witness?.end(`has failed: ${voter.reason}`)
-    if (!this.whole && this.damaged.size === 0 && this.seconds.size === 0) this.whole = this.whatIsMissing() === undefined
+    if (!this.whole && this.damaged.size === 0 && this.seconds.size === 0)
+      this.whole = this.whatIsMissing() === undefined
   }
 
   /** What an operator's supervisor does: starts again; and an operator: rebuilds what is damaged. */

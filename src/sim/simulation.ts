@@ -33,6 +33,7 @@ export interface SimulationResult {
 const startMsMax = 60_000
 const convergeMsMax = 240_000
 const settleMsMax = 60_000
+const promoteEveryMs = 8_000
 
 export async function simulate(seed: number, options: SimulationOptions = {}): Promise<SimulationResult> {
   const plan = planOf(seed, new SeededStreams(seed), options)
@@ -58,7 +59,12 @@ export async function simulate(seed: number, options: SimulationOptions = {}): P
   /** Asked now and then only: it looks at every node. */
   const untilConverged = async (withinMs: number): Promise<string | undefined> => {
     const endMs = time.nowMs + withinMs
+    let promoteMs = time.nowMs + promoteEveryMs
     for (;;) {
+      if (time.nowMs > promoteMs) {
+        cluster.promoteSomebody()
+        promoteMs += promoteEveryMs
+      }
       const missing = cluster.whatIsMissing()
       if (missing === undefined || bad() || time.nowMs > endMs) return missing
       const nextMs = time.nowMs + 50
