@@ -28,6 +28,9 @@ rocksdb::DBOptions databaseOptions(const Sizes& sizes, const std::shared_ptr<roc
   options.atomic_flush = true;
   options.db_write_buffer_size = sizes.writeBuffersBytes;
   options.max_background_jobs = 3;
+  // One call writes at a time.
+  options.allow_concurrent_memtable_write = false;
+  options.enable_write_thread_adaptive_yield = false;
   options.max_open_files = 1024;
   options.bytes_per_sync = 1 << 20;
   // A flush at the end is the checkpoint of whoever closes; without one the journal is replayed.
@@ -53,7 +56,7 @@ rocksdb::ColumnFamilyOptions familyOptions(const Sizes& sizes, const std::shared
   rocksdb::BlockBasedTableOptions table;
   table.block_cache = cache;
   table.filter_policy.reset(rocksdb::NewBloomFilterPolicy(10));
-  table.block_size = 16 << 10;
+  table.block_size = 8 << 10;
   table.format_version = 5;
   // Otherwise memory would grow with the number of files.
   table.cache_index_and_filter_blocks = true;
@@ -66,6 +69,8 @@ rocksdb::ColumnFamilyOptions familyOptions(const Sizes& sizes, const std::shared
 rocksdb::WriteOptions unlogged() {
   rocksdb::WriteOptions options;
   options.disableWAL = true;
+  // Neighbours in a block are often neighbours in the store.
+  options.memtable_insert_hint_per_batch = true;
   return options;
 }
 
