@@ -1,4 +1,5 @@
 import { randomBytes } from 'node:crypto'
+import type { EngineKind } from '#src/ports/engine.js'
 import { openPair } from './pair.js'
 
 export interface BootstrapFigures {
@@ -15,8 +16,8 @@ const mebibyte = 1024 * 1024
 const entriesPerBatch = 500
 
 /** A primary with data, a standby whose disk is thrown away, and the time until it is a standby again. */
-export async function measureBootstrap(mebibytes: number): Promise<BootstrapFigures> {
-  const pair = await openPair('local')
+export async function measureBootstrap(mebibytes: number, engine: EngineKind = 'level'): Promise<BootstrapFigures> {
+  const pair = await openPair('local', engine)
   const { db, cluster } = pair
   try {
     await cluster.stop('b')
@@ -29,11 +30,11 @@ export async function measureBootstrap(mebibytes: number): Promise<BootstrapFigu
       while (next < entries) {
         const from = next
         next = Math.min(entries, next + entriesPerBatch)
-        const random = randomBytes(valueBytes)
+        const random = randomBytes(valueBytes * (next - from))
         const operations = []
         for (let entry = from; entry < next; entry++) {
-          // Values that differ and do not compress to nothing.
-          const value = Buffer.concat([Buffer.from(String(entry).padStart(16, '0')), random]).subarray(0, valueBytes)
+          // Nothing that can be compressed, within a value or from one to the next.
+          const value = random.subarray((entry - from) * valueBytes, (entry - from + 1) * valueBytes)
           operations.push({ type: 'put' as const, key: String(entry).padStart(16, '0'), value })
         }
         await db.batch(operations)

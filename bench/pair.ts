@@ -1,5 +1,6 @@
 import { ClusterProcesses, clusterName } from '#src/cli/cluster-processes.js'
 import { open, type Understudy, type UnderstudyOptions } from '#src/index.js'
+import type { EngineKind } from '#src/ports/engine.js'
 
 export type Database = Understudy<string, Uint8Array>
 
@@ -10,9 +11,14 @@ export interface Pair {
   close(): Promise<void>
 }
 
-export async function openPair(durability: 'local' | 'standby'): Promise<Pair> {
+export async function openPair(durability: 'local' | 'standby', engine: EngineKind = 'level'): Promise<Pair> {
   const inSyncMin = durability === 'local' ? 1 : 2
-  const cluster = await ClusterProcesses.create({ names: ['a', 'b'], durability, inSyncMin })
+  const cluster = await ClusterProcesses.create({
+    names: ['a', 'b'],
+    durability,
+    inSyncMin,
+    args: ['--engine', engine],
+  })
   try {
     cluster.start('b')
     const db = await openDatabase(cluster.data('a'), {
@@ -22,6 +28,7 @@ export async function openPair(durability: 'local' | 'standby'): Promise<Pair> {
       coordinator: cluster.coordinator,
       durability,
       inSyncMin,
+      engine,
     })
     await cluster.until('b', 'in sync', (shard) => shard.state === 'streaming' && shard.inSync.length === 2)
     const close = async () => {

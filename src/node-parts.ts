@@ -10,6 +10,7 @@ import { limits } from './core/limits.js'
 import { timingsOf } from './core/timings.js'
 import { levelEngine } from './engine/level.js'
 import { memoryEngine } from './engine/memory.js'
+import { rocksdbEngine } from './engine/rocksdb.js'
 import { UnderstudyError } from './errors.js'
 import { createJournalFactory } from './journal/journal-factory.js'
 import { nodeClock } from './platform/node-clock.js'
@@ -23,7 +24,11 @@ import type { NodeParts } from './runtime/node.js'
 import type { WitnessParts } from './runtime/witness.js'
 import { version } from './version.js'
 
-const engines: Readonly<Record<EngineKind, EngineFactory>> = { level: levelEngine, memory: memoryEngine }
+const engines: Readonly<Record<EngineKind, EngineFactory>> = {
+  level: levelEngine,
+  rocksdb: rocksdbEngine,
+  memory: memoryEngine,
+}
 
 interface PartsHooks {
   readonly logger: Logger

@@ -67,7 +67,13 @@ const entries = [
     description: 'a standby that is away or behind for so long leaves the in-sync set (default: failoverMs)',
     flag: true,
   },
-  { key: 'engine', kind: 'text', value: 'KIND', description: 'level | memory; fixed for a directory', flag: true },
+  {
+    key: 'engine',
+    kind: 'text',
+    value: 'KIND',
+    description: 'level | rocksdb | memory; fixed for a directory',
+    flag: true,
+  },
   { key: 'secret', kind: 'text', description: 'secret shared by nodes, operators and clients', flag: false },
   { key: 'secretFile', kind: 'text', value: 'FILE', description: 'file that holds the secret', flag: true },
   {

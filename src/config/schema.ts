@@ -44,7 +44,7 @@ export const fields = {
   inSyncMin: integer(1, limits.membersMax),
   failoverMs: integer(limits.failoverMsMin, limits.failoverMsMax),
   inSyncTimeoutMs: integer(limits.failoverMsMin, limits.inSyncTimeoutMsMax),
-  engine: z.enum(['level', 'memory'], 'must be "level" or "memory"'),
+  engine: z.enum(['level', 'rocksdb', 'memory'], 'must be "level", "rocksdb" or "memory"'),
   // "Empty" must never mean "off": a variable that was not expanded would open the node to everybody.
   secret: z
     .string('must be text')

@@ -17,8 +17,8 @@ import { FamilyTable } from './family-table.js'
 import { familyBounds, LevelBatch, type LevelOperation } from './level-batch.js'
 import { closedError, levelError } from './level-errors.js'
 import { aboveAll, dataEnd, dataKey, dataStart, metaKeys, purgeKey } from './level-keys.js'
-import { encodeFamilyTable, encodePosition } from './level-meta.js'
 import { LevelIterator, LevelSnapshot, type LevelStore, levelSnapshotOf, readLevelChunk } from './level-reader.js'
+import { encodeFamilyTable, encodePosition } from './store-meta.js'
 
 export interface LevelEngineParts {
   readonly level: LevelStore

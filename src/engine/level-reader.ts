@@ -9,7 +9,7 @@ import type { EngineChunk, EngineIterator, EngineSnapshot, ScanOptions } from '.
 import type { FamilyTable } from './family-table.js'
 import { closedError, levelError } from './level-errors.js'
 import { dataKey, familyEnd, levelRange, metaKeys, prefixBytes } from './level-keys.js'
-import { decodeFamilyTable, decodePosition } from './level-meta.js'
+import { decodeFamilyTable, decodePosition } from './store-meta.js'
 
 export type LevelStore = ClassicLevel<Uint8Array, Uint8Array>
 type StoreIterator = AbstractIterator<LevelStore, Uint8Array, Uint8Array>

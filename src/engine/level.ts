@@ -8,8 +8,8 @@ import { FamilyTable } from './family-table.js'
 import { LevelEngine } from './level-engine.js'
 import { levelError } from './level-errors.js'
 import { familyOfPurgeKey, metaKeys, purgeKeysEnd, purgeKeysStart } from './level-keys.js'
-import { checkFormat, decodeFamilyTable, decodePosition, encodeFamilyTable, encodeFormat } from './level-meta.js'
 import type { LevelStore } from './level-reader.js'
+import { checkFormat, decodeFamilyTable, decodePosition, encodeFamilyTable, encodeFormat } from './store-meta.js'
 
 /** LevelDB by way of classic-level, which comes with binaries: no build step. */
 export const levelEngine: EngineFactory = Object.freeze({ kind: 'level' as const, open: openLevel })

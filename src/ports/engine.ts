@@ -115,7 +115,7 @@ export interface RewoundKey {
   readonly value: Uint8Array | undefined
 }
 
-export type EngineKind = 'level' | 'memory'
+export type EngineKind = 'level' | 'rocksdb' | 'memory'
 
 /**
  * `checkpoint`: the proven position from which the journal must be replayed; undefined for an engine without

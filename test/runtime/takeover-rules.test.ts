@@ -262,8 +262,11 @@ describe('rules of a takeover', { timeout: 120_000 }, () => {
       // As much as may be lost at once: those behind it are not appended, and time out.
       const late = await failureOf(cluster.shard('a').write([put('late', 'v')], { timeoutMs: 100, forward: false }))
       assert.equal(`${late.failure} ${late.outcome}`, 'ACK_TIMEOUT none')
-      const refused = await failureOf(cluster.shard('a').write([put('k', 'v')], { timeoutMs: 300, forward: false }))
-      assert.equal(refused.failure, 'BACKPRESSURE')
+      // As soon as it is known who is missing, further ones are refused at once.
+      await until(async () => {
+        const refused = await failureOf(cluster.shard('a').write([put('k', 'v')], { timeoutMs: 100, forward: false }))
+        return refused.failure === 'BACKPRESSURE'
+      }, 'further writes are refused')
       assert.equal(cluster.shard('a').state, 'primary')
       cluster.network.heal()
       await until(() => cluster.shard('a').status().lease !== undefined, 'the lease is back')

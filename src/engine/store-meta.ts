@@ -1,4 +1,4 @@
-/** Bookkeeping values of the LevelDB store. */
+/** Bookkeeping values of the engines that keep theirs on disk. */
 import { type Field, FieldReader, FieldWriter, hex, list, record, text, u32, u64 } from '../codec/fields.js'
 import type { Family } from '../core/entry.js'
 import { limits } from '../core/limits.js'
@@ -6,7 +6,7 @@ import type { Epoch, Position } from '../core/position.js'
 import { isFailure, UnderstudyError } from '../errors.js'
 import { FamilyTable } from './family-table.js'
 
-export const levelFormatVersion = 1
+export const storeFormatVersion = 1
 
 const epoch: Field<Epoch> = record({ number: u64, node: text(limits.nodeNameBytesMax) })
 const positionField: Field<Position> = record({ epoch, sequence: u64, chain: hex(16) })
@@ -49,15 +49,15 @@ export function decodeFamilyTable(bytes: Uint8Array, directory: string): FamilyT
 }
 
 export function encodeFormat(): Buffer {
-  return encode(u32, levelFormatVersion)
+  return encode(u32, storeFormatVersion)
 }
 
 export function checkFormat(bytes: Uint8Array, directory: string): void {
   const version = decode(u32, bytes, 'format version', directory)
-  if (version === levelFormatVersion) return
+  if (version === storeFormatVersion) return
   throw new UnderstudyError(
     'FORMAT_VERSION',
-    `engine in ${directory} has format version ${version}; this release reads ${levelFormatVersion}`,
+    `engine in ${directory} has format version ${version}; this release reads ${storeFormatVersion}`,
     { hint: 'open it with the release that wrote it, or bootstrap this node anew' },
   )
 }

@@ -1,0 +1,77 @@
+#include "options.h"
+
+#include <rocksdb/cache.h>
+#include <rocksdb/convenience.h>
+#include <rocksdb/filter_policy.h>
+#include <rocksdb/table.h>
+
+#include <algorithm>
+
+namespace understudy {
+
+namespace {
+
+// What this build of the library offers; LZ4 costs least for what it saves.
+rocksdb::CompressionType bestCompression() {
+  const auto offered = rocksdb::GetSupportedCompressions();
+  for (const auto wanted : {rocksdb::kLZ4Compression, rocksdb::kSnappyCompression}) {
+    if (std::find(offered.begin(), offered.end(), wanted) != offered.end()) return wanted;
+  }
+  return rocksdb::kNoCompression;
+}
+
+}  // namespace
+
+rocksdb::DBOptions databaseOptions(const Sizes& sizes, const std::shared_ptr<rocksdb::Cache>& cache) {
+  rocksdb::DBOptions options;
+  options.create_if_missing = true;
+  options.atomic_flush = true;
+  options.db_write_buffer_size = sizes.writeBuffersBytes;
+  options.max_background_jobs = 3;
+  // One call writes at a time.
+  options.allow_concurrent_memtable_write = false;
+  options.enable_write_thread_adaptive_yield = false;
+  options.max_open_files = 1024;
+  options.bytes_per_sync = 1 << 20;
+  // A flush at the end is the checkpoint of whoever closes; without one the journal is replayed.
+  options.avoid_flush_during_shutdown = true;
+  // A node whose disk refused something is failed until somebody has looked at it.
+  options.max_bgerror_resume_count = 0;
+  options.info_log_level = rocksdb::WARN_LEVEL;
+  options.max_log_file_size = 1 << 20;
+  options.keep_log_file_num = 2;
+  options.stats_dump_period_sec = 0;
+  options.stats_persist_period_sec = 0;
+  return options;
+}
+
+rocksdb::ColumnFamilyOptions familyOptions(const Sizes& sizes, const std::shared_ptr<rocksdb::Cache>& cache) {
+  rocksdb::ColumnFamilyOptions options;
+  options.write_buffer_size = sizes.writeBufferBytes;
+  options.max_write_buffer_number = 3;
+  // Many families may be written to a little each.
+  options.arena_block_size = 256 << 10;
+  options.compression = bestCompression();
+  options.level_compaction_dynamic_level_bytes = true;
+  rocksdb::BlockBasedTableOptions table;
+  table.block_cache = cache;
+  table.filter_policy.reset(rocksdb::NewBloomFilterPolicy(10));
+  table.block_size = 8 << 10;
+  table.format_version = 5;
+  // Otherwise memory would grow with the number of files.
+  table.cache_index_and_filter_blocks = true;
+  table.cache_index_and_filter_blocks_with_high_priority = true;
+  table.pin_l0_filter_and_index_blocks_in_cache = true;
+  options.table_factory.reset(rocksdb::NewBlockBasedTableFactory(table));
+  return options;
+}
+
+rocksdb::WriteOptions unlogged() {
+  rocksdb::WriteOptions options;
+  options.disableWAL = true;
+  // Neighbours in a block are often neighbours in the store.
+  options.memtable_insert_hint_per_batch = true;
+  return options;
+}
+
+}  // namespace understudy

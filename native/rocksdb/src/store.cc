@@ -1,0 +1,308 @@
+#include "store.h"
+
+#include <rocksdb/cache.h>
+#include <rocksdb/convenience.h>
+
+#include <algorithm>
+#include <charconv>
+#include <filesystem>
+#include <system_error>
+
+#include "leftovers.h"
+
+namespace understudy {
+
+namespace {
+
+using rocksdb::Slice;
+
+std::optional<FamilyId> idOf(const std::string& name) {
+  FamilyId id = 0;
+  const char* end = name.data() + name.size();
+  const auto [at, error] = std::from_chars(name.data(), end, id);
+  if (error != std::errc() || at != end || name != std::to_string(id)) return std::nullopt;
+  return id;
+}
+
+FamilyPtr own(rocksdb::ColumnFamilyHandle* handle) { return FamilyPtr(handle); }
+
+}  // namespace
+
+Failure Store::open(const std::string& directory, Opened& opened) {
+  std::unique_lock<std::shared_mutex> lock(life_);
+  if (db_ != nullptr) return {"IO", "the store is open already"};
+  directory_ = directory;
+  cache_ = rocksdb::NewLRUCache(sizes_.cacheBytes);
+  const auto options = databaseOptions(sizes_, cache_);
+  const auto family = familyOptions(sizes_, cache_);
+  std::vector<std::string> names;
+  std::error_code none;
+  if (std::filesystem::exists(std::filesystem::path(directory) / "CURRENT", none)) {
+    const auto listed = rocksdb::DB::ListColumnFamilies(options, directory, &names);
+    if (!listed.ok()) return failureOfOpen(listed);
+  } else {
+    names = {rocksdb::kDefaultColumnFamilyName};
+  }
+  for (const auto& name : names) {
+    if (name != rocksdb::kDefaultColumnFamilyName && !idOf(name)) opened.foreign = true;
+  }
+  if (opened.foreign) return ok();
+  std::vector<rocksdb::ColumnFamilyDescriptor> descriptors;
+  for (const auto& name : names) descriptors.emplace_back(name, family);
+  std::vector<rocksdb::ColumnFamilyHandle*> handles;
+  rocksdb::DB* db = nullptr;
+  const auto status = rocksdb::DB::Open(options, directory, descriptors, &handles, &db);
+  if (!status.ok()) return failureOfOpen(status);
+  db_ = db;
+  for (auto* handle : handles) {
+    const auto id = idOf(handle->GetName());
+    if (id) {
+      live_.emplace(*id, own(handle));
+    } else {
+      meta_ = own(handle);
+    }
+  }
+  // Only now the directory is surely nobody else's.
+  if (Failure failure = removeLeftovers(directory)) return failure;
+  return readMeta(nullptr, opened.meta);
+}
+
+Failure Store::adopt(const std::vector<FamilyId>& ids, uint64_t idNext) {
+  Inside inside(*this);
+  if (!inside) return closedFailure();
+  Families wanted;
+  std::vector<FamilyPtr> others;
+  {
+    std::lock_guard<std::mutex> guard(table_);
+    for (const FamilyId id : ids) {
+      const auto found = live_.find(id);
+      if (found == live_.end()) {
+        return {"CORRUPTION", directory_ + ": column family " + std::to_string(id) + " is missing"};
+      }
+      wanted.insert(*found);
+    }
+    for (const auto& [id, handle] : live_) {
+      if (wanted.count(id) == 0) others.push_back(handle);
+    }
+    live_ = wanted;
+    idNext_ = idNext;
+  }
+  // Dropped for good, or created for what was never flushed.
+  for (const auto& handle : others) {
+    const auto status = db_->DropColumnFamily(handle.get());
+    if (!status.ok()) return failureOf(status);
+  }
+  return ok();
+}
+
+void Store::close() {
+  std::unique_lock<std::shared_mutex> lock(life_);
+  if (db_ == nullptr) return;
+  rocksdb::CancelAllBackgroundWork(db_, true);
+  {
+    std::lock_guard<std::mutex> guard(table_);
+    cursors_.clear();
+    views_.clear();
+    live_.clear();
+    spare_.clear();
+    doomed_.clear();
+    meta_.reset();
+  }
+  delete db_;
+  db_ = nullptr;
+}
+
+Store::Changing Store::changing() const {
+  std::lock_guard<std::mutex> guard(table_);
+  return {live_, idNext_, {}};
+}
+
+void Store::takeOver(Changing changing) {
+  std::lock_guard<std::mutex> guard(table_);
+  for (const auto& [id, handle] : changing.live) spare_.erase(id);
+  for (const auto& handle : changing.dropped) {
+    if (const auto id = idOf(handle->GetName())) spare_.erase(*id);
+    doomed_.push_back(handle);
+  }
+  live_ = std::move(changing.live);
+  idNext_ = changing.idNext;
+}
+
+Failure Store::createFamily(FamilyId id, FamilyPtr& created) {
+  {
+    std::lock_guard<std::mutex> guard(table_);
+    const auto found = spare_.find(id);
+    if (found != spare_.end()) {
+      created = found->second;
+      return ok();
+    }
+  }
+  rocksdb::ColumnFamilyHandle* handle = nullptr;
+  const auto status = db_->CreateColumnFamily(familyOptions(sizes_, cache_), std::to_string(id), &handle);
+  if (!status.ok()) return failureOf(status);
+  created = own(handle);
+  std::lock_guard<std::mutex> guard(table_);
+  spare_.emplace(id, created);
+  return ok();
+}
+
+std::string Store::familyKey(FamilyId id) const {
+  std::string key = keys_.familyPrefix;
+  for (int shift = 24; shift >= 0; shift -= 8) key.push_back(static_cast<char>(id >> shift & 0xff));
+  return key;
+}
+
+void Store::putFamily(rocksdb::WriteBatch& batch, const NamedFamily& family) const {
+  batch.Put(meta_.get(), familyKey(family.id), family.name);
+}
+
+void Store::deleteFamily(rocksdb::WriteBatch& batch, FamilyId id) const { batch.Delete(meta_.get(), familyKey(id)); }
+
+void Store::putIdNext(rocksdb::WriteBatch& batch, uint64_t idNext) const {
+  char bytes[8];
+  writeU32(bytes, static_cast<uint32_t>(idNext));
+  writeU32(bytes + 4, static_cast<uint32_t>(idNext >> 32));
+  batch.Put(meta_.get(), keys_.idNext, Slice(bytes, sizeof bytes));
+}
+
+Failure Store::commit(rocksdb::WriteBatch& batch, const std::vector<MetaChange>& meta) {
+  for (const auto& change : meta) {
+    const auto status = change.value ? batch.Put(meta_.get(), change.key, *change.value)
+                                     : batch.Delete(meta_.get(), change.key);
+    if (!status.ok()) return failureOf(status);
+  }
+  return failureOf(db_->Write(unlogged(), &batch));
+}
+
+Failure Store::apply(const std::vector<Slice>& blocks, const std::vector<MetaChange>& meta,
+                     std::vector<TableChange>& changes) {
+  Inside inside(*this);
+  if (!inside) return closedFailure();
+  // All of it is checked before anything changes.
+  size_t bytes = 0;
+  for (const auto& block : blocks) {
+    Failure failure = visitBlock(limits_, block, [](const Operation& operation) -> Failure {
+      if (operation.kind == Kind::dropFamily && operation.family == 0) {
+        return {"INVARIANT", "the default family is never dropped"};
+      }
+      return ok();
+    });
+    if (failure) return failure;
+    bytes += block.size();
+  }
+  rocksdb::WriteBatch batch(bytes + bytes / 8);
+  Changing table = changing();
+  // Blocks mostly speak of one family many times in a row.
+  FamilyId lastId = 0;
+  rocksdb::ColumnFamilyHandle* last = nullptr;
+  const auto visit = [&](const Operation& operation) -> Failure {
+    const FamilyId id = operation.family;
+    if (operation.kind == Kind::createFamily) {
+      if (id < table.idNext) return ok();
+      FamilyPtr created;
+      if (Failure failure = createFamily(id, created)) return failure;
+      table.live[id] = created;
+      table.idNext = static_cast<uint64_t>(id) + 1;
+      putFamily(batch, {id, operation.key.ToString()});
+      putIdNext(batch, table.idNext);
+      changes.push_back({true, id, operation.key.ToString()});
+      last = nullptr;
+      return ok();
+    }
+    if (operation.kind == Kind::dropFamily) {
+      const auto found = table.live.find(id);
+      if (found == table.live.end()) return ok();
+      table.dropped.push_back(found->second);
+      table.live.erase(found);
+      deleteFamily(batch, id);
+      changes.push_back({false, id, {}});
+      last = nullptr;
+      return ok();
+    }
+    if (last == nullptr || lastId != id) {
+      const auto found = table.live.find(id);
+      if (found == table.live.end()) return ok();
+      lastId = id;
+      last = found->second.get();
+    }
+    switch (operation.kind) {
+      case Kind::put:
+        return failureOf(batch.Put(last, operation.key, operation.value));
+      case Kind::del:
+        return failureOf(batch.Delete(last, operation.key));
+      default:
+        // An empty range is nothing to RocksDB but an error later on.
+        if (operation.key.compare(operation.value) >= 0) return ok();
+        return failureOf(batch.DeleteRange(last, operation.key, operation.value));
+    }
+  };
+  for (const auto& block : blocks) {
+    if (Failure failure = visitBlock(limits_, block, visit)) return failure;
+  }
+  if (Failure failure = commit(batch, meta)) return failure;
+  if (!changes.empty()) takeOver(std::move(table));
+  return ok();
+}
+
+Failure Store::write(const std::vector<KeyChange>& keys, const std::vector<MetaChange>& meta) {
+  Inside inside(*this);
+  if (!inside) return closedFailure();
+  rocksdb::WriteBatch batch;
+  const Changing table = changing();
+  for (const auto& change : keys) {
+    const auto found = table.live.find(change.family);
+    if (found == table.live.end()) continue;
+    auto* family = found->second.get();
+    const auto status = change.value ? batch.Put(family, change.key, *change.value) : batch.Delete(family, change.key);
+    if (!status.ok()) return failureOf(status);
+  }
+  return commit(batch, meta);
+}
+
+Failure Store::flush() {
+  Inside inside(*this);
+  if (!inside) return closedFailure();
+  return flushInside();
+}
+
+Failure Store::flushInside() {
+  std::vector<FamilyPtr> doomed;
+  std::vector<FamilyPtr> families{meta_};
+  {
+    std::lock_guard<std::mutex> guard(table_);
+    doomed.swap(doomed_);
+    for (const auto& [id, handle] : live_) families.push_back(handle);
+  }
+  std::vector<rocksdb::ColumnFamilyHandle*> handles;
+  for (const auto& handle : families) handles.push_back(handle.get());
+  rocksdb::FlushOptions options;
+  options.wait = true;
+  // A checkpoint does not wait until compaction has caught up.
+  options.allow_write_stall = true;
+  auto status = db_->Flush(options, handles);
+  while (status.ok() && !doomed.empty()) {
+    status = db_->DropColumnFamily(doomed.back().get());
+    if (status.ok()) doomed.pop_back();
+  }
+  if (!doomed.empty()) {
+    std::lock_guard<std::mutex> guard(table_);
+    doomed_.insert(doomed_.end(), doomed.begin(), doomed.end());
+  }
+  return failureOf(status);
+}
+
+Failure Store::sizeEstimate(uint64_t& bytes) {
+  Inside inside(*this);
+  if (!inside) return closedFailure();
+  bytes = 0;
+  for (const auto& [id, handle] : changing().live) {
+    for (const auto& property : {rocksdb::DB::Properties::kLiveSstFilesSize,
+                                 rocksdb::DB::Properties::kCurSizeAllMemTables}) {
+      uint64_t value = 0;
+      if (db_->GetIntProperty(handle.get(), property, &value)) bytes += value;
+    }
+  }
+  return ok();
+}
+
+}  // namespace understudy

@@ -1,0 +1,230 @@
+#pragma once
+
+#include <rocksdb/db.h>
+#include <rocksdb/write_batch.h>
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <shared_mutex>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "entries.h"
+#include "failure.h"
+#include "options.h"
+
+namespace understudy {
+
+using FamilyId = uint32_t;
+// Must be gone before its database is closed: what holds one is emptied by `Store::close`.
+using FamilyPtr = std::shared_ptr<rocksdb::ColumnFamilyHandle>;
+using Families = std::map<FamilyId, FamilyPtr>;
+using Handle = uint32_t;
+
+// Keys of the bookkeeping, in the column family "default"; the families of the shard are column families named by
+// their ids. The engine in JavaScript keeps more keys there, of which nothing is known here.
+struct Bookkeeping {
+  std::string familyPrefix;
+  std::string idNext;
+};
+
+// A change of the bookkeeping; without a value the key is deleted.
+struct MetaChange {
+  std::string key;
+  std::optional<std::string> value;
+};
+
+struct TableChange {
+  bool created;
+  FamilyId id;
+  std::string name;
+};
+
+struct KeyChange {
+  FamilyId family;
+  std::string key;
+  std::optional<std::string> value;
+};
+
+struct NamedFamily {
+  FamilyId id;
+  std::string name;
+};
+
+struct Packed {
+  std::string bytes;
+  uint32_t count = 0;
+  bool ended = false;
+  std::optional<std::string> nextKey;
+};
+
+struct Range {
+  std::optional<std::string> lower;
+  std::optional<std::string> upper;
+  bool reverse = false;
+  bool keys = true;
+  bool values = true;
+};
+
+// A consistent view, with the families of its moment: those dropped later can still be read in it.
+class View {
+ public:
+  View(rocksdb::DB* db, Families families) : db_(db), families_(std::move(families)), snapshot_(db->GetSnapshot()) {}
+  ~View() { db_->ReleaseSnapshot(snapshot_); }
+  View(const View&) = delete;
+  View& operator=(const View&) = delete;
+
+  const rocksdb::Snapshot* snapshot() const { return snapshot_; }
+  const Families& families() const { return families_; }
+
+ private:
+  rocksdb::DB* db_;
+  Families families_;
+  const rocksdb::Snapshot* snapshot_;
+};
+
+struct Cursor;
+
+struct Opened {
+  std::vector<std::pair<std::string, std::string>> meta;
+  // Column families that are not named by a number.
+  bool foreign = false;
+};
+
+enum class Cached { found, absent, elsewhere };
+
+// One RocksDB. Calls come from JavaScript's thread and from workers; each is inside for as long as it runs, and
+// closing waits for those that are. A call after that fails with CLOSED.
+class Store {
+ public:
+  Store(Limits limits, Sizes sizes, Bookkeeping keys)
+      : limits_(limits), sizes_(sizes), keys_(std::move(keys)) {}
+  ~Store() { close(); }
+  Store(const Store&) = delete;
+  Store& operator=(const Store&) = delete;
+
+  const Limits& limits() const { return limits_; }
+
+  Failure open(const std::string& directory, Opened& opened);
+  // The families that the bookkeeping names are in use; every other column family is dropped.
+  Failure adopt(const std::vector<FamilyId>& ids, uint64_t idNext);
+  // Waits for calls that are inside. Nothing is flushed. Idempotent.
+  void close();
+
+  // Blocks in order and `meta` with them, in one batch.
+  Failure apply(const std::vector<rocksdb::Slice>& blocks, const std::vector<MetaChange>& meta,
+                std::vector<TableChange>& changes);
+  Failure write(const std::vector<KeyChange>& keys, const std::vector<MetaChange>& meta);
+  // Everything written so far into synced table files, in all families or in none.
+  Failure flush();
+  // A chunk in one family, created if it is missing, and `meta` with it.
+  Failure ingest(const NamedFamily& family, rocksdb::Slice chunk, const std::vector<MetaChange>& meta);
+  // The families are these from now on; durable when it returns.
+  Failure finishIngest(const std::vector<NamedFamily>& families, uint64_t idNext, const std::vector<MetaChange>& meta);
+
+  // Without waiting for the disk, and without waiting for a close.
+  Failure getCached(FamilyId family, rocksdb::Slice key, Handle view, Cached& found, rocksdb::PinnableSlice& value);
+  Failure getMany(FamilyId family, const std::vector<std::string>& keys, Handle view,
+                  std::vector<std::optional<std::string>>& values);
+  Failure getMeta(const std::string& key, std::optional<std::string>& value);
+  Failure readChunk(FamilyId family, Handle view, const std::string& start, size_t bytesMax, Packed& packed);
+  Failure sizeEstimate(uint64_t& bytes);
+
+  // 0 stands for the present content wherever a view is asked for.
+  Failure createView(Handle& view, std::vector<std::pair<std::string, std::string>>& meta);
+  void releaseView(Handle view);
+  Failure createCursor(FamilyId family, Handle view, Range range, Handle& cursor);
+  // Entries from where the cursor stands, or from `seek`.
+  Failure advance(Handle cursor, const std::optional<std::string>& seek, uint32_t count, size_t bytesMax,
+                  Packed& packed);
+  void releaseCursor(Handle cursor);
+
+ private:
+  class Inside;
+
+  // What one batch does to the table of families; taken over once it is written.
+  struct Changing {
+    Families live;
+    uint64_t idNext = 0;
+    std::vector<FamilyPtr> dropped;
+  };
+
+  Changing changing() const;
+  void takeOver(Changing changing);
+  Failure familyOf(FamilyId family, FamilyPtr& found) const;
+  Failure viewOf(Handle view, std::shared_ptr<View>& found) const;
+  Failure familyIn(FamilyId family, Handle view, FamilyPtr& found, std::shared_ptr<View>& in) const;
+  Failure createFamily(FamilyId id, FamilyPtr& created);
+  Failure commit(rocksdb::WriteBatch& batch, const std::vector<MetaChange>& meta);
+  void putFamily(rocksdb::WriteBatch& batch, const NamedFamily& family) const;
+  void putIdNext(rocksdb::WriteBatch& batch, uint64_t idNext) const;
+  void deleteFamily(rocksdb::WriteBatch& batch, FamilyId id) const;
+  std::string familyKey(FamilyId id) const;
+  Failure readMeta(const rocksdb::Snapshot* snapshot, std::vector<std::pair<std::string, std::string>>& meta) const;
+  Failure flushInside();
+  Failure ingestFile(const FamilyPtr& family, rocksdb::Slice chunk);
+
+  const Limits limits_;
+  const Sizes sizes_;
+  const Bookkeeping keys_;
+  std::string directory_;
+  std::shared_ptr<rocksdb::Cache> cache_;
+
+  // Shared: a call is inside. Exclusive: it opens or closes.
+  mutable std::shared_mutex life_;
+  rocksdb::DB* db_ = nullptr;
+  FamilyPtr meta_;
+
+  // Guards what follows.
+  mutable std::mutex table_;
+  Families live_;
+  uint64_t idNext_ = 0;
+  // Created for a batch that was not written then; empty.
+  Families spare_;
+  // Dropped by a batch. A crash before the next flush brings them back, so only then they go from the disk.
+  std::vector<FamilyPtr> doomed_;
+  std::unordered_map<Handle, std::shared_ptr<View>> views_;
+  std::unordered_map<Handle, std::shared_ptr<Cursor>> cursors_;
+  Handle handleNext_ = 1;
+
+  // Of ingestion, which is one call at a time.
+  uint64_t ingestedFiles_ = 0;
+  uint64_t unflushedBytes_ = 0;
+};
+
+// A call inside of the store, for as long as it lives.
+class Store::Inside {
+ public:
+  explicit Inside(const Store& store, bool wait = true)
+      : lock_(store.life_, std::defer_lock) {
+    if (wait) {
+      lock_.lock();
+    } else if (!lock_.try_lock()) {
+      return;
+    }
+    open_ = store.db_ != nullptr;
+  }
+  explicit operator bool() const { return open_; }
+
+ private:
+  std::shared_lock<std::shared_mutex> lock_;
+  bool open_ = false;
+};
+
+struct Cursor {
+  std::mutex mutex;
+  std::shared_ptr<View> view;
+  FamilyPtr family;
+  Range range;
+  rocksdb::Slice lower;
+  rocksdb::Slice upper;
+  std::unique_ptr<rocksdb::Iterator> iterator;
+  // The last seek went out of the range.
+  bool outside = false;
+};
+
+}  // namespace understudy

@@ -1,0 +1,42 @@
+#pragma once
+
+#include <napi.h>
+
+#include <functional>
+#include <string>
+#include <utility>
+
+#include "failure.h"
+
+namespace understudy {
+
+Napi::Value errorValue(Napi::Env env, const Failure& failure);
+
+// Runs on a worker thread, answers with a promise. What JavaScript lent it (`keep`) stays until it has answered.
+class Work : public Napi::AsyncWorker {
+ public:
+  using Run = std::function<Failure()>;
+  using Answer = std::function<Napi::Value(Napi::Env)>;
+
+  static Napi::Value start(Napi::Env env, Run run, Answer answer, Napi::Value keep = Napi::Value());
+
+ protected:
+  void Execute() override;
+  void OnOK() override;
+  void OnError(const Napi::Error& error) override;
+
+ private:
+  Work(Napi::Env env, Run run, Answer answer)
+      : Napi::AsyncWorker(env, "understudy-rocksdb"),
+        run_(std::move(run)),
+        answer_(std::move(answer)),
+        deferred_(Napi::Promise::Deferred::New(env)) {}
+
+  Run run_;
+  Answer answer_;
+  Failure failure_;
+  Napi::Promise::Deferred deferred_;
+  Napi::Reference<Napi::Value> keep_;
+};
+
+}  // namespace understudy

@@ -1,0 +1,133 @@
+import { existsSync } from 'node:fs'
+import { createRequire } from 'node:module'
+import { fileURLToPath } from 'node:url'
+import { limits } from '../core/limits.js'
+import { UnderstudyError } from '../errors.js'
+import { bookkeeping } from './rocksdb-keys.js'
+
+/** What the addon throws and rejects with: `code` is one of these words, the message RocksDB's own. */
+export type AddonFailure =
+  | 'CORRUPTION'
+  | 'DISK_FULL'
+  | 'LOCKED'
+  | 'IO'
+  | 'MEMORY'
+  | 'CLOSED'
+  | 'PROTOCOL'
+  | 'FAMILY'
+  | 'INVARIANT'
+
+export interface Packed {
+  /** Entries as the codec's chunk encodes them. */
+  readonly bytes: Buffer
+  readonly count: number
+  /** Nothing follows in the direction of the cursor. */
+  readonly ended: boolean
+  readonly nextKey: Buffer | undefined
+}
+
+/** Flat: key, value, key, value, ... An undefined value deletes the key. */
+export type MetaChanges = ReadonlyArray<Uint8Array | undefined>
+
+/** Stands for the present content wherever a view is asked for. */
+export const presentView = 0
+
+/**
+ * The addon's one class, see native/rocksdb/src/addon.cc. Calls that return promises run on worker threads; the
+ * others do not wait for the disk. Views and cursors are numbers, gone when the store is closed.
+ */
+export interface Database {
+  open(directory: string): Promise<{ readonly foreign: boolean; readonly meta: readonly Buffer[] }>
+  adopt(families: readonly number[], idNext: number): Promise<void>
+  /** Waits for calls that run; those that come later reject with CLOSED. Nothing is flushed. Idempotent. */
+  close(): Promise<void>
+
+  /** Answers what changed in the table of families, flat: id, name or undefined (dropped), ... */
+  apply(blocks: readonly Uint8Array[], meta: MetaChanges): Promise<ReadonlyArray<number | string | undefined>>
+  /** Flat: family, key, value or undefined, ... */
+  write(keys: ReadonlyArray<number | Uint8Array | undefined>, meta: MetaChanges): Promise<void>
+  flush(): Promise<void>
+  ingest(family: number, name: string, chunk: Uint8Array, meta: MetaChanges): Promise<void>
+  /** Families flat: id, name, ... Durable when it resolves. */
+  finishIngest(families: ReadonlyArray<number | string>, idNext: number, meta: MetaChanges): Promise<void>
+
+  /** Null where only the disk knows. */
+  getCached(family: number, key: Uint8Array, view: number): Buffer | undefined | null
+  getMany(family: number, keys: readonly Uint8Array[], view: number): Promise<Array<Buffer | undefined>>
+  getMeta(key: Uint8Array): Promise<Buffer | undefined>
+  readChunk(family: number, view: number, start: Uint8Array, bytesMax: number): Promise<Packed>
+  sizeEstimate(): Promise<number>
+
+  createView(): { readonly handle: number; readonly meta: readonly Buffer[] }
+  releaseView(view: number): void
+  /** The range is half-open: `lower` is in it, `upper` is not. */
+  createCursor(
+    family: number,
+    view: number,
+    lower: Uint8Array | undefined,
+    upper: Uint8Array | undefined,
+    reverse: boolean,
+    keys: boolean,
+    values: boolean,
+  ): number
+  advance(cursor: number, seek: Uint8Array | undefined, count: number, bytesMax: number): Promise<Packed>
+  releaseCursor(cursor: number): void
+}
+
+interface Addon {
+  readonly Database: new (options: object) => Database
+}
+
+const require = createRequire(import.meta.url)
+const built = fileURLToPath(new URL('../../native/rocksdb/build/Release/understudy_rocksdb.node', import.meta.url))
+const prebuilt = `understudy-db-rocksdb-${process.platform}-${process.arch}`
+
+let loaded: Addon | undefined
+
+/** A new, closed store. Throws `CONFIG` where the addon was not built. */
+export function createDatabase(): Database {
+  loaded ??= loadAddon()
+  const { keyBytesMax, valueBytesMax, familyNameBytesMax, batchOperationsMax, blockOriginsMax, blockEntriesMax } =
+    limits
+  return new loaded.Database({
+    keyBytesMax,
+    valueBytesMax,
+    familyNameBytesMax,
+    batchOperationsMax,
+    blockOriginsMax,
+    blockEntriesMax,
+    writeBufferBytes: limits.rocksdbWriteBufferBytes,
+    writeBuffersBytes: limits.rocksdbWriteBuffersBytes,
+    cacheBytes: limits.rocksdbCacheBytes,
+    familyPrefix: bookkeeping.familyPrefix,
+    idNextKey: bookkeeping.idNext,
+  })
+}
+
+/** True if the engine can be used here. */
+export function hasRocksdb(): boolean {
+  try {
+    loaded ??= loadAddon()
+    return true
+  } catch {
+    return false
+  }
+}
+
+/** What was built here at installation; otherwise a prebuilt package, if one is installed. */
+function loadAddon(): Addon {
+  const from = existsSync(built) ? built : prebuilt
+  try {
+    return require(from) as Addon
+  } catch (error) {
+    const why = error instanceof Error ? (error.message.split('\n', 1)[0] ?? '') : String(error)
+    throw new UnderstudyError('CONFIG', `engine "rocksdb" is not built here: ${why}`, {
+      cause: error,
+      hint: `install RocksDB's headers with \`${headersCommand()}\`, then run \`npm rebuild understudy-db\`; or choose engine "level"`,
+    })
+  }
+}
+
+function headersCommand(): string {
+  return process.platform === 'darwin' ? 'brew install rocksdb' : 'apt-get install librocksdb-dev'
+}
