@@ -73,7 +73,11 @@ describe('sessions', () => {
       await link.expect('stream', 5_000)
       await link.expect('record', 5_000)
       link.send('ack', { epoch: epoch!, received: 1000, durable: 1000, applied: 1000, recordVersion: 1 })
-      const told = () => cluster.shard('a').status().followers.find((one) => one.node === 'stranger')
+      const told = () =>
+        cluster
+          .shard('a')
+          .status()
+          .followers.find((one) => one.node === 'stranger')
       await until(() => told()?.received === 1000, 'the acknowledgement has arrived')
       assert.deepEqual([told()?.durable, told()?.applied], [0, 0])
       link.close()
