@@ -9,7 +9,7 @@ import type { SeededRandom } from './seeded-random.js'
 import { type NodeHooks, type Run, SimulatedNode, witnessName } from './simulated-node.js'
 import type { World } from './world.js'
 
-const watchEveryMs = 100
+const watchEveryMs = 200
 const restartMsMin = 200
 const restartMsMax = 3_000
 const stopMsMax = 60_000
