@@ -64,7 +64,7 @@ export const plantedBugs: readonly PlantedBug[] = [
   bug(
     'the set before a change instead of the union',
     'C3',
-    'crash,partition-node,slow-link,coordinator-slow,coordinator-reply-lost,restart',
+    'crash,restart,slow-link,disk-slow,coordinator-slow,remove-from-in-sync',
     [
       edit(
         inSync,
@@ -102,7 +102,7 @@ export const plantedBugs: readonly PlantedBug[] = [
     edit(
       standby,
       '            await this.journal.mark();\n',
-      '            await this.journal.mark();\n            const end = await this.journal.positionAt(Math.max(this.parts.applied(), this.journal.base.sequence));\n            if (end !== undefined) await this.journal.truncate(end);\n',
+      '            await this.journal.mark();\n            const kept = await this.journal.positionAt(Math.max(this.parts.applied(), this.journal.base.sequence));\n            if (kept !== undefined) await this.journal.truncate(kept);\n',
     ),
   ]),
   bug('a node outside of the set takes over', 'C6', 'crash,partition-node,slow-link,disk-slow', [
