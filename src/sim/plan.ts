@@ -51,7 +51,7 @@ export function planOf(seed: number, streams: SeededStreams, options: PlanOption
   const coordinator: CoordinatorKind =
     options.coordinator ?? (coordinatorDraw < 0.6 ? 'memory' : coordinatorDraw < 0.85 ? 'builtin' : 'static')
   const count = random.next() < 0.75 ? 3 : random.next() < 0.6 ? 2 : 4
-  const failoverMs = random.pick([200, 400, 1_000, 2_000])
+  const failoverMs = random.pick([200, 500, 1_000, 1_000, 2_000])
   const durability = coordinator !== 'static' && random.chance(0.15) ? 'local' : 'standby'
   const inSyncMin = durability === 'local' ? 1 : count > 2 && random.chance(0.15) ? 3 : 2
   const settings: ShardSettings = {

@@ -1,17 +1,24 @@
 /** All nodes of a run, who looks after them, and what is checked while they work. */
 import { InMemoryCoordinatorStore } from '../coordinator/in-memory.js'
+import { type Position, sameEpoch } from '../core/position.js'
 import type { UnderstudyError } from '../errors.js'
 import type { ShardStatus } from '../runtime/handle.js'
 import type { Node } from '../runtime/node.js'
 import { CoordinatorWeather } from './coordinator-weather.js'
+import { nodesThatHold } from './durability-audit.js'
 import { Oracle } from './oracle.js'
 import type { SeededRandom } from './seeded-random.js'
 import { type NodeHooks, type Run, SimulatedNode, witnessName } from './simulated-node.js'
 import type { World } from './world.js'
 
-const watchEveryMs = 100
+const watchEveryMs = 200
 const restartMsMin = 200
 const restartMsMax = 3_000
+/** Some stay away long enough for the others to go on without them. */
+const absentMsMax = 9_000
+const absentShare = 0.25
+/** Of the writes that a primary answers, so many are looked for on the disks. */
+const auditShare = 0.03
 const stopMsMax = 60_000
 
 export class SimulatedCluster {
@@ -32,12 +39,14 @@ export class SimulatedCluster {
   /** Nodes that stay down until somebody starts them. */
   readonly held = new Set<string>()
   private readonly random: SeededRandom
+  private readonly audits: SeededRandom
   private secondCount = 1
 
   constructor(world: World) {
     this.world = world
     const { plan, time } = world
     this.random = world.streams.of('supervisor')
+    this.audits = world.streams.of('audits')
     const storeProcess = world.process('coordinator')
     this.store = new InMemoryCoordinatorStore(storeProcess, 'c0'.repeat(16))
     this.oracle = new Oracle(plan.settings.durability)
@@ -171,6 +180,29 @@ export class SimulatedCluster {
     return undefined
   }
 
+  /**
+   * A primary answers a write at this moment: it is durable on every member of the set in force, whatever happens next.
+   * A disk that was harmed just now may have held it.
+   */
+  answered(one: SimulatedNode, position: Position): void {
+    const { durability, inSyncMin } = this.world.plan.settings
+    if (durability !== 'standby' || !this.isWhole || one.serving?.shard().state !== 'primary') return
+    if (!this.audits.chance(auditShare)) return
+    const { record } = this.store.state('main')
+    const inForce = record !== undefined && sameEpoch(record.epoch, position.epoch) ? record.inSync : []
+    // Nothing but promises: it is over before anything else happens.
+    nodesThatHold([...this.nodes, ...this.seconds], position.sequence).then(
+      (names) => {
+        const lacking = inForce.filter(({ node }) => !names.includes(node))
+        if (names.length >= inSyncMin && lacking.length === 0) return
+        const set = inForce.length === 0 ? '' : `; in sync are ${inForce.map(({ node }) => node).join(', ')}`
+        const where = names.length === 0 ? 'on no disk' : `on ${names.join(', ')}`
+        this.oracle.problems.add(`I5: ${one.name} has answered ${position.sequence}, which is durable ${where}${set}`)
+      },
+      (error: Error) => this.oracle.problems.add(`a disk cannot be read: ${error.message}`),
+    )
+  }
+
   private listen(one: SimulatedNode, run: Run): void {
     const node = one.serving
     if (node === undefined) return
@@ -247,7 +279,10 @@ export class SimulatedCluster {
   }
 
   private restartSoon(one: SimulatedNode): void {
-    this.world.time.schedule(this.random.skewed(restartMsMin, restartMsMax), () => {
+    const ms = this.random.chance(absentShare)
+      ? this.random.between(restartMsMax, absentMsMax)
+      : this.random.skewed(restartMsMin, restartMsMax)
+    this.world.time.schedule(ms, () => {
       if (this.looksAfter(one)) one.start()
     })
   }

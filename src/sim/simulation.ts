@@ -116,10 +116,13 @@ export async function simulate(seed: number, options: SimulationOptions = {}): P
   } finally {
     process.off('unhandledRejection', onRejection)
   }
-  problems.push(...rejections, ...oracle.problems.texts, ...oracle.epochs.problems.texts.map((text) => `I2: ${text}`))
+  // What broke first comes first: a run that is cut short by it says more than that it was.
+  const broken = [...oracle.problems.texts, ...oracle.epochs.problems.texts.map((text) => `I2: ${text}`)]
   const judged = checkLinearizability(oracle.mayLose ? [] : workload.history)
-  if (judged.verdict === 'violated') problems.push(`I7: ${judged.violation?.text}`)
-  if (judged.verdict === 'undecided') problems.push(`undecided: ${judged.undecidedKeys.join(', ')}`)
+  if (judged.verdict === 'violated') broken.push(`I7: ${judged.violation?.text}`)
+  if (judged.verdict === 'undecided') broken.push(`undecided: ${judged.undecidedKeys.join(', ')}`)
+  problems.unshift(...broken)
+  problems.push(...rejections)
   return {
     seed,
     problems,

@@ -91,7 +91,11 @@ export class Workload {
     const calledMs = time.nowMs
     this.ask<Position>(
       at,
-      (node) => node.shard().write([operation]),
+      async (node) => {
+        const position = await node.shard().write([operation])
+        this.cluster.answered(at, position)
+        return position
+      },
       (answer) => {
         const outcome = outcomeOf(answer)
         if (answer.type === 'value') this.cluster.oracle.acknowledge(`${client}@${at.name}`, answer.value)

@@ -51,7 +51,8 @@ function search(bug: PlantedBug, from: number, workers: number): Promise<Search>
     [
       join(directory, 'dist', 'sim', 'main.js'),
       ...['--seeds', String(bug.seeds), '--from', String(from), '--workers', String(workers), '--until-failure'],
-      ...(bug.arguments ?? []),
+      ...['--faults', bug.faults],
+      ...(bug.coordinator === undefined ? [] : ['--coordinator', bug.coordinator]),
     ],
     { stdio: ['ignore', 'pipe', 'pipe'] },
   )

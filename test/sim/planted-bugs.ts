@@ -15,10 +15,12 @@ export interface PlantedBug {
   /** Of the safety rules and invariants. */
   readonly rule: string
   readonly edits: readonly Edit[]
+  /** What the world does meanwhile: the faults in which the rule matters. */
+  readonly faults: string
   /** Found within so many seeds. */
   readonly seeds: number
-  /** Arguments of the simulator: what the bug needs to show itself. */
-  readonly arguments?: readonly string[]
+  /** Default: what each seed says. */
+  readonly coordinator?: 'builtin' | 'static'
 }
 
 function edit(file: string, find: string, replace: string): Edit {
@@ -33,100 +35,133 @@ const recovery = 'journal/recovery.js'
 const standby = 'runtime/standby-session.js'
 const data = 'runtime/shard-data.js'
 
-const seedsDefault = 400
+const seedsDefault = 200
 
-function bug(name: string, rule: string, edits: readonly Edit[], more: Partial<PlantedBug> = {}): PlantedBug {
-  return { name, rule, edits, seeds: seedsDefault, ...more }
+function bug(
+  name: string,
+  rule: string,
+  faults: string,
+  edits: readonly Edit[],
+  more: Partial<PlantedBug> = {},
+): PlantedBug {
+  return { name, rule, faults, edits, seeds: seedsDefault, ...more }
 }
 
 export const plantedBugs: readonly PlantedBug[] = [
-  bug('acknowledged before fsync', 'I5', [edit(writer, '        await file.datasync();\n', '')]),
-  bug('a standby acknowledges what it has only received', 'I5, C1', [
+  bug('acknowledged before fsync', 'I5', 'power-loss,power-loss-all', [
+    edit(writer, '        await file.datasync();\n', ''),
+  ]),
+  bug('a standby acknowledges what it has only received', 'I5, C1', 'power-loss,power-loss-all,disk-slow', [
     edit(
       standby,
       'durable: this.journal.durable.sequence,\n            applied',
       'durable: this.journal.appended.sequence,\n            applied',
     ),
   ]),
-  bug('a primary waits for nobody', 'I1', [edit(inSync, "if (durability === 'standby') {", 'if (false) {')]),
-  bug('the set before a change instead of the union', 'C3', [
-    edit(
-      inSync,
-      'for (const record of this.proposed)\n            union',
-      'for (const record of [])\n            union',
-    ),
+  bug('a primary waits for nobody', 'I1', 'crash,partition-node', [
+    edit(inSync, "if (durability === 'standby') {", 'if (false) {'),
   ]),
-  bug('joining against a low mark', 'C2', [
+  bug(
+    'the set before a change instead of the union',
+    'C3',
+    'crash,restart,slow-link,disk-slow,coordinator-slow,remove-from-in-sync',
+    [
+      edit(
+        inSync,
+        'for (const record of this.proposed)\n            union',
+        'for (const record of [])\n            union',
+      ),
+    ],
+  ),
+  bug('joining against a low mark', 'C2', 'crash,restart,slow-link,disk-slow,partition-node', [
     edit(inSync, 'session.durable < this.epochStart || session.durable < this.committedSequence', 'false'),
   ]),
-  bug('another incarnation is the same member', 'S2', [
+  bug('another incarnation is the same member', 'S2', 'wipe,crash,second-process,partition-node', [
     edit('core/record.js', 'a.node === b.node && a.incarnation === b.incarnation', 'a.node === b.node'),
   ]),
-  bug('ready before the first block of the epoch is committed', 'C4', [
-    edit('runtime/primary-role.js', '!this.ready && applier.applied.sequence >= this.inSync.epochStart', '!this.ready'),
-  ]),
-  bug('a new primary cuts its tail', 'C4', [
+  bug(
+    'ready before the first block of the epoch is committed',
+    'C4',
+    'crash,partition-node,connection-drop,switchover',
+    [
+      edit(
+        'runtime/primary-role.js',
+        '!this.ready && applier.applied.sequence >= this.inSync.epochStart',
+        '!this.ready',
+      ),
+    ],
+  ),
+  bug('a new primary cuts its tail', 'C4', 'crash,power-loss-all,partition-node', [
     edit(
       'runtime/promoter.js',
       '    const data = context.data;\n',
       '    const data = context.data;\n    await data.journal.truncate(await data.committedEnd());\n',
     ),
   ]),
-  bug('cut to the committed position at a subscription', 'F38, I1', [
+  bug('cut to the committed position at a subscription', 'F38, I1', 'crash,connection-drop,partition-node,slow-link', [
     edit(
       standby,
       '            await this.journal.mark();\n',
-      '            await this.journal.mark();\n            const end = await this.journal.positionAt(Math.max(this.parts.applied(), this.journal.base.sequence));\n            if (end !== undefined) await this.journal.truncate(end);\n',
+      '            await this.journal.mark();\n            const kept = await this.journal.positionAt(Math.max(this.parts.applied(), this.journal.base.sequence));\n            if (kept !== undefined) await this.journal.truncate(kept);\n',
     ),
   ]),
-  bug('a node outside of the set takes over', 'C6', [
+  bug('a node outside of the set takes over', 'C6', 'crash,partition-node,slow-link,disk-slow', [
     edit(takeover, 'if (!hasMember(record.inSync, self)) {', 'if (false) {'),
   ]),
-  bug('a takeover leaves a set below its minimum, and that commits', 'C6, C3', [
+  bug('a takeover leaves a set below its minimum, and that commits', 'C6, C3', 'crash,wipe,partition-node', [
     edit(takeover, 'while (inSync.length < record.settings.inSyncMin && absent.length > 0)', 'while (false)'),
     edit(inSync, 'record.inSync.length >= inSyncMin', 'true'),
     edit(inSync, 'if (this.waitedFor.length < this.effective.settings.inSyncMin)', 'if (false)'),
   ]),
-  bug('a primary uses its epoch again after a restart', 'S3', [
+  bug('a primary uses its epoch again after a restart', 'S3', 'crash,power-loss,power-loss-all,restart', [
     edit(takeover, 'named && compareEpochs(record.epoch, question.led) > 0 &&', 'named &&'),
   ]),
-  bug('a swap that was answered by another record counts as done', 'C3', [
+  bug('a swap that was answered by another record counts as done', 'C3', 'crash,partition-node,connection-drop', [
     edit('runtime/record-keeper.js', 'result.swapped || result.state.record?.nonce === next.nonce', 'true'),
   ]),
-  bug('a swap without an answer counts as not done', 'C3', [
-    edit(
-      'runtime/record-keeper.js',
-      'context.observer.coordinatorErrors += 1;\n                const failure',
-      'return { swapped: true, state: { coordinatorId: next.coordinatorId, record: next, revision: expectedRevision + 1 } };\n                const failure',
-    ),
-  ]),
-  bug('applied before it is committed', 'J1', [
+  bug(
+    'a swap without an answer counts as not done',
+    'C3',
+    'coordinator-cut,coordinator-slow,coordinator-away,crash,partition-node',
+    [
+      edit(
+        'runtime/record-keeper.js',
+        'context.observer.coordinatorErrors += 1;\n                const failure',
+        'return { swapped: true, state: { coordinatorId: next.coordinatorId, record: next, revision: expectedRevision + 1 } };\n                const failure',
+      ),
+    ],
+  ),
+  bug('applied before it is committed', 'J1', 'crash,partition-node,power-loss,slow-link', [
     edit(
       data,
       'this.applier.advance(Math.min(this.committedSequence, this.journal.durable.sequence))',
       'this.applier.advance(this.journal.durable.sequence)',
     ),
   ]),
-  bug('a restart replays what was not committed', 'J1', [
+  bug('a restart replays what was not committed', 'J1', 'crash,power-loss-all,partition-node,slow-link', [
     edit(
       data,
       'const committed = Math.min(knownCommitted, journal.durable.sequence);',
       'const committed = journal.durable.sequence;',
     ),
   ]),
-  bug('recovered blocks are called durable without fsync', 'J3', [edit(recovery, 'await segment.file.sync();', '')]),
-  bug('the name of a new segment is not synced', 'J3', [
+  bug('recovered blocks are called durable without fsync', 'J3', 'crash,power-loss,power-loss-all', [
+    edit(recovery, 'await segment.file.sync();', ''),
+  ]),
+  bug('the name of a new segment is not synced', 'J3', 'power-loss,power-loss-all,crash', [
     edit('journal/segment-maker.js', 'await fs.syncDirectory(directory);', ''),
   ]),
-  bug('a torn tail is called damage', 'J2', [
+  bug('a torn tail is called damage', 'J2', 'power-loss,power-loss-all', [
     edit('core/recovery.js', "facts.flushedBefore >= facts.firstBadSequence ? 'corruption' : 'tail'", "'corruption'"),
   ]),
-  bug('after a failed fsync the next one is believed', 'J3, F17', [
+  bug('after a failed fsync the next one is believed', 'J3, F17', 'disk-sync-fails,power-loss-all,power-loss', [
     edit(recovery, 'await copyBytes(segment, uncoveredOffset, segment.file);', ''),
     edit(recovery, 'if (rescue && index >= scans.length - 2)', 'if (false)'),
   ]),
-  bug('small files are not synced', 'S3', [edit('storage/durable-json.js', 'await file.sync();', '')]),
-  bug('a promise of an epoch is not stored', 'S3, I2', [
+  bug('small files are not synced', 'S3', 'power-loss,power-loss-all', [
+    edit('storage/durable-json.js', 'await file.sync();', ''),
+  ]),
+  bug('a promise of an epoch is not stored', 'S3, I2', 'crash,restart,partition-node,partition-pair,connection-drop', [
     edit(
       'runtime/shard-store.js',
       '            return formatEpoch(promised) === formatEpoch(now.promised) ? now : { ...now, promised };',
@@ -134,54 +169,61 @@ export const plantedBugs: readonly PlantedBug[] = [
     ),
     edit('runtime/shard-store.js', 'if (next !== now)', 'if (next !== now && next !== this.superblockNow)'),
   ]),
-  bug('a lease without end', 'L1', [
+  bug('a lease without end', 'L1', 'partition-node,stall,partition-halves', [
     edit(
       'runtime/lease-keeper.js',
       'return untilMs !== undefined && this.parts.clock.nowMs() < untilMs;',
       'return untilMs !== undefined;',
     ),
   ]),
-  bug('a promise does not bind', 'L1', [edit(lease, 'this.until = Math.max(this.until, nowMs + this.promiseMs);', '')]),
-  bug('a promise is forgotten at a restart', 'L1', [
+  bug('a promise does not bind', 'L1', 'connection-drop,partition-pair,partition-node,slow-link', [
+    edit(lease, 'this.until = Math.max(this.until, nowMs + this.promiseMs);', ''),
+  ]),
+  bug('a promise is forgotten at a restart', 'L1', 'crash,restart,connection-drop,partition-pair,partition-node', [
     edit(lease, 'this.until = startMs + promiseMs;', 'this.until = startMs;'),
   ]),
-  bug('the lease of one member is enough', 'L1', [
-    edit(
-      lease,
-      'lowestMs = Math.min(lowestMs, promise.sentMs);',
-      'lowestMs = Number.isFinite(lowestMs) ? Math.max(lowestMs, promise.sentMs) : promise.sentMs;',
-    ),
-    edit(
-      lease,
-      'if (promise === undefined)\n                return undefined;\n            lowestMs',
-      'if (promise === undefined)\n                continue;\n            lowestMs',
-    ),
-  ]),
-  bug('a confirmed read confirms nothing', 'L2', [
+  bug(
+    'the lease of one member is enough',
+    'L1',
+    'partition-node,partition-pair,slow-link,connection-drop,partition-one-way',
+    [
+      edit(
+        lease,
+        'lowestMs = Math.min(lowestMs, promise.sentMs);',
+        'lowestMs = Number.isFinite(lowestMs) ? Math.max(lowestMs, promise.sentMs) : promise.sentMs;',
+      ),
+      edit(
+        lease,
+        'if (promise === undefined)\n                return undefined;\n            lowestMs',
+        'if (promise === undefined)\n                continue;\n            lowestMs',
+      ),
+    ],
+  ),
+  bug('a confirmed read confirms nothing', 'L2', 'partition-node,stall,partition-halves', [
     edit(
       'runtime/lease-keeper.js',
       'return this.ended === undefined && !this.suspended && this.confirmed >= id;',
       'return true;',
     ),
   ]),
-  bug('the lease is kept during a hand-over', 'L5', [
+  bug('the lease is kept during a hand-over', 'L5', 'switchover,slow-link,partition-pair,stall', [
     edit('runtime/lease-keeper.js', '        this.suspended = true;\n        this.lease.revoke();', ''),
   ]),
-  bug('committed is announced before it is applied', 'I7', [
+  bug('committed is announced before it is applied', 'I7', 'slow-link,disk-slow', [
     edit(
       'runtime/primary-role.js',
       'return Math.min(this.inSync.committed, this.parts.applier.applied.sequence);',
       'return this.inSync.committed;',
     ),
   ]),
-  bug('a write is sent again while its outcome is unknown', 'S9', [
+  bug('a write is sent again while its outcome is unknown', 'S9', 'crash,connection-drop,partition-node,switchover', [
     edit(
       'core/requests.js',
       '    end() {\n        this.way = undefined;',
       "    end() {\n        for (const [request, one] of this.requests) if (one.fate.type === 'sent') this.change(request, { type: 'nowhere' });\n        this.way = undefined;",
     ),
   ]),
-  bug('the position of a snapshot is read late', 'S5, B1', [
+  bug('the position of a snapshot is read late', 'S5, B1', 'wipe', [
     edit(
       'runtime/source-session.js',
       '        const view = this.engine.snapshot();\n',
@@ -189,45 +231,51 @@ export const plantedBugs: readonly PlantedBug[] = [
     ),
     edit('runtime/source-session.js', 'position: view.position,', 'position: this.engine.applied,'),
   ]),
-  bug('a bootstrap is installed before it has replayed', 'B1', [
+  bug('a bootstrap is installed before it has replayed', 'B1', 'wipe,slow-link', [
     edit('runtime/bootstrap.js', '            await this.catchUp(inbox, signal);\n', ''),
   ]),
-  bug('a bootstrap holds no slot', 'B2', [
+  bug('a bootstrap holds no slot', 'B2', 'wipe,slow-link,disk-slow', [
     edit(
       'runtime/source-session.js',
       'await this.holdSlot(request.slot, Math.min(first?.sequence ?? Number.MAX_SAFE_INTEGER, this.engine.applied.sequence));',
       '',
     ),
   ]),
-  bug('the primary is not asked before a bootstrap is installed', 'B1', [
+  bug('the primary is not asked before a bootstrap is installed', 'B1', 'wipe,crash,partition-node,power-loss-all', [
     edit('runtime/bootstrap.js', 'if (!confirmation.fits) {', 'if (false) {'),
   ]),
-  bug('a rewind brings no values', 'B3', [
+  bug('a rewind brings no values', 'B3', 'crash,partition-node,partition-halves,stall', [
     edit('runtime/rewind.js', 'opened.engine.rewind(keys, back)', 'opened.engine.rewind([], back)'),
   ]),
-  bug('committed entries are undone', 'C5', [
+  bug('committed entries are undone', 'C5', 'crash,partition-node,slow-link,disk-slow', [
     edit('core/history.js', 'if (common.sequence < kept && !mayUndo) {', 'if (false) {'),
     edit(takeover, 'if (!hasMember(record.inSync, self)) {', 'if (false) {'),
   ]),
-  bug('chains are not compared', 'F38, S4', [
+  bug('chains are not compared', 'F38, S4', 'crash,power-loss-all,partition-node,slow-link', [
     edit('core/history.js', 'here !== undefined && here.chain === subscriber.position.chain', 'here !== undefined'),
     edit('core/append.js', 'if (header.chainBefore !== end.chain) {', 'if (false) {'),
     edit('core/recovery.js', 'if (header.chainBefore !== previous.chain) {', 'if (false) {'),
   ]),
-  bug('epochs are not compared at an append', 'I2', [
-    edit('core/append.js', 'if (compareEpochs(sessionEpoch, promised) < 0) {', 'if (false) {'),
-    edit(
-      standby,
-      'if (this.epoch !== undefined && compareEpochs(this.epoch, this.parts.promised()) < 0) {',
-      'if (false) {',
-    ),
-    edit(standby, 'if (compareEpochs(this.epoch, this.parts.promised()) < 0) {', 'if (false) {'),
-    edit(standby, 'if (compareEpochs(stream.epoch, this.parts.promised()) < 0) {', 'if (false) {'),
-  ]),
+  bug(
+    'epochs are not compared at an append',
+    'I2',
+    'partition-node,partition-one-way,partition-halves,stall,slow-link',
+    [
+      edit('core/append.js', 'if (compareEpochs(sessionEpoch, promised) < 0) {', 'if (false) {'),
+      edit(
+        standby,
+        'if (this.epoch !== undefined && compareEpochs(this.epoch, this.parts.promised()) < 0) {',
+        'if (false) {',
+      ),
+      edit(standby, 'if (compareEpochs(this.epoch, this.parts.promised()) < 0) {', 'if (false) {'),
+      edit(standby, 'if (compareEpochs(stream.epoch, this.parts.promised()) < 0) {', 'if (false) {'),
+    ],
+  ),
   bug(
     'the voter answers before its disk does',
     'V1, C3',
+    'power-loss,power-loss-all,coordinator-restart,crash,switchover,remove-from-in-sync',
     [edit('coordinator/builtin/voter-directory.js', '        await this.journal.mark();\n', '')],
-    { arguments: ['--coordinator', 'builtin'] },
+    { coordinator: 'builtin' },
   ),
 ]

@@ -1,0 +1,93 @@
+/** Whole clusters on virtual time. One run, told: `npm run sim -- --seed N --trace`. */
+import assert from 'node:assert/strict'
+import { spawnSync } from 'node:child_process'
+import { randomInt } from 'node:crypto'
+import { rmSync } from 'node:fs'
+import { describe, test } from 'node:test'
+import { fileURLToPath } from 'node:url'
+import { type FaultKind, faultKinds } from '#src/sim/fault-kinds.js'
+import { type SimulationOptions, simulate } from '#src/sim/simulation.js'
+import { plant } from './plant.js'
+import { plantedBugs } from './planted-bugs.js'
+
+/** Seeds that once found something, here or in the simulator; see docs/TRACK-RECORD.md. */
+const regressionSeeds = [1041, 1085, 1137, 1194, 2017, 2088, 2169, 2386]
+const randomSeeds = 16
+
+async function passes(seed: number, options: SimulationOptions = {}) {
+  const result = await simulate(seed, options)
+  assert.deepEqual(result.problems, [], `repeat: npm run sim -- --seed ${seed} --trace`)
+  return result
+}
+
+describe('the simulation', () => {
+  test('the same seed gives the same run, event by event, whether anybody listens or not', async () => {
+    for (const coordinator of ['memory', 'builtin', 'static'] as const) {
+      const options = { coordinator, faultMs: 5_000 }
+      const first = await simulate(7, options)
+      let lines = 0
+      const second = await simulate(7, { ...options, tell: () => void lines++ })
+      assert.equal(second.fingerprint, first.fingerprint, coordinator)
+      assert.equal(second.events, first.events)
+      assert.ok(lines > 20, 'the story was told')
+      const other = await simulate(8, options)
+      assert.notEqual(other.fingerprint, first.fingerprint)
+    }
+  })
+
+  test('nothing real is reachable: no timer, no clock, no chance', async (t) => {
+    const refuse = (name: string) => () => {
+      throw new Error(`${name} was called in a simulation`)
+    }
+    t.mock.method(globalThis, 'setTimeout', refuse('setTimeout'))
+    t.mock.method(globalThis, 'setInterval', refuse('setInterval'))
+    t.mock.method(Math, 'random', refuse('Math.random'))
+    t.mock.method(Date, 'now', refuse('Date.now'))
+    t.mock.method(performance, 'now', refuse('performance.now'))
+    t.mock.method(AbortSignal, 'timeout', refuse('AbortSignal.timeout'))
+    for (const coordinator of ['memory', 'builtin', 'static'] as const) {
+      await passes(3, { coordinator, faultMs: 3_000 })
+    }
+  })
+
+  test('every kind of fault is injected somewhere', async () => {
+    for (const kind of faultKinds) {
+      const coordinator = kind === 'promote' ? ('static' as const) : ('memory' as const)
+      let injected = 0
+      for (let seed = 1; seed < 30 && injected === 0; seed++) {
+        const { faults } = await passes(seed, { faults: [kind as FaultKind], coordinator, faultMs: 6_000 })
+        injected += faults.get(kind) ?? 0
+      }
+      assert.ok(injected > 0, kind)
+    }
+  })
+
+  test('seeds that have found something pass', async () => {
+    for (const seed of regressionSeeds) await passes(seed)
+  })
+
+  test('seeds that nobody has chosen pass', async () => {
+    const from = randomInt(1_000_000_000)
+    let acknowledged = 0
+    for (let seed = from; seed < from + randomSeeds; seed++) acknowledged += (await passes(seed)).acknowledged
+    assert.ok(acknowledged > 0, 'writes were acknowledged')
+  })
+
+  test('every planted bug still fits the program', () => {
+    for (const bug of plantedBugs) rmSync(plant(bug), { recursive: true })
+    assert.ok(plantedBugs.length >= 25)
+  })
+
+  test('the command ends with the number of failures, and refuses what it does not know', () => {
+    const main = fileURLToPath(new URL('../../../dist/sim/main.js', import.meta.url))
+    const run = (...options: string[]) => spawnSync(process.execPath, [main, ...options], { encoding: 'utf8' })
+    const many = run('--seeds', '2', '--from', '40', '--ticks', '1000', '--workers', '1')
+    assert.equal(many.status, 0, many.stdout + many.stderr)
+    assert.match(many.stdout, /\n2 seeds, 0 failed\n$/)
+    assert.match(many.stdout, /\d+ crash, /)
+    const story = run('--seed', '40', '--ticks', '1000', '--trace')
+    assert.match(story.stdout, /all have converged/)
+    assert.equal(run('--seed', 'x').status, 2)
+    assert.equal(run('--seed', '1', '--faults', 'rain').status, 2)
+  })
+})
