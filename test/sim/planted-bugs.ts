@@ -111,7 +111,11 @@ export const plantedBugs: readonly PlantedBug[] = [
   bug('a takeover leaves a set below its minimum, and that commits', 'C6, C3', 'crash,wipe,partition-node', [
     edit(takeover, 'while (inSync.length < record.settings.inSyncMin && absent.length > 0)', 'while (false)'),
     edit(inSync, 'record.inSync.length >= inSyncMin', 'true'),
-    edit(inSync, 'if (this.waitedFor.length < this.effective.settings.inSyncMin)', 'if (false)'),
+    edit(
+      inSync,
+      'this.waitedFor.length < this.effective.settings.inSyncMin ? 0 : this.lowestDurable',
+      'this.lowestDurable',
+    ),
   ]),
   bug('a primary uses its epoch again after a restart', 'S3', 'crash,power-loss,power-loss-all,restart', [
     edit(takeover, 'named && compareEpochs(record.epoch, question.led) > 0 &&', 'named &&'),

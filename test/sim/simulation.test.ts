@@ -1,7 +1,6 @@
 /** Whole clusters on virtual time. One run, told: `npm run sim -- --seed N --trace`. */
 import assert from 'node:assert/strict'
 import { spawnSync } from 'node:child_process'
-import { randomInt } from 'node:crypto'
 import { rmSync } from 'node:fs'
 import { describe, test } from 'node:test'
 import { fileURLToPath } from 'node:url'
@@ -12,7 +11,6 @@ import { plantedBugs } from './planted-bugs.js'
 
 /** Seeds that once found something, here or in the simulator; see docs/TRACK-RECORD.md. */
 const regressionSeeds = [1041, 1085, 1137, 1194, 2017, 2088, 2169, 2386]
-const randomSeeds = 16
 
 async function passes(seed: number, options: SimulationOptions = {}) {
   const result = await simulate(seed, options)
@@ -64,13 +62,6 @@ describe('the simulation', () => {
 
   test('seeds that have found something pass', async () => {
     for (const seed of regressionSeeds) await passes(seed)
-  })
-
-  test('seeds that nobody has chosen pass', async () => {
-    const from = randomInt(1_000_000_000)
-    let acknowledged = 0
-    for (let seed = from; seed < from + randomSeeds; seed++) acknowledged += (await passes(seed)).acknowledged
-    assert.ok(acknowledged > 0, 'writes were acknowledged')
   })
 
   test('every planted bug still fits the program', () => {
