@@ -18,7 +18,7 @@ if (files.length === 0) {
 const reporter = process.env.TEST_REPORTER ?? 'spec'
 const run = spawnSync(
   process.execPath,
-  ['--test', '--test-concurrency=2', '--test-timeout=240000', `--test-reporter=${reporter}`, ...files],
+  ['--test', '--test-concurrency=2', '--test-timeout=480000', `--test-reporter=${reporter}`, ...files],
   {
     stdio: 'inherit',
   },

@@ -5,7 +5,6 @@ import { BuiltinCoordinator } from './coordinator/builtin/client.js'
 import { localChannel } from './coordinator/builtin/local-channel.js'
 import { remoteChannel } from './coordinator/builtin/remote-channel.js'
 import { Voter } from './coordinator/builtin/voter.js'
-import { createEtcdCoordinator } from './coordinator/etcd/etcd-coordinator.js'
 import { createStaticCoordinator } from './coordinator/static.js'
 import { limits } from './core/limits.js'
 import { timingsOf } from './core/timings.js'
@@ -40,7 +39,7 @@ interface PartsHooks {
 }
 
 /** Checked options as the parts of a node: the one place where adapters are chosen. */
-export function createNodeParts(options: NodeOptions, hooks: PartsHooks): NodeParts {
+export async function createNodeParts(options: NodeOptions, hooks: PartsHooks): Promise<NodeParts> {
   const { logger, transport, advertise, createIfMissing, errorIfExists } = hooks
   return {
     files: nodeFileSystem,
@@ -60,7 +59,7 @@ export function createNodeParts(options: NodeOptions, hooks: PartsHooks): NodePa
     clock: nodeClock,
     random: nodeRandom,
     logger,
-    ...coordinatorParts(options, hooks),
+    ...(await coordinatorParts(options, hooks)),
     transport,
     shards: [
       {
@@ -103,11 +102,14 @@ export function createWitnessParts(options: NodeOptions, hooks: PartsHooks): Wit
 }
 
 /** It is not started: who starts, registers with and closes it is the node. */
-function coordinatorParts(options: NodeOptions, hooks: PartsHooks): Pick<NodeParts, 'coordinator' | 'voter'> {
+async function coordinatorParts(
+  options: NodeOptions,
+  hooks: PartsHooks,
+): Promise<Pick<NodeParts, 'coordinator' | 'voter'>> {
   const { coordinator } = options
   switch (coordinator?.kind) {
     case 'etcd':
-      return { coordinator: createEtcd(options, coordinator, hooks.logger) }
+      return { coordinator: await createEtcd(options, coordinator, hooks.logger) }
     case 'builtin': {
       const voter = createVoter(options, hooks.logger)
       const client = createBuiltin(options, coordinator, voter, hooks)
@@ -121,7 +123,9 @@ function coordinatorParts(options: NodeOptions, hooks: PartsHooks): Pick<NodePar
   }
 }
 
-function createEtcd(options: NodeOptions, coordinator: EtcdCoordinator, logger: Logger): Coordinator {
+/** gRPC is loaded only where it is used: it costs more than the start of a node. */
+async function createEtcd(options: NodeOptions, coordinator: EtcdCoordinator, logger: Logger): Promise<Coordinator> {
+  const { createEtcdCoordinator } = await import('./coordinator/etcd/etcd-coordinator.js')
   const { endpoints, tls, username, password } = coordinator
   return createEtcdCoordinator({
     endpoints,

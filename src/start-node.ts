@@ -54,7 +54,7 @@ export async function startNode(options: NodeOptions, hooks: StartHooks = {}): P
   }
   const node = options.witness
     ? new Witness(createWitnessParts(options, partsHooks))
-    : Node.create(createNodeParts(options, partsHooks))
+    : Node.create(await createNodeParts(options, partsHooks))
   let server: HttpServer | undefined
   const close = async () => {
     try {

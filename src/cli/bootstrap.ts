@@ -69,7 +69,7 @@ async function run(flags: BootstrapFlags & Flags): Promise<void> {
     logger,
     ...(options.secret === undefined ? {} : { secret: options.secret }),
   })
-  const parts = createNodeParts(options, {
+  const parts = await createNodeParts(options, {
     logger,
     transport,
     advertise: () => options.advertise ?? '',

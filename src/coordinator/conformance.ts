@@ -55,6 +55,25 @@ export function describeCoordinatorConformance(name: string, harness: Coordinato
       }),
     )
 
+    test('S6: a swap that was meant for another store changes nothing, whatever the revision', options, () =>
+      withClients(harness, 1, async ([one]) => {
+        const { coordinator } = one!
+        const foreign = 'f'.repeat(32)
+        const nothing = await coordinator.read('main', patient)
+        assert.deepEqual(await coordinator.swap('main', 0, makeRecord(foreign), patient), {
+          swapped: false,
+          state: nothing,
+        })
+        const first = await write(coordinator)
+        const late = { ...successor(first), coordinatorId: foreign }
+        assert.deepEqual(await coordinator.swap('main', first.revision, late, patient), {
+          swapped: false,
+          state: first,
+        })
+        assert.deepEqual(await coordinator.read('main', patient), first)
+      }),
+    )
+
     test('a swap of a revision that is gone changes nothing and answers the present state', options, () =>
       withClients(harness, 2, async ([one, two]) => {
         const a = one!.coordinator

@@ -27,7 +27,8 @@ export interface InMemoryWeather {
 export class InMemoryCoordinatorStore {
   private coordinatorId: string
   private revision = 0
-  private readonly clock: Clock
+  /** Of the store and of what is on its way to it, whatever becomes of who sent it. */
+  readonly clock: Clock
   private readonly records = new Map<string, { readonly record: ShardRecord; readonly revision: number }>()
   private readonly registrations = new Map<string, { readonly member: Registration; readonly expiresMs: number }>()
   private readonly clients = new Set<InMemoryCoordinator>()
@@ -54,7 +55,8 @@ export class InMemoryCoordinatorStore {
   }
 
   swap(shard: string, expectedRevision: number, next: ShardRecord): SwapResult {
-    if (this.state(shard).revision !== expectedRevision) return { swapped: false, state: this.state(shard) }
+    if (this.state(shard).revision !== expectedRevision || next.coordinatorId !== this.coordinatorId)
+      return { swapped: false, state: this.state(shard) }
     this.revision += 1
     this.records.set(shard, { record: next, revision: this.revision })
     const state = this.state(shard)
@@ -138,6 +140,10 @@ export class InMemoryCoordinator implements AutomaticCoordinator {
   private started = false
   private connected = false
   private closed = false
+  /** Number of the connection that stands or stood last. */
+  private connection = 0
+  /** When the last event under way arrives. */
+  private toldUntilMs = 0
 
   constructor(store: InMemoryCoordinatorStore, options: { readonly clock: Clock; readonly registrationMs: number }) {
     this.store = store
@@ -179,18 +185,26 @@ export class InMemoryCoordinator implements AutomaticCoordinator {
   reconnect(): void {
     if (this.closed || !this.started || this.weather.reachable === false) return
     this.connected = true
+    this.connection += 1
     this.renew()
     for (const event of this.presentEvents()) this.emit(event)
   }
 
   tell(event: CoordinatorEvent): void {
     if (!this.connected || this.closed) return
+    const { connection } = this
     const { delayMs } = this.weather
     const deliver = () => {
-      if (this.connected && !this.closed) this.emit(event)
+      // What an earlier connection still carried is older than what this one began with.
+      if (connection === this.connection && this.connected && !this.closed) this.emit(event)
     }
-    if (delayMs === undefined) this.clock.defer(deliver)
-    else this.clock.setTimer(delayMs, deliver)
+    // In order, also when the weather clears up.
+    const nowMs = this.clock.nowMs()
+    if (delayMs === undefined && this.toldUntilMs <= nowMs) this.clock.defer(deliver)
+    else {
+      this.toldUntilMs = Math.max(this.toldUntilMs, nowMs + (delayMs ?? 0))
+      this.clock.setTimer(this.toldUntilMs - nowMs, deliver)
+    }
   }
 
   read(shard: string, options: CoordinatorCall): Promise<RecordState> {
@@ -238,22 +252,31 @@ export class InMemoryCoordinator implements AutomaticCoordinator {
       this.pending.add(fail)
       signal?.addEventListener('abort', onAbort, { once: true })
       // A request that has left takes effect, whether its caller still waits or not.
-      this.pass(() => {
+      this.send(() => {
         const result = work()
         if (canLose && (this.weather.loseReplies ?? 0) > 0) {
           this.weather = { ...this.weather, loseReplies: this.weather.loseReplies! - 1 }
           return
         }
-        this.pass(() => settle(() => resolve(result)))
+        this.answer(() => settle(() => resolve(result)))
       })
     })
   }
 
-  /** One way between this node and the store. */
-  private pass(step: () => void): void {
+  /** From this node to the store. */
+  private send(step: () => void): void {
+    this.pass(this.store.clock, step)
+  }
+
+  /** From the store to this node, whose process may be gone. */
+  private answer(step: () => void): void {
+    this.pass(this.clock, step)
+  }
+
+  private pass(clock: Clock, step: () => void): void {
     if (this.weather.reachable === false) return
-    if (this.weather.delayMs === undefined) this.clock.defer(step)
-    else this.clock.setTimer(this.weather.delayMs, step)
+    if (this.weather.delayMs === undefined) clock.defer(step)
+    else clock.setTimer(this.weather.delayMs, step)
   }
 
   private presentEvents(): CoordinatorEvent[] {
@@ -275,10 +298,10 @@ export class InMemoryCoordinator implements AutomaticCoordinator {
     const { registration } = this
     if (registration === undefined || this.closed || !this.connected) return
     const sentMs = this.clock.nowMs()
-    this.pass(() => {
+    this.send(() => {
       if (this.closed || this.registration !== registration) return
       const held = this.store.register(registration, this.registrationMs, !this.hasHeld)
-      this.pass(() => {
+      this.answer(() => {
         if (this.closed || this.registration !== registration) return
         this.untilMs = held ? sentMs + this.registrationMs : 0
         this.hasHeld ||= held

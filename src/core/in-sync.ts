@@ -1,4 +1,5 @@
 import { invariant } from './invariant.js'
+import { limits } from './limits.js'
 import type { Epoch, Position } from './position.js'
 import { hasMember, type Member, type ShardRecord, sameMember, unionMembers } from './record.js'
 
@@ -72,6 +73,11 @@ export class InSyncState {
     return this.effective.inSync
   }
 
+  /** Newest block end that every member holds and that is committed: what a record is written with (C5). */
+  get floorNow(): Position {
+    return this.floor
+  }
+
   get changing(): boolean {
     return this.proposed.length > 0
   }
@@ -107,6 +113,8 @@ export class InSyncState {
   /** A block of this epoch was appended: one of these ends is the next committed position. */
   onBlock(end: Position): void {
     this.blockEnds.push(end)
+    // Behind a member that is away the newest end stands for those before it: a floor may be lower than what is held.
+    if (this.blockEnds.length > limits.blockEndsMax) this.blockEnds.splice(-2, 1)
   }
 
   onOwnProgress(durable: number, applied: number): void {
@@ -230,7 +238,10 @@ export class InSyncState {
 
   /** The lowest durable sequence of the set if it is large enough, whatever the shard's durability is. */
   get durableEverywhere(): number {
-    if (this.waitedFor.length < this.effective.settings.inSyncMin) return 0
+    return this.waitedFor.length < this.effective.settings.inSyncMin ? 0 : this.lowestDurable
+  }
+
+  private get lowestDurable(): number {
     let lowest = this.ownDurable
     for (const member of this.waitedFor) {
       if (!sameMember(member, this.self)) lowest = Math.min(lowest, this.sessionOf(member)?.durable ?? 0)
@@ -285,9 +296,11 @@ export class InSyncState {
       reached = Math.min(reached, this.durableEverywhere)
     }
     // Entries of earlier epochs are committed together with this epoch's first block, never before (C4).
-    if (reached < this.epochStart || reached <= this.committedSequence) return
-    this.committedSequence = reached
-    while (this.blockEnds[0] !== undefined && this.blockEnds[0].sequence <= reached)
-      this.floor = this.blockEnds.shift()!
+    if (reached < this.epochStart) return
+    this.committedSequence = Math.max(this.committedSequence, reached)
+    // At `local` what is committed may be nowhere else, and must not keep a member that lacks it from taking over (C6).
+    const held =
+      this.recordHeldBy === 'members' ? this.committedSequence : Math.min(this.committedSequence, this.lowestDurable)
+    while (this.blockEnds[0] !== undefined && this.blockEnds[0].sequence <= held) this.floor = this.blockEnds.shift()!
   }
 }

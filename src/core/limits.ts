@@ -65,6 +65,8 @@ export const limits = Object.freeze({
 
   // Write path
   blocksInFlightMax: 8,
+  /** Ends of blocks that a primary remembers until every member of the set holds them. */
+  blockEndsMax: 1024,
   writesQueuedMax: 65_536,
   writeBytesQueuedMax: 128 * MiB,
   writeTimeoutMs: 10_000,

@@ -54,6 +54,11 @@ export type TakeoverDecision =
 /** States in which a node keeps its promises but cannot follow before it was helped. */
 const unfitStates: ReadonlySet<LifecycleState> = new Set<LifecycleState>(['failed', 'bootstrapping', 'stopped'])
 
+/** May a node in this state take over by itself, now or when it misses the primary? */
+export function mayLead(state: LifecycleState): boolean {
+  return !unfitStates.has(state) && state !== 'fenced'
+}
+
 /** States in which a node speaks for an epoch. */
 export const leadingStates: ReadonlySet<LifecycleState> = new Set<LifecycleState>(['primary', 'promoting'])
 
@@ -121,8 +126,7 @@ function rankOf(question: TakeoverQuestion): number {
   const { self, record, durable, answers } = question
   let rank = 0
   for (const { member, durable: other, state } of answers) {
-    if (!hasMember(record.inSync, member) || other === undefined || unfitStates.has(state) || state === 'fenced')
-      continue
+    if (!hasMember(record.inSync, member) || other === undefined || !mayLead(state)) continue
     const order = compareEpochs(other.epoch, durable.epoch) || other.sequence - durable.sequence
     if (order > 0 || (order === 0 && member.node < self.node)) rank += 1
   }
@@ -157,10 +161,15 @@ function recordAfter(question: TakeoverQuestion): ShardRecord {
     inSync,
     version: record.version + 1,
     nonce: question.nonce,
-    floor: committedEnd.sequence > record.floor.sequence ? committedEnd : record.floor,
+    // At `local` what is committed here may be nowhere else: who lacks it may lead all the same (C6).
+    floor: record.settings.durability === 'local' ? record.floor : laterPosition(committedEnd, record.floor),
     lossy: false,
     handedOver: false,
   }
+}
+
+function laterPosition(a: Position, b: Position): Position {
+  return a.sequence > b.sequence ? a : b
 }
 
 export type RecordVerdict =
@@ -283,7 +292,7 @@ export function decideForced(question: {
       inSync,
       version: known.version + 1,
       nonce: question.nonce,
-      floor: question.committedEnd,
+      floor: clean ? laterPosition(question.committedEnd, known.floor) : question.committedEnd,
       lossy: !clean,
       handedOver: false,
     },

@@ -42,7 +42,10 @@ export class HandOver {
       throw refused('the coordinator did not answer in time: the switchover was rolled back')
     }
     if (result === 'deposed') {
-      throw new UnderstudyError('SWITCHOVER_REFUSED', 'another node became primary meanwhile', { outcome: 'none' })
+      throw new UnderstudyError('SWITCHOVER_REFUSED', 'another node became primary meanwhile', {
+        outcome: 'unknown',
+        hint: 'see `understudy status`',
+      })
     }
     onHandedOver(target)
     await this.begun(next)
@@ -57,10 +60,10 @@ export class HandOver {
       const isAtRest = () => {
         const end = journal.appended.sequence
         const progress = this.progressOf(target)
-        return role.inSync.committed >= end && progress.durable >= end && progress.applied >= end
+        const isCaughtUp = role.inSync.committed >= end && progress.durable >= end && progress.applied >= end
+        return isCaughtUp && !role.inSync.changing
       }
       await this.until(isAtRest, `${target.node} has not caught up`)
-      const floor = (await journal.positionAt(role.inSync.committed)) ?? role.inSync.record.floor
       const { record } = role.inSync
       const nonce = context.random.hex(16)
       return {
@@ -69,7 +72,7 @@ export class HandOver {
         primary: target,
         version: record.version + 1,
         nonce,
-        floor,
+        floor: role.inSync.floorNow,
         handedOver: true,
       }
     } catch (error) {
@@ -84,9 +87,9 @@ export class HandOver {
     const timer = this.context.clock.setTimer(leftMs, () => late.abort())
     try {
       const result = await this.role.handOver(next, late.signal)
-      // The watch may tell of the swap before its own reply does, and ends the role.
-      const { record } = this.context.cluster
-      const isDone = record !== undefined && sameEpoch(record.epoch, next.epoch)
+      // The watch, or the new primary itself, may tell of the swap before its own reply does, and ends the role.
+      const { promised, cluster } = this.context
+      const isDone = sameEpoch(promised, next.epoch) || sameEpoch(cluster.record?.epoch ?? promised, next.epoch)
       return result === 'deposed' && isDone ? 'handed-over' : result
     } finally {
       timer.cancel()

@@ -11,6 +11,7 @@ import type { Engine } from '../ports/engine.js'
 import type { Journal } from '../ports/journal.js'
 import type { Logger } from '../ports/logger.js'
 import type { Applier } from './applier.js'
+import { FamilyMaker } from './family-maker.js'
 import type { ShardEvent, WaitOptions, WriteOptions } from './handle.js'
 import { LeaseKeeper, type LeaseTerms } from './lease-keeper.js'
 import { Waiters } from './waiters.js'
@@ -78,21 +79,18 @@ export class PrimaryRole {
   readonly lease: LeaseKeeper | undefined
   private readonly parts: PrimaryParts
   private readonly waiters: Waiters
+  private readonly families: FamilyMaker
   /** By node: the newest connection of a node is the one that counts (S2). */
   private readonly followers = new Map<string, FollowerLink>()
   private readonly left = new WeakSet<FollowerLink>()
   private savedRecord: ShardRecord
-  /** Families whose creation was submitted and is not visible yet: asked for again, they keep their id. */
-  private readonly familiesUnderWay = new Map<string, number>()
   private committedTold = 0
   private ready = false
   private ended = false
   private setTold: readonly string[]
   private changeReason = ''
   private readonly ending = new AbortController()
-  private familyIdFloor = 0
   private pausedForHandOver = false
-  private familyTurn: Promise<unknown> = Promise.resolve()
   private recordTurn: Promise<void> = Promise.resolve()
 
   constructor(parts: PrimaryParts) {
@@ -137,6 +135,7 @@ export class PrimaryRole {
       applied: () => parts.applier.applied.sequence,
       mayAnswer: this.answerGate(),
     })
+    this.families = new FamilyMaker(parts.engine, this.queue)
   }
 
   /** At `local` a write rests on this disk alone: it is answered only while nobody else can be primary (L3). */
@@ -174,42 +173,17 @@ export class PrimaryRole {
   }
 
   write(operations: readonly Operation[], origin: Origin, request: number, options: WriteOptions): Promise<Position> {
-    const unknown = this.unknownFamily(operations)
+    const unknown = this.families.unknownIn(operations)
     if (unknown !== undefined) return Promise.reject(unknown)
     return this.queue.submit(operations, origin, request, options)
   }
 
-  /** Ids come from the engine's table and the creations before; one at a time, so that none is given twice (S8). */
   createFamily(name: string, origin: Origin, request: number, options: WriteOptions): Promise<Family> {
-    return this.inFamilyTurn(async () => {
-      const { engine } = this.parts
-      const existing = engine.families.find((family) => family.name === name)
-      if (existing !== undefined) {
-        this.familiesUnderWay.delete(name)
-        return existing
-      }
-      if (engine.families.length >= limits.familiesMax) {
-        throw new UnderstudyError(
-          'LIMIT_EXCEEDED',
-          `${engine.families.length} column families exist; that is the limit`,
-        )
-      }
-      // An id that was handed out stays used, whatever became of the write: its entry may still commit.
-      const id = this.familiesUnderWay.get(name) ?? Math.max(engine.familyIdNext, this.familyIdFloor)
-      this.familyIdFloor = Math.max(this.familyIdFloor, id + 1)
-      this.familiesUnderWay.set(name, id)
-      await this.queue.submit([{ type: 'createFamily', family: id, name }], origin, request, options)
-      this.familiesUnderWay.delete(name)
-      return { id, name }
-    })
+    return this.families.create(name, origin, request, options)
   }
 
   dropFamily(id: number, origin: Origin, request: number, options: WriteOptions): Promise<void> {
-    return this.inFamilyTurn(async () => {
-      for (const [name, known] of this.familiesUnderWay) if (known === id) this.familiesUnderWay.delete(name)
-      if (id === 0) throw new UnderstudyError('BAD_REQUEST', 'the default family cannot be dropped')
-      await this.queue.submit([{ type: 'dropFamily', family: id }], origin, request, options)
-    })
+    return this.families.drop(id, origin, request, options)
   }
 
   // Followers
@@ -261,7 +235,9 @@ export class PrimaryRole {
     if (this.parts.recordHeldBy === 'coordinator') {
       const timeoutMs = options.timeoutMs ?? limits.writeTimeoutMs
       const what = `removing ${node} from the in-sync set: another change is under way`
-      await this.waiters.until(() => !this.inSync.changing, { ...options, timeoutMs, what })
+      // A hand-over carries the set as it is.
+      const isFree = () => !this.inSync.changing && !this.pausedForHandOver
+      await this.waiters.until(isFree, { ...options, timeoutMs, what })
     }
     const record = this.inSync.leaveOf(node)
     if (record === undefined) {
@@ -378,7 +354,9 @@ export class PrimaryRole {
   }
 
   private handedOver(next: ShardRecord, held: ShardRecord | undefined): 'handed-over' | 'deposed' {
-    return held?.nonce === next.nonce ? 'handed-over' : 'deposed'
+    if (held?.nonce === next.nonce) return 'handed-over'
+    this.deposedBy(held)
+    return 'deposed'
   }
 
   // Progress
@@ -479,8 +457,12 @@ export class PrimaryRole {
   private async save(record: ShardRecord): Promise<boolean> {
     const held = await this.parts.saveRecord(record, this.ending.signal)
     if (held?.nonce === record.nonce) return true
-    this.parts.onDeposed(`the record was changed to epoch ${held === undefined ? 'none' : formatEpoch(held.epoch)}`)
+    this.deposedBy(held)
     return false
+  }
+
+  private deposedBy(held: ShardRecord | undefined): void {
+    this.parts.onDeposed(`the record was changed to epoch ${held === undefined ? 'none' : formatEpoch(held.epoch)}`)
   }
 
   private forgetSession(member: Member): void {
@@ -495,21 +477,6 @@ export class PrimaryRole {
 
   private pumpAll(): void {
     for (const follower of this.followers.values()) follower.pump()
-  }
-
-  private unknownFamily(operations: readonly Operation[]): UnderstudyError | undefined {
-    const { families } = this.parts.engine
-    for (const operation of operations) {
-      if (operation.family === 0 || families.some((family) => family.id === operation.family)) continue
-      return new UnderstudyError('UNKNOWN_FAMILY', `there is no column family with id ${operation.family}`)
-    }
-    return undefined
-  }
-
-  private inFamilyTurn<T>(work: () => Promise<T>): Promise<T> {
-    const result = this.familyTurn.then(work)
-    this.familyTurn = result.catch(() => undefined)
-    return result
   }
 
   /** For people: why writes do not commit now; undefined if nothing is in the way. */

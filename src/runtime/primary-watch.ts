@@ -1,5 +1,6 @@
 import { Laggards } from '../core/laggards.js'
 import { hasMember } from '../core/record.js'
+import { mayLead } from '../core/takeover.js'
 import type { PrimaryRole } from './primary-role.js'
 import type { ShardContext } from './shard-context.js'
 
@@ -89,7 +90,9 @@ export class PrimaryWatch {
       role.renewRecord()
     }
     const alone = inSync.waitedFor.length === 1
-    if (alone || role.holdsLease || inSync.committed > this.committed) this.goodAtMs = nowMs
+    // At `local` a commit shows nothing of the others: nothing is answered without the lease.
+    const commits = inSync.record.settings.durability === 'standby' && inSync.committed > this.committed
+    if (alone || role.holdsLease || commits) this.goodAtMs = nowMs
     this.committed = inSync.committed
     if (nowMs - this.goodAtMs <= giveUpMs || !this.anotherCould(role)) return
     this.resign(
@@ -97,13 +100,16 @@ export class PrimaryWatch {
     )
   }
 
-  /** A member of the set that answers but does not follow, or nobody to ask at all: then this node is cut off. */
+  /**
+   * A member of the set that answers but does not follow, or nobody to ask at all: then this node is cut off. One that
+   * is under repair or fenced could not: giving up would only end what it is repaired from.
+   */
   private anotherCould(role: PrimaryRole): boolean {
     const { context } = this
     const others = role.inSync.members.filter((member) => member.node !== context.config.node)
     const reachable = context.peers.answers.filter((answer) => hasMember(others, answer.member))
     if (reachable.length === 0) return !context.cluster.connected && others.length > 0
-    return reachable.some((answer) => role.inSync.progressOf(answer.member) === undefined)
+    return reachable.some((answer) => mayLead(answer.state) && role.inSync.progressOf(answer.member) === undefined)
   }
 
   private newLaggards(): Laggards {

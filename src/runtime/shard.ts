@@ -3,12 +3,12 @@ import type { FailureCode } from '../core/failure.js'
 import { refuseSettings } from '../core/handshake.js'
 import { limits } from '../core/limits.js'
 import { compareEpochs, type Epoch, formatEpoch, formatPosition } from '../core/position.js'
-import { sameMember } from '../core/record.js'
-import { decideStart } from '../core/start.js'
-import { errorFromFailure, isFailure, toUnderstudyError, UnderstudyError } from '../errors.js'
+import type { ShardRecord } from '../core/record.js'
+import { errorFromFailure, toUnderstudyError, UnderstudyError } from '../errors.js'
 import type { Link } from '../link/link.js'
+import type { Timer } from '../ports/clock.js'
 import type { Engine } from '../ports/engine.js'
-import { type AutomaticHost, AutomaticRole } from './automatic-role.js'
+import { AutomaticLeadership } from './automatic-leadership.js'
 import type { Bootstrap } from './bootstrap.js'
 import { DataOpener } from './data-opener.js'
 import { Forwarder } from './forwarder.js'
@@ -23,8 +23,8 @@ import type {
   SwitchoverResult,
 } from './handle.js'
 import { LagReporter } from './lag-reporter.js'
+import type { Leadership, LeadershipHost } from './leadership.js'
 import { Peers } from './peers.js'
-import { firstRecord, type LeadHooks, lead, promote, saveOwnRecord } from './promoter.js'
 import { PromotionRequest } from './promotion-request.js'
 import { Rewind } from './rewind.js'
 import { createShardBootstrap } from './shard-bootstrap.js'
@@ -32,6 +32,7 @@ import { ShardContext, type ShardParts } from './shard-context.js'
 import { ShardSessions } from './shard-sessions.js'
 import { describeShard } from './shard-status.js'
 import { StandbyRole } from './standby-role.js'
+import { StaticLeadership } from './static-leadership.js'
 
 /**
  * One shard on one node: a loop that asks what this node may be now, and is that until something changes. The
@@ -45,7 +46,7 @@ export class Shard {
   private readonly sessions: ShardSessions
   private readonly opener: DataOpener
   private readonly lagReporter: LagReporter
-  private readonly automatic: AutomaticRole | undefined
+  private readonly leadership: Leadership
   private bootstrap: Bootstrap | undefined
   private rewind: Rewind | undefined
   private promotion: PromotionRequest | undefined
@@ -54,8 +55,6 @@ export class Shard {
   private running: Promise<void> | undefined
   /** Why data that exists cannot be continued from. */
   private bootstrapReason = 'the data here was given up for a bootstrap that did not end'
-  /** Told a higher epoch while primary: this process does not make itself primary again. */
-  private deposed = false
   private handingOver = false
   private closing: Promise<void> | undefined
   /** The directory was read: only from then on this node knows whether it holds data. */
@@ -100,7 +99,11 @@ export class Shard {
       },
     })
     const { coordinator } = parts
-    if (coordinator.kind === 'automatic') this.automatic = new AutomaticRole(this.automaticHost(), coordinator)
+    const host = this.leadershipHost()
+    this.leadership =
+      coordinator.kind === 'automatic'
+        ? new AutomaticLeadership(host, coordinator)
+        : new StaticLeadership(host, coordinator)
   }
 
   /** Opens what is there. Rejects with a coded error where starting makes no sense; later failures are states. */
@@ -124,7 +127,7 @@ export class Shard {
     // What is being undone is opened by nobody else.
     if (superblock !== undefined && superblock.rewinding === undefined) await this.openData()
     context.peers.start()
-    this.automatic?.start()
+    this.leadership.start()
     this.lagReporter.start()
     this.running = this.run()
   }
@@ -232,41 +235,13 @@ export class Shard {
     if (context.data === undefined) {
       const { historyId } = context
       if (historyId !== undefined) return this.repairData(historyId)
-      return this.automatic === undefined
-        ? this.stepWithoutData()
-        : this.automatic.stepWithoutData(this.promotion !== undefined)
+      return this.leadership.stepWithoutData(this.promotion !== undefined)
     }
     if (this.promotion !== undefined) return this.carryOutPromotion()
-    if (this.automatic !== undefined) return this.automatic.step()
-    const record = context.newestRecord!
-    if (!sameMember(record.primary, context.self!)) return this.stepStandby()
-    return this.stepFormerPrimary()
+    return this.leadership.step()
   }
 
-  private async stepWithoutData(): Promise<void> {
-    const { context } = this
-    const decision = decideStart({
-      node: context.config.node,
-      own: undefined,
-      configured: context.configuredNames,
-      initialPrimary:
-        context.parts.coordinator.kind === 'static' ? context.parts.coordinator.initialPrimary : undefined,
-      answers: context.peers.answers,
-      byHand: this.promotion !== undefined,
-    })
-    if (decision.type === 'create') return this.createHistory()
-    if (decision.type === 'bootstrap') {
-      this.refusePromotion('this node has no data, another one has')
-      return this.runBootstrap(decision.historyId, 'this directory is empty')
-    }
-    if (decision.type === 'wait') {
-      this.refusePromotion(decision.reason)
-      context.explain(decision.reason)
-    }
-    await context.wake.wait(limits.pollMs)
-  }
-
-  private async stepStandby(record = this.context.newestRecord!): Promise<void> {
+  private async follow(record: ShardRecord): Promise<void> {
     const { context } = this
     const repair = await this.standbyRole.step(record, this.interrupt.signal)
     if (repair === undefined) return
@@ -275,38 +250,6 @@ export class Shard {
     await this.opener.close()
     if (repair.type === 'bootstrap') await this.runBootstrap(historyId!, repair.reason)
     else await this.repairData(historyId!)
-  }
-
-  private async stepFormerPrimary(): Promise<void> {
-    const { context } = this
-    const decision = decideStart({
-      node: context.config.node,
-      own: { member: context.self!, record: context.record! },
-      configured: context.record!.voters,
-      initialPrimary: undefined,
-      answers: context.peers.answers,
-      byHand: false,
-    })
-    if (decision.type === 'promote' && !this.deposed) {
-      try {
-        await this.becomePrimary(false, 'all other nodes confirmed that there is no higher epoch')
-      } catch (error) {
-        if (!isFailure(error, 'PROMOTION_REFUSED')) throw error
-        context.logger.warn({ error: error.message }, 'not primary again')
-        await context.wake.wait(limits.pollMs)
-      }
-      return
-    }
-    if (decision.type === 'wait') {
-      if (decision.fenced) context.transition('fence', decision.reason)
-      context.explain(decision.reason)
-    } else if (this.deposed) {
-      context.transition('fence', 'deposed')
-      context.explain(
-        `epoch ${formatEpoch(context.promised)} was promised, but nobody leads in it: promote a node by hand`,
-      )
-    }
-    await context.wake.wait(limits.pollMs)
   }
 
   private async carryOutPromotion(): Promise<void> {
@@ -319,12 +262,7 @@ export class Shard {
         request.resolve({ epoch, position: context.data!.journal.appended, mayLose: undefined })
         return
       }
-      const { automatic } = this
-      request.resolve(
-        automatic === undefined
-          ? await this.becomePrimary(request.force, 'promotion by hand')
-          : await automatic.promoteByHand(request.force),
-      )
+      request.resolve(await this.leadership.promote(request.force))
     } catch (error) {
       if (context.state === 'promoting' && context.primary === undefined) {
         context.transition('promotion-failed', error instanceof Error ? error.message : String(error))
@@ -336,30 +274,18 @@ export class Shard {
     }
   }
 
-  private async becomePrimary(force: boolean, reason: string): Promise<PromoteResult> {
-    const { context } = this
-    context.transition('promote', reason)
-    try {
-      const result = await promote(context, force, this.leadHooks())
-      this.deposed = false
-      return result
-    } catch (error) {
-      context.transition('promotion-failed', error instanceof Error ? error.message : String(error))
-      throw error
-    }
-  }
-
-  private automaticHost(): AutomaticHost {
+  private leadershipHost(): LeadershipHost {
     const shard = this
     return {
       context: this.context,
-      standbyRole: this.standbyRole,
       get signal() {
         return shard.interrupt.signal
       },
       interrupt: () => this.interruptLoop(),
       bootstrap: (historyId, reason) => this.runBootstrap(historyId, reason),
-      follow: (record) => this.stepStandby(record),
+      follow: (record) => this.follow(record),
+      onPrimaryChanged: () => this.standbyRole.onPeersChanged(),
+      refusePromotion: (reason) => this.refusePromotion(reason),
       createData: async (record) => {
         await this.opener.create(record)
       },
@@ -372,27 +298,6 @@ export class Shard {
       resign: (reason) => this.demote(reason, 'resign'),
       fail: (error) => this.fail(error),
     }
-  }
-
-  private leadHooks(): LeadHooks {
-    return {
-      saveRecord: (record) => saveOwnRecord(this.context, record),
-      onDeposed: (reason) => this.demote(reason),
-      onFailed: (error) => this.fail(error),
-    }
-  }
-
-  private async createHistory(): Promise<void> {
-    const { context } = this
-    const historyId = context.random.hex(16)
-    const incarnation = context.random.hex(16)
-    const record = firstRecord(context, historyId, incarnation)
-    const data = await this.opener.create(record)
-    context.transition('promote', 'a new history begins: all nodes were empty')
-    await lead(context, record, this.leadHooks())
-    const request = this.promotion
-    this.promotion = undefined
-    request?.resolve({ epoch: record.epoch, position: data.journal.appended, mayLose: undefined })
   }
 
   /** There is data that cannot be used as it is. */
@@ -454,12 +359,11 @@ export class Shard {
     const { context } = this
     const role = context.primary
     if (role === undefined) return
-    this.deposed = true
     context.transition(event, reason)
     context.primary = undefined
     role.end('FENCED', `${context.config.node} is no longer the primary: ${reason}`)
     context.transition('demoted', reason)
-    this.automatic?.onRoleEnded()
+    this.leadership.onRoleEnded()
     context.wake.signal()
   }
 
@@ -506,9 +410,16 @@ export class Shard {
     const { context } = this
     // A clean stop of a primary is a switchover; where nobody can take over it is a stop all the same.
     if (context.primary !== undefined && context.cluster.automatic !== undefined && context.data !== undefined) {
-      await this.switchover({ timeoutMs: context.timings.failoverMs }).catch((error) => {
+      const handedOver = this.switchover({ timeoutMs: context.timings.failoverMs }).catch((error) => {
         context.logger.info({ reason: error instanceof Error ? error.message : String(error) }, 'stops as primary')
       })
+      // Where the coordinator does not say what became of it, nobody may write anyway: the stop need not wait for that.
+      let late: Timer | undefined
+      const tooLate = new Promise<void>((resolve) => {
+        late = context.clock.setTimer(4 * context.timings.failoverMs, resolve)
+      })
+      await Promise.race([handedOver, tooLate])
+      late?.cancel()
     }
     const { standby } = context
     // A clean stop does not hold up the writers of the others: this member gives up its place first.
@@ -517,7 +428,7 @@ export class Shard {
     }
     context.stopping = true
     this.lagReporter.stop()
-    this.automatic?.close()
+    this.leadership.close()
     const closed = new UnderstudyError('CLOSED', `${context.config.node} is closed`)
     context.primary?.end('CLOSED', `${context.config.node} is closing`)
     context.primary = undefined

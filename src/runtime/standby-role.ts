@@ -149,7 +149,8 @@ export class StandbyRole {
       if (context.standby !== undefined) {
         context.lastHeard = {
           announced: context.standby.announcedSequence,
-          freshAtMs: context.standby.freshSinceMs,
+          // A session that ended before it was told says nothing new: what was known before still holds.
+          freshAtMs: context.standby.freshSinceMs ?? context.lastHeard.freshAtMs,
         }
       }
       context.standby = undefined

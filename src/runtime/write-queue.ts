@@ -220,8 +220,15 @@ export class WriteQueue {
     })
   }
 
+  /** False where writes gather behind nothing but a pause, or promises at `local`, that is over: no commit would tell. */
+  private get stillStalled(): boolean {
+    if (this.stalledAt === undefined) return false
+    return this.uncommittedBlocks > 0 || this.paused || this.parts.mayAnswer?.() === false
+  }
+
   private refuse(bytes: number): UnderstudyError | undefined {
-    if (this.stalledAt !== undefined) {
+    if (!this.stillStalled) this.stalledAt = undefined
+    else {
       const missing = this.parts.inSync.missing.map((member) => member.node).join(', ')
       return new UnderstudyError(
         'BACKPRESSURE',

@@ -34,9 +34,11 @@ export class EpochWatch {
       readonly promised: Epoch
       /** A history that was created beside another one, and in which nothing was written, may be given up for that. */
       readonly historyId?: string | undefined
+      /** Where two processes call themselves the same: what tells their disks apart. */
+      readonly directory?: string
     },
   ): void {
-    const directory = `${node} ${seen.historyId}`
+    const directory = `${seen.directory ?? node} ${seen.historyId}`
     const before = this.highest.get(directory)
     if (before !== undefined && compareEpochs(seen.promised, before) < 0) {
       this.problems.add(`${node} had seen epoch ${formatEpoch(before)} and now says ${formatEpoch(seen.promised)}`)
@@ -47,6 +49,12 @@ export class EpochWatch {
       this.problems.add(`${node} is primary in epoch ${formatEpoch(seen.epoch)}, which belongs to ${seen.epoch.node}`)
     }
     this.lead(seen.epoch, `${node} says that it is primary`)
+  }
+
+  /** A disk is lost: what it had promised is gone with it. */
+  forget(disk: string): void {
+    for (const directory of [...this.highest.keys()])
+      if (directory.startsWith(`${disk} `)) this.highest.delete(directory)
   }
 
   /** An acknowledgement: somebody committed in this epoch. */

@@ -29,9 +29,10 @@ export type DiskOperation =
 
 /**
  * Asked before every operation. An error is thrown as it is; an error of `datasync` or `sync` leaves the pages
- * clean and their fate open. `short`, for writes only: half of the bytes reach the page cache, then EIO.
+ * clean and their fate open. `short`, for writes only: half of the bytes reach the page cache, then EIO. `misdirected`,
+ * for reads only: the bytes come from another place of the file.
  */
-export type DiskFault = (operation: DiskOperation, path: string) => Error | 'short' | undefined
+export type DiskFault = (operation: DiskOperation, path: string) => Error | 'short' | 'misdirected' | undefined
 
 /** One unsynced change that a power loss keeps or loses. */
 export interface UnsyncedChange {
@@ -99,6 +100,12 @@ export class SimulatedDisk {
     this.names.loseCache((change) => kept(change.path, change))
   }
 
+  /** A new disk in the place of this one; ends all processes. */
+  wipe(): void {
+    for (const process of [...this.processes]) this.end(process)
+    this.names = new DiskNames()
+  }
+
   /** What a power loss now could keep or lose. */
   unsynced(sectors = false): UnsyncedChange[] {
     const changes: UnsyncedChange[] = []
@@ -130,6 +137,14 @@ export class SimulatedDisk {
   /** Damage at rest: what is read from now on, and what is on the disk. */
   corrupt(path: string, change: (content: Uint8Array) => Uint8Array): void {
     this.names.file(path).corrupt(change)
+  }
+
+  exists(path: string): boolean {
+    return this.tree.stat(path) !== undefined
+  }
+
+  list(path: string): string[] {
+    return this.tree.list(path)
   }
 
   /** Content as a process would read it. */
@@ -166,6 +181,9 @@ export class SimulatedDisk {
   }
 }
 
+/** Not a multiple of any block's size. */
+const misdirectedBy = 512
+
 function normal(path: string): string {
   return posix.resolve('/', path)
 }
@@ -191,7 +209,7 @@ class DiskProcess implements FileSystem {
     operation: DiskOperation,
     path: string,
     bytes: number,
-    effect: (fault: Error | 'short' | undefined) => T,
+    effect: (fault: Error | 'short' | 'misdirected' | undefined) => T,
   ): Promise<T> {
     await this.alive()
     await this.disk.latency?.(operation, path, bytes)
@@ -201,6 +219,7 @@ class DiskProcess implements FileSystem {
     await this.alive()
     const result = effect(fault)
     invariant(fault !== 'short' || operation === 'write', 'only writes are short')
+    invariant(fault !== 'misdirected' || operation === 'read', 'only reads are misdirected')
     if (fault instanceof Error) throw fault
     // The answer of an operation that took effect may still be lost with the process.
     await this.alive()
@@ -303,7 +322,7 @@ class DiskFile implements File {
   async read(into: Uint8Array, offset: number): Promise<number> {
     this.check('read')
     return this.process.run('read', this.content.path, into.length, (fault) =>
-      fault ? 0 : this.content.read(into, offset),
+      fault instanceof Error ? 0 : this.content.read(into, fault === undefined ? offset : offset + misdirectedBy),
     )
   }
 

@@ -8,13 +8,14 @@ import type { Connection, ConnectionHandlers, Frame } from '../ports/transport.j
 import { receivedFailure } from './received-failure.js'
 import type { TransportLimits } from './transport-limits.js'
 
-export type NetworkClock = Pick<Clock, 'setTimer' | 'defer'>
+export type NetworkClock = Pick<Clock, 'nowMs' | 'setTimer' | 'defer'>
 
 /** Something on its way from one address to another. What shares a lane arrives in order. */
 export interface Parcel {
   readonly lane: object
   readonly from: string
   readonly to: string
+  readonly bytes: number
   ready(): boolean
   deliver(): void
 }
@@ -97,7 +98,7 @@ export class InMemoryConnection implements Connection {
     const frame: Frame = { type, payload: Buffer.concat(payload) }
     const frameBytes = frameHeaderBytes + payloadBytes
     this.unsentBytes += frameBytes
-    this.post((peer) => {
+    this.post(frameBytes, (peer) => {
       this.unsentBytes -= frameBytes
       peer.receive(frame)
     })
@@ -125,6 +126,7 @@ export class InMemoryConnection implements Connection {
         lane: this,
         from: this.local,
         to: this.remote,
+        bytes: 0,
         ready: () => true,
         deliver: () => peer.lose(),
       })
@@ -142,13 +144,14 @@ export class InMemoryConnection implements Connection {
     this.vanish()
   }
 
-  private post(deliver: (peer: InMemoryConnection) => void): void {
+  private post(bytes: number, deliver: (peer: InMemoryConnection) => void): void {
     const peer = this.peer
     invariant(peer !== undefined, 'a connection has two ends')
     this.carrier.post({
       lane: this,
       from: this.local,
       to: this.remote,
+      bytes,
       ready: () => peer.handlers !== undefined || peer.ended,
       deliver: () => deliver(peer),
     })
@@ -171,7 +174,7 @@ export class InMemoryConnection implements Connection {
   private sendEnd(): void {
     if (this.endSent) return
     this.endSent = true
-    this.post((peer) => peer.receiveEnd())
+    this.post(0, (peer) => peer.receiveEnd())
   }
 
   private receiveEnd(): void {

@@ -1,5 +1,6 @@
 import { parseAddress } from '../core/address.js'
 import { UnderstudyError } from '../errors.js'
+import type { Timer } from '../ports/clock.js'
 import { type Logger, silentLogger } from '../ports/logger.js'
 import type { Connection, Transport } from '../ports/transport.js'
 import { differentSecrets, oneSidedSecret, secretBytes } from './authentication.js'
@@ -11,6 +12,9 @@ export interface InMemoryTransportOptions {
   readonly logger?: Logger
   readonly limits?: Partial<TransportLimits>
 }
+
+/** How long what is sent is under way, for a network on which that takes time. */
+export type NetworkDelay = (from: string, to: string, bytes: number) => number
 
 /**
  * A network within this process, for tests and simulations. Nothing happens at random: what is sent arrives in the
@@ -36,6 +40,7 @@ export interface InMemoryNetwork {
 }
 
 const systemClock: NetworkClock = {
+  nowMs: () => performance.now(),
   setTimer(delayMs, fn) {
     const timer = setTimeout(fn, delayMs)
     timer.unref()
@@ -53,9 +58,13 @@ class Network implements InMemoryNetwork, Carrier {
   private parcels: Parcel[] = []
   private paused = false
   private scheduled = false
+  private readonly delay: NetworkDelay | undefined
+  /** What is under way, by lane: it arrives in order, however long each takes. */
+  private readonly flying = new Map<object, { untilMs: number; readonly timers: Set<Timer> }>()
 
-  constructor(clock: NetworkClock) {
+  constructor(clock: NetworkClock, delay: NetworkDelay | undefined) {
     this.clock = clock
+    this.delay = delay
   }
 
   transport(address: string, options: InMemoryTransportOptions = {}): Transport {
@@ -106,11 +115,33 @@ class Network implements InMemoryNetwork, Carrier {
   }
 
   post(parcel: Parcel): void {
+    if (this.delay !== undefined) {
+      this.fly(parcel, this.delay(parcel.from, parcel.to, parcel.bytes))
+      return
+    }
     this.parcels.push(parcel)
     this.nudge()
   }
 
+  private fly(parcel: Parcel, delayMs: number): void {
+    const { lane } = parcel
+    const nowMs = this.clock.nowMs()
+    const before = this.flying.get(lane)
+    const flight = before ?? { untilMs: nowMs, timers: new Set<Timer>() }
+    flight.untilMs = Math.max(flight.untilMs, nowMs + delayMs)
+    if (before === undefined) this.flying.set(lane, flight)
+    const timer = this.clock.setTimer(flight.untilMs - nowMs, () => {
+      flight.timers.delete(timer)
+      if (flight.timers.size === 0) this.flying.delete(lane)
+      this.parcels.push(parcel)
+      this.deliver()
+    })
+    flight.timers.add(timer)
+  }
+
   discard(lane: object): void {
+    for (const timer of this.flying.get(lane)?.timers ?? []) timer.cancel()
+    this.flying.delete(lane)
     this.parcels = this.parcels.filter((parcel) => parcel.lane !== lane)
   }
 
@@ -219,6 +250,7 @@ class InMemoryTransport implements Transport {
         lane: fail,
         from: this.address,
         to: address,
+        bytes: 0,
         ready: () => true,
         deliver: () => {
           const there = this.network.at(address)
@@ -227,6 +259,7 @@ class InMemoryTransport implements Transport {
             lane: fail,
             from: address,
             to: this.address,
+            bytes: 0,
             ready: () => true,
             deliver: () => {
               if (refusal !== undefined) fail(refusal)
@@ -318,9 +351,9 @@ class InMemoryTransport implements Transport {
   }
 }
 
-/** Without a clock: the system's timers. */
-export function createInMemoryNetwork(clock: NetworkClock = systemClock): InMemoryNetwork {
-  return new Network(clock)
+/** Without a clock: the system's timers. Without a delay what is sent arrives at once. */
+export function createInMemoryNetwork(clock: NetworkClock = systemClock, delay?: NetworkDelay): InMemoryNetwork {
+  return new Network(clock, delay)
 }
 
 function route(from: string, to: string): string {

@@ -8,6 +8,11 @@ import { codedError, ServeProcess, understudy } from '../support/command.js'
 import { makeDirectory, removeDirectory } from '../support/directory.js'
 import { closeServer, listenAnywhere } from '../support/listen.js'
 
+/** An option for NODE_OPTIONS: the module runs before the program. */
+function preload(module: string): string {
+  return `--import data:text/javascript,${encodeURIComponent(module)}`
+}
+
 describe('serve', { concurrency: true }, () => {
   let root = ''
   before(async () => {
@@ -56,17 +61,26 @@ describe('serve', { concurrency: true }, () => {
   })
 
   test('a second signal ends it at once; a bug ends it with its code in the log', async () => {
-    const bug = `data:text/javascript,setTimeout(()=>{Promise.reject(Error('boom'))},600)`
-    const node = new ServeProcess(argsOf('three'), { env: { NODE_OPTIONS: `--import ${bug}` } })
+    // The bug comes when the node serves, however long it took to start.
+    const bug = preload(`process.on('SIGUSR2', () => { Promise.reject(Error('boom')) })`)
+    const node = new ServeProcess(argsOf('three'), { env: { NODE_OPTIONS: bug } })
+    await node.url()
+    node.child.kill('SIGUSR2')
     const [code] = (await once(node.child, 'close')) as [number]
     assert.equal(code, 1)
     assert.match(node.stderr, /"code":"UNDERSTUDY_INTERNAL".*boom/)
 
-    const stalled = `data:text/javascript,process.on('SIGTERM',()=>{for(let%20t=Date.now();Date.now()-t<300;);})`
-    const other = new ServeProcess(argsOf('four'), { env: { NODE_OPTIONS: `--import ${stalled}` } })
+    // The first signal is not carried out before the second one is there too.
+    const sent = join(root, 'both signals were sent')
+    const stalled = preload(
+      `import { existsSync } from 'node:fs'
+       process.on('SIGTERM', () => { while (!existsSync(${JSON.stringify(sent)})); })`,
+    )
+    const other = new ServeProcess(argsOf('four'), { env: { NODE_OPTIONS: stalled } })
     await other.url()
     other.child.kill('SIGTERM')
     other.child.kill('SIGINT')
+    await writeFile(sent, '')
     const [ended] = (await once(other.child, 'close')) as [number]
     assert.equal(ended, 1)
     assert.match(other.stderr, /second signal/)

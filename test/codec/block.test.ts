@@ -9,6 +9,7 @@ import {
   encodeBlock,
   entryBytes,
   hasBlockHeader,
+  requestsOf,
 } from '#src/codec/block.js'
 import { chainHash, crc32 } from '#src/codec/digest.js'
 import { decodeOperations, encodeOperations } from '#src/codec/operations.js'
@@ -87,6 +88,21 @@ describe('blocks', () => {
         assert.ok(hasBlockHeader(block.bytes))
       }),
       { numRuns: 200 },
+    )
+  })
+
+  test('the requests of one origin are found without decoding operations', () => {
+    fc.assert(
+      fc.property(draft, origin, (one, other) => {
+        const block = encodeBlock(one)
+        for (const { node, boot } of [other, ...one.entries.map((each) => each.origin)]) {
+          const wanted = one.entries
+            .filter((each) => each.origin.node === node && each.origin.boot === boot)
+            .map((each) => each.request)
+          assert.deepEqual(requestsOf(block, { node, boot }), wanted)
+        }
+      }),
+      { numRuns: 100 },
     )
   })
 

@@ -97,7 +97,7 @@ describe('files', () => {
         '',
       ].join('\n'),
     )
-    const { problems, options } = checkConfig({ file: path, flags: { engine: 'rocksdb' } })
+    const { problems, options } = checkConfig({ file: path, flags: { engine: 'lmdb' } })
     assert.equal(options, undefined)
     assert.deepEqual(
       problems.map((problem) => [problem.path, problem.line, problem.source]).sort((a, b) => (a[0]! < b[0]! ? -1 : 1)),

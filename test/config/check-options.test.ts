@@ -85,7 +85,7 @@ describe('what is refused', () => {
   })
 
   test('values of the wrong type or out of bounds name what was given', () => {
-    oneProblem({ data: 'd', engine: 'rocksdb' }, 'engine', /"level" or "memory", not "rocksdb"/)
+    oneProblem({ data: 'd', engine: 'lmdb' }, 'engine', /"level", "rocksdb" or "memory", not "lmdb"/)
     oneProblem({ data: 'd', inSyncMin: 0 }, 'inSyncMin', /from 1 to 16, not 0/)
     oneProblem({ data: 'd', inSyncMin: 17 }, 'inSyncMin', /from 1 to 16, not 17/)
     oneProblem({ data: 'd', inSyncMin: 'two' }, 'inSyncMin', /not "two"/)

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import { InSyncState } from '#src/core/in-sync.js'
+import { limits } from '#src/core/limits.js'
 import type { Member, ShardRecord } from '#src/core/record.js'
 import { epoch, member, position, record, standbyOfTwo } from './support.js'
 
@@ -312,6 +313,70 @@ describe('joining the in-sync set', () => {
     state.onAck(member('c'), e1, { durable: 12, applied: 10, recordVersion: 1 })
     assert.equal(state.committed, 12)
     assert.deepEqual(state.joinOf(member('c'))?.floor, position(12))
+  })
+
+  test('C5, C6: at durability local the floor is what every member holds: what is here alone keeps nobody from leading', () => {
+    const local = { ...standbyOfTwo, durability: 'local' } as const
+    const state = new InSyncState({
+      record: record(['a', 'b', 'c'], { settings: local }),
+      recordHeldBy: 'coordinator',
+      self: member('a'),
+      epochStart: 1,
+      durable: 0,
+      applied: 0,
+      committed: 0,
+    })
+    for (const end of [1, 5, 9]) state.onBlock(position(end))
+    state.onOwnProgress(9, 0)
+    assert.equal(state.committed, 9)
+    assert.deepEqual(state.leaveOf('c')?.floor, position(0, epoch(0, '')))
+    state.onSession(member('b'), acked(6))
+    state.onSession(member('c'), acked(7))
+    assert.deepEqual(state.leaveOf('c')?.floor, position(5))
+    state.onAck(member('b'), e1, acked(9))
+    state.onAck(member('c'), e1, acked(9))
+    assert.deepEqual(state.floorNow, position(9))
+  })
+
+  test('C3: with a coordinator no second change is begun before the outcome of the first is known', () => {
+    const state = new InSyncState({
+      record: record(['a', 'b']),
+      recordHeldBy: 'coordinator',
+      self: member('a'),
+      epochStart: 1,
+      durable: 5,
+      applied: 5,
+      committed: 0,
+    })
+    for (const name of ['b', 'c', 'd']) state.onSession(member(name), acked(5))
+    const next = state.joinOf(member('c'))!
+    state.propose(next)
+    assert.equal(state.joinOf(member('d')), undefined)
+    assert.equal(state.renewalOf(), undefined)
+    assert.equal(state.takeBackOf(), undefined, 'what was sent may have happened')
+    state.onSwapped(next)
+    assert.deepEqual(namesOf(state.joinOf(member('d'))!.inSync), ['a', 'b', 'c', 'd'])
+  })
+
+  test('I8: ends of blocks behind a member that is away are few, and still ends of blocks', () => {
+    const local = { ...standbyOfTwo, durability: 'local' } as const
+    const state = new InSyncState({
+      record: record(['a', 'b', 'c'], { settings: local }),
+      recordHeldBy: 'coordinator',
+      self: member('a'),
+      epochStart: 1,
+      durable: 0,
+      applied: 0,
+      committed: 0,
+    })
+    for (let end = 1; end <= 10 * limits.blockEndsMax; end++) state.onBlock(position(2 * end))
+    const held = (state as unknown as { readonly blockEnds: readonly unknown[] }).blockEnds
+    assert.ok(held.length <= limits.blockEndsMax, `${held.length} are kept`)
+    state.onOwnProgress(20 * limits.blockEndsMax, 0)
+    for (const name of ['b', 'c']) state.onSession(member(name), acked(8 * limits.blockEndsMax))
+    assert.deepEqual(state.floorNow, position(2 * (limits.blockEndsMax - 1)))
+    for (const name of ['b', 'c']) state.onAck(member(name), e1, acked(20 * limits.blockEndsMax))
+    assert.deepEqual(state.floorNow, position(20 * limits.blockEndsMax))
   })
 
   test('versions go up by one', () => {

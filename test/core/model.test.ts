@@ -6,18 +6,13 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
-import type { EpochStart } from '#src/core/entry.js'
 import { answerSubscription, decideRejoin } from '#src/core/history.js'
 import { InSyncState, type MemberProgress } from '#src/core/in-sync.js'
-import { compareEpochs, type Epoch, formatEpoch, higherEpoch, type Position, sameEpoch } from '#src/core/position.js'
+import { compareEpochs, type Epoch, formatEpoch, higherEpoch, sameEpoch } from '#src/core/position.js'
 import { confirmPromotion, decidePromotion, type PeerState, type PromotionDecision } from '#src/core/promotion.js'
 import { compareRecords, type Member, type ShardRecord, sameMember } from '#src/core/record.js'
+import { type Entry, epochsOf, positionAt } from './model-journal.js'
 import { member, record } from './support.js'
-
-interface Entry {
-  readonly epoch: Epoch
-  readonly id: string
-}
 
 interface Session {
   readonly primary: ModelNode
@@ -281,26 +276,6 @@ function stateOf(node: ModelNode): PeerState {
     committed: node.committed,
     votes: true,
   }
-}
-
-function positionAt(log: readonly Entry[], sequence: number): Position | undefined {
-  if (sequence > log.length) return undefined
-  const chain = log
-    .slice(0, sequence)
-    .map((entry) => entry.id)
-    .join()
-  return { epoch: log[sequence - 1]?.epoch ?? { number: 0, node: '' }, sequence, chain }
-}
-
-function epochsOf(log: readonly Entry[]): EpochStart[] {
-  const starts: EpochStart[] = []
-  for (const [index, entry] of log.entries()) {
-    const before = starts.at(-1)?.epoch
-    if (before === undefined || !sameEpoch(before, entry.epoch)) {
-      starts.push({ epoch: entry.epoch, firstSequence: index + 1 })
-    }
-  }
-  return starts
 }
 
 const step = fc.record({ dice: fc.nat(99), a: fc.nat(4), b: fc.nat(4), mask: fc.nat(31) })

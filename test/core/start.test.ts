@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
-import { decideStart, type StartQuestion } from '#src/core/start.js'
+import { decideCreate, decideStart, type StartQuestion } from '#src/core/start.js'
 import { epoch, member, peer, record } from './support.js'
 
 function question(changes: Partial<StartQuestion> = {}): StartQuestion {
@@ -77,5 +77,44 @@ describe('start', () => {
 
   test('a standby follows, whoever answers', () => {
     assert.equal(decideStart(question({ node: 'b', own: { member: member('b'), record: own.record } })).type, 'follow')
+  })
+})
+
+describe('creating a history under a coordinator', () => {
+  const empty = (node: string) => peer(node, { historyId: undefined, record: undefined, durable: undefined })
+  const create = (changes: Partial<Parameters<typeof decideCreate>[0]> = {}) =>
+    decideCreate({
+      node: 'a',
+      inSyncMin: 2,
+      registered: ['a', 'b', 'c'],
+      answers: [empty('b'), empty('c')],
+      byHand: false,
+      ...changes,
+    })
+  const waits = (reason: RegExp, changes: Partial<Parameters<typeof decideCreate>[0]>) => {
+    const decision = create(changes)
+    assert.ok(decision.type === 'wait', JSON.stringify(decision))
+    assert.match(decision.reason, reason)
+  }
+
+  test('S1: the first by name begins when all that are registered say that they are empty', () => {
+    assert.equal(create().type, 'create')
+    waits(/a begins/, { node: 'b', answers: [empty('a'), empty('c')] })
+  })
+
+  test('S1: beside data nothing is created, also not by hand', () => {
+    for (const byHand of [false, true])
+      waits(/c has data, but the coordinator has no record/, { byHand, answers: [empty('b'), peer('c')] })
+  })
+
+  test('S1: who says nothing may have data', () => {
+    for (const byHand of [false, true]) waits(/waiting for c to say/, { byHand, answers: [empty('b')] })
+  })
+
+  test('S1: a history begins with enough nodes to hold a write, or by hand', () => {
+    const alone = { registered: ['a'], answers: [] }
+    waits(/1 of at least 2 nodes are there/, alone)
+    assert.equal(create({ ...alone, byHand: true }).type, 'create')
+    assert.equal(create({ ...alone, inSyncMin: 1 }).type, 'create')
   })
 })

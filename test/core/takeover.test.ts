@@ -6,6 +6,7 @@ import {
   decideTakeover,
   judgeRecord,
   type MemberState,
+  mayLead,
   type TakeoverDecision,
   type TakeoverQuestion,
 } from '#src/core/takeover.js'
@@ -85,6 +86,11 @@ describe('takeover', () => {
     assert.deepEqual(namesOf(decided('take', { record: one, answers: failed }).record.inSync), ['b'])
   })
 
+  test('C6: the old primary leaves also where it still answers: it may be the one that hangs', () => {
+    const answers = [answer('a', { state: 'reconnecting' }), answer('c')]
+    assert.deepEqual(namesOf(decided('take', { answers }).record.inSync), ['b', 'c'])
+  })
+
   test('C6: the longest journal goes first, others a step later each; nobody is waited for', () => {
     const longer = answer('c', { durable: position(11) })
     const wait = decided('wait', { answers: [longer], nowMs: 9_950 })
@@ -109,6 +115,19 @@ describe('takeover', () => {
     assert.deepEqual(decided('take').record.floor, position(8))
     const floor = position(9)
     assert.deepEqual(decided('take', { record: record(['a', 'b', 'c'], { floor }) }).record.floor, floor)
+  })
+
+  test('C6: at durability local what only this node has is no floor for the other members', () => {
+    const local = { ...record([]).settings, durability: 'local' } as const
+    const floor = position(3)
+    const { record: next } = decided('take', { record: record(['a', 'b', 'c'], { settings: local, floor }) })
+    assert.deepEqual(next.floor, floor)
+  })
+
+  test('L3: nobody gives up for a member that could not lead', () => {
+    for (const state of ['bootstrapping', 'failed', 'fenced', 'stopped'] as const) assert.equal(mayLead(state), false)
+    for (const state of ['connecting', 'reconnecting', 'catching-up', 'streaming'] as const)
+      assert.equal(mayLead(state), true)
   })
 
   test('C7: a node under repair is no candidate', () => {
@@ -183,6 +202,13 @@ describe('promotion by hand under a coordinator', () => {
       assert.ok(refused.type === 'refuse', JSON.stringify(changes))
       assert.equal(refused.failure.code, 'PROMOTION_REFUSED')
     }
+  })
+
+  test('C5: where nothing is lost the floor stays', () => {
+    const floor = position(9)
+    const decision = forced({ known: record(['a', 'b', 'c'], { floor }) })
+    assert.ok(decision.type === 'take')
+    assert.deepEqual(decision.record.floor, floor)
   })
 
   test('C5: force marks the epoch lossy, says how much, and floors at what is here', () => {

@@ -123,7 +123,7 @@ describe('automatic failover', () => {
       await until(() => primaryOf(cluster, left) !== undefined, 'a third primary', 10_000)
       await cluster.start(second)
       const primary = await settled(cluster)
-      for (const key of ['k1', 'k2']) assert.ok(await valueOf(cluster, primary, key), key)
+      for (const key of ['k1', 'k2']) assert.ok(await holds(cluster, primary, key), key)
     })
   })
 
@@ -137,8 +137,7 @@ describe('automatic failover', () => {
         for (const name of cluster.names) cluster.kill(name)
         for (const name of order) await cluster.start(name)
         primary = await settled(cluster)
-        for (let known = 0; known <= index; known++)
-          assert.ok(await valueOf(cluster, primary, `k${known}`), `k${known}`)
+        for (let known = 0; known <= index; known++) assert.ok(await holds(cluster, primary, `k${known}`), `k${known}`)
       }
     })
   })
@@ -158,8 +157,8 @@ describe('automatic failover', () => {
       cluster.network.heal()
       cluster.coordinators.get(first)!.setWeather({})
       const primary = await settled(cluster)
-      assert.ok(await valueOf(cluster, primary, 'k'))
-      assert.equal(await valueOf(cluster, primary, 'x'), false)
+      assert.ok(await holds(cluster, primary, 'k'))
+      assert.equal(await holds(cluster, primary, 'x'), false)
     })
   })
 
@@ -209,7 +208,7 @@ describe('automatic failover', () => {
       await cluster.shard('b').promote()
       const primary = await settled(cluster)
       assert.equal(primary, 'b')
-      assert.ok(await valueOf(cluster, primary, 'k'))
+      assert.ok(await holds(cluster, primary, 'k'))
     })
   })
 
@@ -225,7 +224,7 @@ describe('automatic failover', () => {
       await until(() => cluster.names.every((name) => cluster.shard(name).state === 'fenced'), 'all are fenced', 5000)
       await cluster.shard('b').promote({ force: true })
       const primary = await settled(cluster)
-      assert.ok(await valueOf(cluster, primary, 'k'))
+      assert.ok(await holds(cluster, primary, 'k'))
     })
   })
 
@@ -239,6 +238,7 @@ describe('automatic failover', () => {
       await until(() => !cluster.shard(first).status().inSync.includes(gone), 'it has left', 10_000)
       await cluster.shard(first).write([put('k', 'v')], { timeoutMs: 5000 })
       assert.equal(cluster.shard(first).state, 'primary')
+      assert.equal(cluster.shard(first).status().epoch?.number, 1, 'it was not taken for the change of somebody else')
     })
   })
 
@@ -260,7 +260,7 @@ describe('automatic failover', () => {
       assert.equal(await settled(cluster), 'a')
       for (let index = 0; index < 5; index++) {
         await cluster.shard('b').write([put(`k${index}`, 'v')])
-        assert.ok(await valueOf(cluster, 'a', `k${index}`), `k${index}`)
+        assert.ok(await holds(cluster, 'a', `k${index}`), `k${index}`)
       }
     })
   })
@@ -285,6 +285,6 @@ describe('automatic failover', () => {
   })
 })
 
-async function valueOf(cluster: TestCluster, name: string, key: string): Promise<boolean> {
+async function holds(cluster: TestCluster, name: string, key: string): Promise<boolean> {
   return (await cluster.shard(name).reader().get(0, Buffer.from(key))) !== undefined
 }

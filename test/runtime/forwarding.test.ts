@@ -1,8 +1,13 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
-import { decodeEntries } from '#src/codec/block.js'
+import { decodeEntries, encodeOperations } from '#src/codec/block.js'
+import { chainZero } from '#src/codec/digest.js'
+import { decodeMessage } from '#src/codec/messages.js'
+import { limits } from '#src/core/limits.js'
 import type { UnderstudyError } from '#src/errors.js'
 import { inspectJournal } from '#src/journal/inspect.js'
+import { Link } from '#src/link/link.js'
+import { nodeClock } from '#src/platform/node-clock.js'
 import { silentLogger } from '#src/ports/logger.js'
 import type { WriteOptions } from '#src/runtime/handle.js'
 import { createHttpServer } from '#src/server/http-server.js'
@@ -188,6 +193,30 @@ describe('writes over a change of the primary', { timeout: 120_000 }, () => {
     })
   })
 
+  test('L5, S9: writers on all nodes go on over switchovers and takeovers under an automatic coordinator', async () => {
+    await withCluster({ storage: 'simulated', coordinator: 'memory' }, async (cluster) => {
+      await started(cluster)
+      const writers = new Map(cluster.names.map((name) => [name, new Writers(cluster, name, 8)]))
+      for (const to of ['b', 'c', 'a', 'b']) {
+        for (const one of writers.values()) await one.progress()
+        await cluster.shard('c').switchover({ to })
+        await untilInSync(cluster, to, ['a', 'b', 'c'])
+      }
+      const dead = writers.get('b')!
+      dead.abandon()
+      cluster.kill('b')
+      for (const name of ['a', 'c']) await writers.get(name)!.progress(20)
+      for (const name of ['a', 'c']) await writers.get(name)!.stop()
+      await cluster.start('b')
+      await until(() => cluster.shard('b').state === 'streaming', 'b follows')
+      await assertOnce(
+        cluster,
+        'a',
+        [...writers.values()].flatMap((one) => one.acknowledged),
+      )
+    })
+  })
+
   test('S9: clients of a standby over HTTP notice nothing of a failover', async () => {
     await withCluster(simulated, async (cluster) => {
       await started(cluster)
@@ -362,6 +391,61 @@ describe('writes over a change of the primary', { timeout: 120_000 }, () => {
       }
       // The clear is a barrier and a piece.
       assert.deepEqual(requests, [1, 2, 3, 4, 5, 6])
+    })
+  })
+
+  test('S2, S9: of two sessions of one node the primary reads from the newer one alone', async () => {
+    await withCluster(simulated, async (cluster) => {
+      await started(cluster)
+      await cluster.stop('c')
+      const { historyId, settings, epoch } = cluster.shard('a').status()
+      const transport = cluster.network.transport(cluster.address('c'))
+      const boot = 'cc'.repeat(8)
+      const session = async (): Promise<Link> => {
+        const link = new Link(await transport.connect(cluster.address('a'), { timeoutMs: 1000 }), nodeClock)
+        link.send('hello', {
+          protocolMin: limits.protocolVersion,
+          protocolMax: limits.protocolVersion,
+          cluster: 'test',
+          node: 'c',
+          incarnation: 'c'.repeat(32),
+          boot,
+          shard: 'main',
+          purpose: 'follow',
+          historyId,
+          coordinatorId: undefined,
+          settings,
+          promised: epoch!,
+          advertise: '',
+        })
+        await link.expect('welcome', 1000)
+        const position = { epoch: { number: 0, node: '' }, sequence: 0, chain: chainZero(historyId!, 'main') }
+        link.send('subscribe', { position, epochs: [], creditBytes: limits.creditBytes })
+        await link.expect('stream', 1000)
+        return link
+      }
+      const send = (link: Link, request: number, key: string) => {
+        const operations = encodeOperations([put(key, 'v')])
+        link.send('forward', { epoch: epoch!, boot, request, waitFor: 'committed', timeoutMs: 10_000 }, operations)
+      }
+      const older = await session()
+      const newer = await session()
+      const outcomes: string[] = []
+      newer.handle((name, payload) => {
+        if (name !== 'forwarded') return
+        const { request, failure } = decodeMessage('forwarded', payload)
+        outcomes.push(`${request} ${failure?.code} ${failure?.outcome}`)
+      })
+      send(older, 1, 'older')
+      const other = { ...epoch!, number: epoch!.number + 1 }
+      newer.send('forward', { epoch: other, boot, request: 3, waitFor: 'committed', timeoutMs: 10_000 })
+      send(newer, 2, 'newer')
+      await until(async () => (await read(cluster, 'a', 'newer')) === 'v', 'the newer session is served')
+      assert.equal((await older.closed)?.code, 'UNDERSTUDY_STALE_INCARNATION')
+      assert.equal(await read(cluster, 'a', 'older'), undefined)
+      assert.equal(outcomes[0], '3 STALE_EPOCH none', 'and takes a write in the epoch that it names or not at all')
+      newer.close()
+      await transport.close()
     })
   })
 

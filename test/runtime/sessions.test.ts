@@ -1,12 +1,13 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
-import { crc32 } from '#src/codec/digest.js'
+import { chainZero, crc32 } from '#src/codec/digest.js'
 import { decodeMessage, decodeMessageAndRest, type Message } from '#src/codec/messages.js'
 import { limits } from '#src/core/limits.js'
+import { epochZero } from '#src/core/position.js'
 import { UnderstudyError } from '#src/errors.js'
 import { Link } from '#src/link/link.js'
 import { nodeClock } from '#src/platform/node-clock.js'
-import { failureOf, put, TestCluster, untilApplied, untilInSync } from '../support/cluster.js'
+import { failureOf, put, TestCluster, until, untilApplied, untilInSync } from '../support/cluster.js'
 
 const settings = { durability: 'standby', inSyncMin: 2, failoverMs: 1000, inSyncTimeoutMs: 1000 } as const
 
@@ -61,6 +62,27 @@ async function refusal(cluster: TestCluster, to: string, changes: Partial<Messag
 }
 
 describe('sessions', () => {
+  test('C1: an acknowledgement counts no further than what was matched or sent in its session', () =>
+    withThree(async (cluster) => {
+      await cluster.shard('a').write([put('k', 'v')])
+      const link = await greet(cluster, 'a')
+      const { historyId, epoch } = cluster.shard('a').status()
+      const position = { epoch: epochZero, sequence: 0, chain: chainZero(historyId!, 'main') }
+      // Without credit nothing is sent.
+      link.send('subscribe', { position, epochs: [], creditBytes: 0 })
+      await link.expect('stream', 5_000)
+      await link.expect('record', 5_000)
+      link.send('ack', { epoch: epoch!, received: 1000, durable: 1000, applied: 1000, recordVersion: 1 })
+      const told = () =>
+        cluster
+          .shard('a')
+          .status()
+          .followers.find((one) => one.node === 'stranger')
+      await until(() => told()?.received === 1000, 'the acknowledgement has arrived')
+      assert.deepEqual([told()?.durable, told()?.applied], [0, 0])
+      link.close()
+    }))
+
   test('F11, C7: a standby is followed by nobody', () =>
     withThree(async (cluster) => {
       assert.equal(await refusal(cluster, 'b', {}), 'NOT_PRIMARY')

@@ -12,6 +12,7 @@ function manualClock() {
   const timers = new Set<{ readonly atMs: number; readonly fn: () => void }>()
   const deferred: Array<() => void> = []
   return {
+    nowMs: () => nowMs,
     setTimer(delayMs: number, fn: () => void) {
       const timer = { atMs: nowMs + delayMs, fn }
       timers.add(timer)

@@ -117,12 +117,17 @@ export class BuiltinCoordinator implements AutomaticCoordinator {
       let error: UnderstudyError
       try {
         const channel = await this.parts.open(attempt, this.abort.signal)
+        // Closed while it began: nobody else knows this channel yet.
+        const end = () => channel.close()
+        this.abort.signal.addEventListener('abort', end, { once: true })
+        if (this.abort.signal.aborted) end()
         try {
           await this.begin(channel)
           attempt = 0
           told = false
           error = (await channel.closed) ?? new UnderstudyError('UNAVAILABLE', `${channel.description} is gone`)
         } finally {
+          this.abort.signal.removeEventListener('abort', end)
           channel.close()
         }
       } catch (thrown) {

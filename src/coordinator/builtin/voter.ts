@@ -88,6 +88,8 @@ export class Voter implements VoterService {
   swap(shard: string, expectedRevision: number, next: ShardRecord): Promise<SwapResult> {
     return this.inTurn(async () => {
       const directory = this.opened()
+      // What was meant for the store that was lost may find its revision here again (S6).
+      if (next.coordinatorId !== directory.coordinatorId) return { swapped: false, state: this.read(shard) }
       const decision = directory.records.decide(shard, expectedRevision)
       if (decision.kind === 'refuse') throw errorFromFailure(decision.failure)
       if (decision.kind === 'held') return { swapped: false, state: this.read(shard) }

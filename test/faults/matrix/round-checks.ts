@@ -25,6 +25,11 @@ export interface RoundFindings {
   readonly blocks: number
 }
 
+interface LossWindow {
+  readonly fromMs: number
+  readonly untilMs: number
+}
+
 /** Times of nodes are rounded to milliseconds, and an answer is on its way for a while. */
 const roundingMs = 100
 
@@ -92,7 +97,8 @@ export class RoundChecks {
     this.seenProblems = watch.problems.texts.length
     // At `local` a history can be judged only where it is known what was lost.
     const known = this.durability === 'standby' || blocks > 0
-    const judged = this.durability === 'standby' || lost === 0 ? book.operations : untouched(book.operations, gone)
+    const judged =
+      this.durability === 'standby' ? book.operations : untouched(book.operations, gone, this.lossWindows())
     const result = checkLinearizability(known ? judged : [])
     if (result.verdict === 'violated') {
       problems.add(`I7: ${result.violatedKeys.length} of ${result.keys} keys: ${result.violation?.text}`)
@@ -130,11 +136,7 @@ export class RoundChecks {
         ),
     )
     if (unkept.length > 0) problems.add(`${unkept.length} of ${lost} lost writes are in no side file; ${where}`)
-    const windows = [...this.monitor.failovers.values()].flatMap(({ epoch, at, tookMs, mayLose }) =>
-      epoch.number > this.epochBefore && mayLose?.seconds !== undefined
-        ? [{ untilMs: Date.parse(at), fromMs: Date.parse(at) - (tookMs ?? 0) - 1000 * mayLose.seconds - roundingMs }]
-        : [],
-    )
+    const windows = this.lossWindows()
     const outside = gone.filter(({ returnedMs }) => {
       const atMs = performance.timeOrigin + returnedMs
       return !windows.some(({ fromMs, untilMs }) => atMs >= fromMs && atMs <= untilMs + roundingMs)
@@ -142,6 +144,15 @@ export class RoundChecks {
     if (outside.length > 0) {
       problems.add(`I1: ${outside.length} of ${lost} lost writes are outside of what the failovers report; ${where}`)
     }
+  }
+
+  /** What the failovers of this round report, on the wall clock. */
+  private lossWindows(): LossWindow[] {
+    return [...this.monitor.failovers.values()].flatMap(({ epoch, at, tookMs, mayLose }) =>
+      epoch.number > this.epochBefore && mayLose?.seconds !== undefined
+        ? [{ untilMs: Date.parse(at), fromMs: Date.parse(at) - (tookMs ?? 0) - 1000 * mayLose.seconds - roundingMs }]
+        : [],
+    )
   }
 
   /** The side files of all nodes: what was cut from a journal when it found its place in another history. */
@@ -269,13 +280,22 @@ function checkEpochOrder(acknowledged: readonly Acknowledged[], problems: Proble
   }
 }
 
-/** Operations on keys that no loss has touched: all acknowledged writes to them are there, and none is of unknown outcome. */
+/**
+ * Operations on keys that no loss can have touched: all acknowledged writes to them are there, none is of unknown outcome,
+ * and none was under way within the window of a loss. Such a write may have been applied on the old primary, seen there,
+ * lost, and applied once more in the new history: acknowledged once, and seen twice.
+ */
 function untouched(
   operations: readonly RegisterOperation[],
   gone: readonly Acknowledged[],
+  windows: readonly LossWindow[],
 ): readonly RegisterOperation[] {
   const touched = new Set(gone.map(({ key }) => key))
-  for (const { key, outcome } of operations) if (outcome === 'unknown') touched.add(key)
+  for (const { key, outcome, kind, calledMs, returnedMs } of operations) {
+    const [fromMs, untilMs] = [performance.timeOrigin + calledMs, performance.timeOrigin + returnedMs]
+    const inWindow = windows.some((window) => fromMs <= window.untilMs && untilMs >= window.fromMs)
+    if (outcome === 'unknown' || (kind !== 'get' && inWindow)) touched.add(key)
+  }
   return operations.filter(({ key }) => !touched.has(key))
 }
 

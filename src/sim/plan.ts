@@ -1,0 +1,111 @@
+/** What a seed says about a run before it begins: the cluster, its world, and which faults come how often. */
+import { limits } from '../core/limits.js'
+import type { ShardSettings } from '../core/record.js'
+import { type FaultKind, faultKinds, faultNeeds } from './fault-kinds.js'
+import type { LinkPlan } from './links.js'
+import type { SeededStreams } from './seeded-random.js'
+
+export type CoordinatorKind = 'memory' | 'builtin' | 'static'
+
+export interface DiskPlan {
+  /** fsync, from and to; the rest takes a small part of it. */
+  readonly syncMsMin: number
+  readonly syncMsMax: number
+}
+
+export interface Plan {
+  readonly seed: number
+  readonly nodes: readonly string[]
+  readonly coordinator: CoordinatorKind
+  readonly settings: ShardSettings
+  readonly segmentBytes: number
+  readonly checkpointBytes: number
+  readonly slotRetainBytes: number
+  readonly writeTimeoutMs: number
+  readonly links: LinkPlan
+  readonly disk: DiskPlan
+  /** Clocks run at 1 - x to 1 + x. */
+  readonly clockDrift: number
+  readonly clients: number
+  readonly operationsPerSecond: number
+  readonly keys: number
+  readonly valueBytes: number
+  /** How long faults come. */
+  readonly faultMs: number
+  /** Mean time between two faults of each kind; absent: none. */
+  readonly faults: ReadonlyMap<FaultKind, number>
+}
+
+export interface PlanOptions {
+  /** Only these faults, whatever the seed says. */
+  readonly faults?: readonly FaultKind[]
+  readonly faultMs?: number
+  readonly coordinator?: CoordinatorKind
+}
+
+const defaultFaultMs = 20_000
+
+export function planOf(seed: number, streams: SeededStreams, options: PlanOptions = {}): Plan {
+  const random = streams.of('plan')
+  const coordinatorDraw = random.next()
+  const coordinator: CoordinatorKind =
+    options.coordinator ?? (coordinatorDraw < 0.6 ? 'memory' : coordinatorDraw < 0.85 ? 'builtin' : 'static')
+  const count = random.next() < 0.75 ? 3 : random.next() < 0.6 ? 2 : 4
+  const failoverMs = random.pick([200, 400, 1_000, 2_000])
+  const durability = coordinator !== 'static' && random.chance(0.15) ? 'local' : 'standby'
+  const inSyncMin = durability === 'local' ? 1 : count > 2 && random.chance(0.15) ? 3 : 2
+  const settings: ShardSettings = {
+    durability,
+    inSyncMin,
+    failoverMs,
+    inSyncTimeoutMs: random.pick([300, 1_000, 3_000]),
+  }
+  const smallJournal = random.chance(0.5)
+  const links: LinkPlan = {
+    delayMs: random.skewed(0.05, 5),
+    jitterMs: random.skewed(0.05, 10),
+    lossShare: random.chance(0.3) ? random.skewed(0.0005, 0.02) : 0,
+    bytesPerMs: random.pick([100_000, 100_000, 2_000]),
+  }
+  const disk: DiskPlan = { syncMsMin: random.skewed(0.1, 2), syncMsMax: random.skewed(2, 15) }
+  const faults = new Map<FaultKind, number>()
+  const swarm = streams.of('swarm')
+  for (const kind of faultKinds) {
+    const isOn = swarm.chance(0.4)
+    const everyMs = swarm.skewed(1_500, 15_000)
+    const wanted = options.faults === undefined ? isOn : options.faults.includes(kind)
+    if (wanted && faultNeeds(kind, { coordinator, durability, nodes: count })) faults.set(kind, everyMs)
+  }
+  return {
+    seed,
+    nodes: ['a', 'b', 'c', 'd'].slice(0, count),
+    coordinator,
+    settings,
+    segmentBytes: limits.segmentBytesMin,
+    checkpointBytes: smallJournal ? 4_096 : limits.checkpointBytes,
+    slotRetainBytes: smallJournal && random.chance(0.5) ? 100_000 : limits.slotRetainBytesMax,
+    writeTimeoutMs: random.pick([1_000, 3_000]),
+    links,
+    disk,
+    clockDrift: random.chance(0.5) ? 0.04 : 0,
+    clients: 3 + random.below(6),
+    operationsPerSecond: Math.round(random.skewed(20, 120)),
+    keys: 2 + random.below(5),
+    valueBytes: random.chance(0.3) ? 2_000 : 20,
+    faultMs: options.faultMs ?? defaultFaultMs,
+    faults,
+  }
+}
+
+export function describePlan(plan: Plan): string {
+  const { nodes, coordinator, settings, links, disk, faults } = plan
+  const kinds = [...faults].map(([kind, everyMs]) => `${kind}/${(everyMs / 1000).toFixed(1)}s`)
+  return [
+    `${nodes.length} nodes, coordinator ${coordinator}, durability ${settings.durability}, inSyncMin ${settings.inSyncMin}`,
+    `failoverMs ${settings.failoverMs}, inSyncTimeoutMs ${settings.inSyncTimeoutMs}, writeTimeoutMs ${plan.writeTimeoutMs}`,
+    `network ${links.delayMs.toFixed(2)}+${links.jitterMs.toFixed(2)} ms, loss ${(100 * links.lossShare).toFixed(2)} %, fsync ${disk.syncMsMin.toFixed(1)}-${disk.syncMsMax.toFixed(1)} ms`,
+    `checkpoints every ${plan.checkpointBytes} bytes, slots hold ${plan.slotRetainBytes} bytes, drift ${plan.clockDrift}`,
+    `${plan.clients} clients, ${plan.operationsPerSecond} operations/s on ${plan.keys} keys`,
+    `faults: ${kinds.length === 0 ? 'none' : kinds.join(', ')}`,
+  ].join('\n')
+}

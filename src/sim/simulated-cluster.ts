@@ -1,0 +1,263 @@
+/** All nodes of a run, who looks after them, and what is checked while they work. */
+import { InMemoryCoordinatorStore } from '../coordinator/in-memory.js'
+import type { UnderstudyError } from '../errors.js'
+import type { ShardStatus } from '../runtime/handle.js'
+import type { Node } from '../runtime/node.js'
+import { CoordinatorWeather } from './coordinator-weather.js'
+import { Oracle } from './oracle.js'
+import type { SeededRandom } from './seeded-random.js'
+import { type NodeHooks, type Run, SimulatedNode, witnessName } from './simulated-node.js'
+import type { World } from './world.js'
+
+const watchEveryMs = 100
+const restartMsMin = 200
+const restartMsMax = 3_000
+const stopMsMax = 60_000
+
+export class SimulatedCluster {
+  readonly world: World
+  readonly nodes: readonly SimulatedNode[]
+  readonly witness: SimulatedNode | undefined
+  readonly store: InMemoryCoordinatorStore
+  readonly oracle: Oracle
+  /** Called when a process ends: what its clients wait for never comes. */
+  readonly endListeners = new Set<(run: Run) => void>()
+  /** Nodes whose disk was damaged on purpose: they may report it. */
+  readonly damaged = new Set<string>()
+  readonly weather: CoordinatorWeather
+  /** Machines that pretend to be one of the nodes. */
+  private readonly seconds = new Set<SimulatedNode>()
+  private readonly hooks: NodeHooks
+  private whole = true
+  /** Nodes that stay down until somebody starts them. */
+  readonly held = new Set<string>()
+  private readonly random: SeededRandom
+  private secondCount = 1
+
+  constructor(world: World) {
+    this.world = world
+    const { plan, time } = world
+    this.random = world.streams.of('supervisor')
+    const storeProcess = world.process('coordinator')
+    this.store = new InMemoryCoordinatorStore(storeProcess, 'c0'.repeat(16))
+    this.oracle = new Oracle(plan.settings.durability)
+    const { oracle } = this
+    this.hooks = {
+      store: this.store,
+      weather: (name) => this.weather.of(name),
+      watch: (name) => ({
+        onApply: (applied, blocks) => oracle.apply(name, applied, blocks),
+        onRewind: (to) => {
+          world.trace.story(name, `rewinds to ${to.sequence}`)
+          if (!oracle.mayLose) oracle.problems.add(`I4: ${name} takes back what it has applied, to ${to.sequence}`)
+        },
+        onInstall: (position) => world.trace.story(name, `installs a bootstrap at ${position.sequence}`),
+      }),
+      onStarted: (one, run) => this.listen(one, run),
+      onStartFailed: (one, _run, error) => this.afterFailure(one, error),
+      onEnded: (one, run) => {
+        for (const listener of this.endListeners) listener(run)
+        if (this.looksAfter(one)) this.restartSoon(one)
+      },
+    }
+    this.nodes = plan.nodes.map((name) => new SimulatedNode(world, name, this.hooks))
+    this.witness = plan.coordinator === 'builtin' ? new SimulatedNode(world, witnessName, this.hooks) : undefined
+    this.weather = new CoordinatorWeather(this.nodes)
+    const watch = () => {
+      this.watch()
+      time.schedule(watchEveryMs, watch)
+    }
+    time.schedule(watchEveryMs, watch)
+  }
+
+  /** Every disk holds what it should, and every node is in the set. */
+  get isWhole(): boolean {
+    return this.whole && this.damaged.size === 0
+  }
+
+  /** A disk is about to lose something. */
+  harm(one: SimulatedNode): void {
+    this.damaged.add(one.name)
+    this.whole = false
+  }
+
+  /** What an operator does where nobody else decides: nobody leads, so one node after the other is asked to. */
+  promoteSomebody(): void {
+    if (this.world.plan.coordinator !== 'static' || this.primary !== undefined) return
+    const one = this.nodes[this.promotions++ % this.nodes.length]!
+    const { run, serving } = one
+    if (serving === undefined || run === undefined) return
+    this.world.trace.story('operator', `promotes ${one.name}`)
+    run.process.after(0, () => {
+      serving
+        .shard()
+        .promote()
+        .catch((error: Error) => {
+          if (!run.process.isDead) this.world.trace.story('operator', `${one.name}: ${error.message}`)
+        })
+    })
+  }
+  private promotions = 0
+
+  addSecond(name: string): SimulatedNode | undefined {
+    // It may take the place of the first in the set, and is lost with what it holds.
+    if (!this.isWhole) return undefined
+    this.whole = false
+    this.secondCount += 1
+    const second = new SimulatedNode(this.world, name, this.hooks, `${name}${this.secondCount}`)
+    this.seconds.add(second)
+    return second
+  }
+
+  removeSecond(second: SimulatedNode): void {
+    this.seconds.delete(second)
+    second.end('was a mistake')
+  }
+
+  private looksAfter(one: SimulatedNode): boolean {
+    return !this.held.has(one.name) && !this.seconds.has(one) && this.all.includes(one)
+  }
+
+  get all(): readonly SimulatedNode[] {
+    return this.witness === undefined ? this.nodes : [...this.nodes, this.witness]
+  }
+
+  node(name: string): SimulatedNode {
+    const found = this.all.find((one) => one.name === name)
+    if (found === undefined) throw new Error(`there is no node ${name}`)
+    return found
+  }
+
+  startAll(): void {
+    for (const one of this.all) this.world.time.schedule(this.random.between(0, 500), () => one.start())
+  }
+
+  stopAll(): void {
+    for (const one of this.all) {
+      this.held.add(one.name)
+      one.stop(stopMsMax)
+    }
+  }
+
+  /** Ready to take writes, and not standing still. */
+  get primary(): SimulatedNode | undefined {
+    return this.nodes.find((one) => {
+      const shard = one.serving?.shard()
+      return shard?.state === 'primary' && one.run?.process.isStill !== true
+    })
+  }
+
+  statusOf(one: SimulatedNode): ShardStatus | undefined {
+    return one.serving?.shard().status()
+  }
+
+  /** Undefined once all is as it should be without faults; until then what is missing. */
+  whatIsMissing(): string | undefined {
+    const primaries = this.nodes.filter((one) => one.serving?.shard().state === 'primary')
+    const states = this.nodes.map((one) => {
+      const status = this.statusOf(one)
+      return `${one.name} ${status === undefined ? 'is down' : `${status.state} at ${status.sequence.applied} (${status.reason})`}`
+    })
+    const all = states.join('; ')
+    const [primary] = primaries
+    if (primary === undefined || primaries.length > 1) return `${primaries.length} primaries: ${all}`
+    const status = this.statusOf(primary)!
+    if (status.inSync.length !== this.nodes.length) return `in sync are ${status.inSync.join(', ')}: ${all}`
+    for (const one of this.nodes) {
+      const other = this.statusOf(one)
+      if (other === undefined || (one !== primary && other.state !== 'streaming')) return all
+      if (other.sequence.applied !== status.sequence.appended) return `not all is applied: ${all}`
+    }
+    return undefined
+  }
+
+  private listen(one: SimulatedNode, run: Run): void {
+    const node = one.serving
+    if (node === undefined) return
+    const { trace } = this.world
+    const { label } = one
+    node.shard().subscribe((event) => {
+      if (run.process.isDead) return
+      switch (event.type) {
+        case 'transition':
+          trace.story(label, `${event.from} -> ${event.to}: ${event.reason}`)
+          if (event.to === 'primary') this.oracle.leads(one.name, node.shard().applied)
+          this.observe(one)
+          return
+        case 'in-sync':
+          trace.story(label, `in sync: ${event.inSync.join(', ')} (${event.reason})`)
+          return
+        case 'diverged':
+          trace.story(label, `diverged at ${event.at.sequence}, ${event.cutEntries} entries cut`)
+          return
+        case 'failure':
+          trace.story(label, `failure: ${event.error.message}`)
+          return
+        default:
+      }
+    })
+    this.observe(one)
+  }
+
+  private observe(one: SimulatedNode): void {
+    const status = this.statusOf(one)
+    if (status === undefined) return
+    const { role, epoch, promised, historyId } = status
+    this.oracle.epochs.status(one.name, { role, epoch, promised, historyId, directory: one.label })
+    const { appended, durable, committed, applied } = status.sequence
+    if (durable > appended || applied > durable || applied > committed) {
+      this.oracle.problems.add(
+        `I5: ${one.name} says appended ${appended}, durable ${durable}, committed ${committed}, applied ${applied}`,
+      )
+    }
+  }
+
+  private watch(): void {
+    for (const one of this.nodes) {
+      this.observe(one)
+      if (one.serving?.shard().state === 'failed' && this.looksAfter(one))
+        this.afterFailure(one, failureOf(one.serving))
+    }
+    const voter = this.witness?.run?.node.status().voter
+    if (voter?.state === 'failed') this.witness?.end(`has failed: ${voter.reason}`)
+    if (!this.whole && this.damaged.size === 0 && this.seconds.size === 0)
+      this.whole = this.whatIsMissing() === undefined
+  }
+
+  /** What an operator's supervisor does: starts again; and an operator: rebuilds what is damaged. */
+  private afterFailure(one: SimulatedNode, error: Error): void {
+    if (!this.looksAfter(one)) return
+    const code = (error as Partial<UnderstudyError>).failure
+    if (code === 'CORRUPTION') {
+      if (this.damaged.has(one.name)) {
+        this.world.trace.story(one.name, 'is rebuilt by its operator')
+        this.wipe(one)
+        return
+      }
+      this.oracle.problems.add(`J2: ${one.name} reports damage that nobody has done: ${error.message}`)
+    }
+    if (one.run !== undefined) one.end(`has failed: ${error.message}`)
+    else this.restartSoon(one)
+  }
+
+  wipe(one: SimulatedNode): void {
+    one.wipe()
+    this.damaged.delete(one.name)
+    this.oracle.epochs.forget(one.label)
+  }
+
+  private restartSoon(one: SimulatedNode): void {
+    this.world.time.schedule(this.random.skewed(restartMsMin, restartMsMax), () => {
+      if (this.looksAfter(one)) one.start()
+    })
+  }
+}
+
+function failureOf(node: Node): Error {
+  try {
+    node.shard().reader()
+  } catch (error) {
+    return error as Error
+  }
+  return new Error(node.shard().status().reason)
+}

@@ -1,0 +1,96 @@
+import type { Timer } from '../ports/clock.js'
+
+interface Moment {
+  readonly atMs: number
+  /** Order among those of one time. */
+  readonly number: number
+  fn: (() => void) | undefined
+}
+
+/**
+ * The time of a simulated world: it stands still while something happens, and then is at once the time of what
+ * happens next. Between two events all promises that can go on do so, as in the event loop of a process.
+ */
+export class VirtualTime {
+  nowMs = 0
+  /** Events that have happened. */
+  events = 0
+  /** Hears of each event before it happens. */
+  onEvent: ((atMs: number, number: number) => void) | undefined
+  private readonly heap: Moment[] = []
+  private count = 0
+
+  schedule(delayMs: number, fn: () => void): Timer {
+    const moment: Moment = { atMs: this.nowMs + Math.max(0, delayMs), number: this.count++, fn }
+    this.push(moment)
+    return {
+      cancel: () => {
+        moment.fn = undefined
+      },
+    }
+  }
+
+  /** Resolves when `isOver` says so, asked before each event; rejects with what an event throws. */
+  run(isOver: () => boolean): Promise<void> {
+    return new Promise((resolve, reject) => {
+      const step = () => {
+        try {
+          if (isOver()) return resolve()
+          const moment = this.pop()
+          if (moment === undefined) return resolve()
+          this.nowMs = moment.atMs
+          this.events += 1
+          this.onEvent?.(moment.atMs, moment.number)
+          moment.fn?.()
+        } catch (error) {
+          reject(error)
+          return
+        }
+        // Back to the real event loop, which first lets all promises go on: nothing real is waited for.
+        setImmediate(step)
+      }
+      setImmediate(step)
+    })
+  }
+
+  private push(moment: Moment): void {
+    const { heap } = this
+    let at = heap.length
+    heap.push(moment)
+    while (at > 0) {
+      const parent = (at - 1) >> 1
+      if (!isBefore(moment, heap[parent]!)) break
+      heap[at] = heap[parent]!
+      at = parent
+    }
+    heap[at] = moment
+  }
+
+  private pop(): Moment | undefined {
+    for (;;) {
+      const first = this.heap[0]
+      if (first === undefined) return undefined
+      const last = this.heap.pop()!
+      if (this.heap.length > 0) this.sink(last)
+      if (first.fn !== undefined) return first
+    }
+  }
+
+  private sink(moment: Moment): void {
+    const { heap } = this
+    let at = 0
+    for (;;) {
+      let child = 2 * at + 1
+      if (child >= heap.length) break
+      if (child + 1 < heap.length && isBefore(heap[child + 1]!, heap[child]!)) child += 1
+      if (!isBefore(heap[child]!, moment)) break
+      heap[at] = heap[child]!
+      at = child
+    }
+    heap[at] = moment
+  }
+}
+
+function isBefore(a: Moment, b: Moment): boolean {
+  return a.atMs < b.atMs || (a.atMs === b.atMs && a.number < b.number)
+}

@@ -1,0 +1,110 @@
+/** `npm run sim:planted`: plants each bug into a copy of the built program and lets the simulator look for it. */
+import { spawn } from 'node:child_process'
+import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import { availableParallelism, tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { parseArgs } from 'node:util'
+import { type PlantedBug, plantedBugs } from './planted-bugs.js'
+
+const root = fileURLToPath(new URL('../../..', import.meta.url))
+
+/** A copy of the program with these edits; throws if one does not fit. */
+export function plant(bug: PlantedBug): string {
+  const directory = mkdtempSync(join(tmpdir(), 'understudy-planted-'))
+  cpSync(join(root, 'dist'), join(directory, 'dist'), {
+    recursive: true,
+    filter: (path) => !path.endsWith('.map') && !path.endsWith('.d.ts'),
+  })
+  mkdirSync(join(directory, 'build'))
+  writeFileSync(join(directory, 'package.json'), readFileSync(join(root, 'package.json')))
+  symlinkSync(join(root, 'node_modules'), join(directory, 'node_modules'))
+  for (const { file, find, replace } of bug.edits) {
+    const path = join(directory, 'dist', file)
+    const text = readFileSync(path, 'utf8')
+    const count = text.split(find).length - 1
+    if (count !== 1) {
+      rmSync(directory, { recursive: true })
+      throw new Error(`${bug.name}: ${JSON.stringify(find)} stands ${count} times in ${file}`)
+    }
+    writeFileSync(
+      path,
+      text.replace(find, () => replace),
+    )
+  }
+  return directory
+}
+
+interface Search {
+  readonly bug: PlantedBug
+  readonly found: boolean
+  /** The seed that found it and what was said, or the end of the report. */
+  readonly said: string
+  readonly tookMs: number
+}
+
+function search(bug: PlantedBug, from: number, workers: number): Promise<Search> {
+  const directory = plant(bug)
+  const begunMs = performance.now()
+  const child = spawn(
+    process.execPath,
+    [
+      join(directory, 'dist', 'sim', 'main.js'),
+      ...['--seeds', String(bug.seeds), '--from', String(from), '--workers', String(workers), '--until-failure'],
+      ...(bug.arguments ?? []),
+    ],
+    { stdio: ['ignore', 'pipe', 'pipe'] },
+  )
+  let said = ''
+  const hear = (text: Buffer) => {
+    said += text.toString()
+  }
+  child.stdout.on('data', hear)
+  child.stderr.on('data', hear)
+  return new Promise((resolve, reject) => {
+    child.on('error', reject)
+    child.on('close', () => {
+      rmSync(directory, { recursive: true, force: true })
+      const line = /^seed \d+ failed: .*/m.exec(said)?.[0]
+      resolve({
+        bug,
+        found: line !== undefined,
+        said: line ?? said.trim().slice(-400),
+        tookMs: performance.now() - begunMs,
+      })
+    })
+  })
+}
+
+async function main(): Promise<void> {
+  const { values } = parseArgs({
+    options: {
+      from: { type: 'string', default: '1' },
+      only: { type: 'string' },
+      check: { type: 'boolean', default: false },
+    },
+  })
+  const { only } = values
+  const chosen = plantedBugs.filter(({ name }) => only === undefined || name.includes(only))
+  if (values.check) {
+    for (const bug of chosen) rmSync(plant(bug), { recursive: true })
+    console.log(`${chosen.length} bugs can be planted`)
+    return
+  }
+  const waiting = [...chosen]
+  let survived = 0
+  const work = async () => {
+    for (let bug = waiting.shift(); bug !== undefined; bug = waiting.shift()) {
+      const { found, said, tookMs } = await search(bug, Number(values.from), 1)
+      if (!found) survived += 1
+      console.log(
+        `${found ? 'found   ' : 'SURVIVED'} ${bug.rule.padEnd(8)} ${bug.name} (${(tookMs / 1000).toFixed(0)} s): ${said.slice(0, 240)}`,
+      )
+    }
+  }
+  await Promise.all(Array.from({ length: availableParallelism() }, work))
+  console.log(`\n${chosen.length} planted, ${survived} survived`)
+  process.exitCode = survived === 0 ? 0 : 1
+}
+
+if (process.argv[1] === fileURLToPath(import.meta.url)) await main()
