@@ -1,6 +1,7 @@
 import { existsSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { fileURLToPath } from 'node:url'
+import { isMainThread } from 'node:worker_threads'
 import { limits } from '../core/limits.js'
 import { UnderstudyError } from '../errors.js'
 import { bookkeeping } from './rocksdb-keys.js'
@@ -8,6 +9,8 @@ import { bookkeeping } from './rocksdb-keys.js'
 /** What the addon throws and rejects with: `code` is one of these words, the message RocksDB's own. */
 export type AddonFailure =
   | 'CORRUPTION'
+  /** A block that was to be applied, not the store. */
+  | 'BLOCK'
   | 'DISK_FULL'
   | 'LOCKED'
   | 'IO'
@@ -76,6 +79,8 @@ export interface Database {
 
 interface Addon {
   readonly Database: new (options: object) => Database
+  /** Stores of every thread, at once. */
+  closeAll(): void
 }
 
 const require = createRequire(import.meta.url)
@@ -86,10 +91,10 @@ let loaded: Addon | undefined
 
 /** A new, closed store. Throws `CONFIG` where the addon was not built. */
 export function createDatabase(): Database {
-  loaded ??= loadAddon()
+  const addon = useAddon()
   const { keyBytesMax, valueBytesMax, familyNameBytesMax, batchOperationsMax, blockOriginsMax, blockEntriesMax } =
     limits
-  return new loaded.Database({
+  return new addon.Database({
     keyBytesMax,
     valueBytesMax,
     familyNameBytesMax,
@@ -107,11 +112,21 @@ export function createDatabase(): Database {
 /** True if the engine can be used here. */
 export function hasRocksdb(): boolean {
   try {
-    loaded ??= loadAddon()
+    useAddon()
     return true
   } catch {
     return false
   }
+}
+
+function useAddon(): Addon {
+  if (loaded !== undefined) return loaded
+  const addon = loadAddon()
+  // Whatever is open when the process ends by process.exit() or an exception is closed while everything still stands.
+  // The stores of a worker thread end with its environment, and not those of the others.
+  if (isMainThread) process.once('exit', () => addon.closeAll())
+  loaded = addon
+  return addon
 }
 
 /** What was built here at installation; otherwise a prebuilt package, if one is installed. */

@@ -14,7 +14,7 @@ import type {
 import { assertChunkSize, assertContinues } from './continuity.js'
 import { FamilyTable } from './family-table.js'
 import { type Database, presentView } from './rocksdb-addon.js'
-import { closedError, rocksdbError } from './rocksdb-errors.js'
+import { closedError, noteDamage, rocksdbError } from './rocksdb-errors.js'
 import { bookkeeping } from './rocksdb-keys.js'
 import { RocksdbIterator, RocksdbSnapshot, rocksdbSnapshotOf } from './rocksdb-reader.js'
 import { encodePosition } from './store-meta.js'
@@ -139,7 +139,7 @@ export class RocksdbEngine implements Engine {
     try {
       await this.checkpointing
     } catch (error) {
-      throw rocksdbError(error, 'writing a checkpoint', this.directory)
+      throw this.failure(error, 'writing a checkpoint')
     } finally {
       this.checkpointing = undefined
     }
@@ -153,7 +153,7 @@ export class RocksdbEngine implements Engine {
       if (cached !== null) return cached
       return (await this.database.getMany(family, [key], view))[0]
     } catch (error) {
-      throw rocksdbError(error, 'reading', this.directory)
+      throw this.failure(error, 'reading')
     }
   }
 
@@ -174,7 +174,7 @@ export class RocksdbEngine implements Engine {
       }
       return values
     } catch (error) {
-      throw rocksdbError(error, 'reading', this.directory)
+      throw this.failure(error, 'reading')
     }
   }
 
@@ -194,7 +194,7 @@ export class RocksdbEngine implements Engine {
     try {
       return new RocksdbSnapshot(this.database, this.empty, this.directory)
     } catch (error) {
-      throw rocksdbError(error, 'taking a snapshot', this.directory)
+      throw this.failure(error, 'taking a snapshot')
     }
   }
 
@@ -206,7 +206,7 @@ export class RocksdbEngine implements Engine {
       const { bytes, count, nextKey } = await this.database.readChunk(family, view, start, bytesMax)
       return { bytes, entryCount: count, nextKey }
     } catch (error) {
-      throw rocksdbError(error, 'reading a chunk', this.directory)
+      throw this.failure(error, 'reading a chunk')
     }
   }
 
@@ -215,7 +215,7 @@ export class RocksdbEngine implements Engine {
     try {
       return await this.database.sizeEstimate()
     } catch (error) {
-      throw rocksdbError(error, 'estimating the size', this.directory)
+      throw this.failure(error, 'estimating the size')
     }
   }
 
@@ -236,7 +236,7 @@ export class RocksdbEngine implements Engine {
     try {
       return await this.database.getMeta(bookkeeping.ingestProgress)
     } catch (error) {
-      throw rocksdbError(error, 'reading the progress', this.directory)
+      throw this.failure(error, 'reading the progress')
     }
   }
 
@@ -305,6 +305,11 @@ export class RocksdbEngine implements Engine {
     return own.view
   }
 
+  private failure(error: unknown, doing: string): Error {
+    noteDamage(error, this.directory)
+    return rocksdbError(error, doing, this.directory)
+  }
+
   private assertOpen(): void {
     if (this.isClosed) throw closedError(this.directory)
   }
@@ -317,7 +322,7 @@ export class RocksdbEngine implements Engine {
     try {
       await done
     } catch (error) {
-      throw rocksdbError(error, doing, this.directory)
+      throw this.failure(error, doing)
     } finally {
       this.writing = undefined
     }

@@ -1,6 +1,10 @@
+import { readFileSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
 import { InvariantViolation } from '../core/invariant.js'
 import { toUnderstudyError, UnderstudyError } from '../errors.js'
 import type { AddonFailure } from './rocksdb-addon.js'
+
+export const damageHint = 'bootstrap this node from another one; the damaged directory is best kept for inspection'
 
 /** What the addon reports, as coded errors; RocksDB's messages name the file that is at fault. */
 export function rocksdbError(error: unknown, doing: string, directory: string): Error {
@@ -19,8 +23,10 @@ export function rocksdbError(error: unknown, doing: string, directory: string): 
     case 'CORRUPTION':
       return new UnderstudyError('CORRUPTION', message, {
         cause: error,
-        hint: 'bootstrap this node from another one; the damaged directory is best kept for inspection',
+        hint: damageHint,
       })
+    case 'BLOCK':
+      return new UnderstudyError('CORRUPTION', message, { cause: error })
     case 'DISK_FULL':
       return new UnderstudyError('DISK_FULL', message, { cause: error, hint: 'free space, then restart the node' })
     case 'PROTOCOL':
@@ -34,6 +40,29 @@ export function rocksdbError(error: unknown, doing: string, directory: string): 
     default:
       return toUnderstudyError(error, `${doing} in ${directory}`)
   }
+}
+
+const damagedName = 'DAMAGED'
+
+/** Damage that was met while the store was in use: a store that opens all the same must not be used again. */
+export function noteDamage(error: unknown, directory: string): void {
+  const found = error as { readonly code?: AddonFailure; readonly message?: unknown } | undefined
+  if (found?.code !== 'CORRUPTION') return
+  try {
+    writeFileSync(join(directory, damagedName), String(found.message), { flag: 'wx' })
+  } catch {
+    // It is there already, or the disk refuses everything: the next one who reads that block finds it again.
+  }
+}
+
+export function refuseDamaged(directory: string): void {
+  let message: string
+  try {
+    message = readFileSync(join(directory, damagedName), 'utf8')
+  } catch {
+    return
+  }
+  throw new UnderstudyError('CORRUPTION', `damage was found before: ${message}`, { hint: damageHint })
 }
 
 export function closedError(directory: string, cause?: unknown): UnderstudyError {

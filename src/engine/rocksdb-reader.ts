@@ -6,7 +6,7 @@ import type { Position } from '../core/position.js'
 import type { EngineIterator, EngineSnapshot, KeyRange, ScanOptions } from '../ports/engine.js'
 import type { FamilyTable } from './family-table.js'
 import { type Database, presentView } from './rocksdb-addon.js'
-import { closedError, rocksdbError } from './rocksdb-errors.js'
+import { closedError, noteDamage, rocksdbError } from './rocksdb-errors.js'
 import { Bookkeeping, bookkeeping } from './rocksdb-keys.js'
 import { decodePosition } from './store-meta.js'
 
@@ -134,6 +134,7 @@ export class RocksdbIterator implements EngineIterator {
       this.taken = 0
       this.ended = ended
     } catch (error) {
+      noteDamage(error, this.directory)
       throw rocksdbError(error, 'reading', this.directory)
     } finally {
       this.running = undefined

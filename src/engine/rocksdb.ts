@@ -5,7 +5,7 @@ import { UnderstudyError } from '../errors.js'
 import type { Engine, EngineFactory, EngineState } from '../ports/engine.js'
 import { createDatabase, type Database } from './rocksdb-addon.js'
 import { RocksdbEngine } from './rocksdb-engine.js'
-import { rocksdbError } from './rocksdb-errors.js'
+import { damageHint, refuseDamaged, rocksdbError } from './rocksdb-errors.js'
 import { Bookkeeping, bookkeeping } from './rocksdb-keys.js'
 import { checkFormat, decodePosition, encodeFormat } from './store-meta.js'
 
@@ -20,6 +20,7 @@ export const rocksdbEngine: EngineFactory = Object.freeze({ kind: 'rocksdb' as c
 async function openRocksdb(directory: string, empty: Position): Promise<Engine> {
   const database = createDatabase()
   try {
+    refuseDamaged(directory)
     await refuseHollow(directory)
     const { foreign, meta } = await database.open(directory)
     if (foreign) throw foreignError(directory)
@@ -38,10 +39,10 @@ async function refuseHollow(directory: string): Promise<void> {
   await mkdir(directory, { recursive: true })
   const names = await readdir(directory)
   if (names.includes('CURRENT')) return
-  const table = names.find((name) => name.endsWith('.sst'))
+  const table = names.find((name) => name.endsWith('.sst') || name.endsWith('.ldb'))
   if (table === undefined) return
   throw new UnderstudyError('CORRUPTION', `engine in ${directory}: the file CURRENT is missing, but ${table} exists`, {
-    hint: 'bootstrap this node from another one; the damaged directory is best kept for inspection',
+    hint: damageHint,
   })
 }
 

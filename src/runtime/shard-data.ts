@@ -1,6 +1,6 @@
 import type { Block } from '../core/entry.js'
 import { formatPosition, type Position } from '../core/position.js'
-import { UnderstudyError } from '../errors.js'
+import { isFailure, UnderstudyError } from '../errors.js'
 import type { Clock, Timer } from '../ports/clock.js'
 import type { Engine, EngineFactory } from '../ports/engine.js'
 import type { Journal, JournalFactory, JournalIdentity } from '../ports/journal.js'
@@ -119,6 +119,7 @@ export class ShardData {
       engine = kept ?? (await parts.engines.open(files.join(current, 'engine'), parts.empty))
     } catch (error) {
       await journal.close()
+      if (isFailure(error, 'CORRUPTION')) throw new BootstrapNeeded(error.message)
       throw error
     }
     try {

@@ -10,6 +10,7 @@ import type { ShardSettings } from '#src/core/record.js'
 import { timingsOf } from '#src/core/timings.js'
 import { levelEngine } from '#src/engine/level.js'
 import { memoryEngine } from '#src/engine/memory.js'
+import { rocksdbEngine } from '#src/engine/rocksdb.js'
 import { UnderstudyError } from '#src/errors.js'
 import { rawBlocks } from '#src/journal/inspect.js'
 import { createJournalFactory } from '#src/journal/journal-factory.js'
@@ -25,11 +26,14 @@ import { Node } from '#src/runtime/node.js'
 import { type PowerLoss, SimulatedDisk } from '#src/sim/disk.js'
 import { createInMemoryNetwork, type InMemoryNetwork } from '#src/transport/in-memory.js'
 
+/** UNDERSTUDY_TEST_ENGINE=rocksdb runs every test of whole nodes on real files with that engine. */
+const diskEngine = process.env.UNDERSTUDY_TEST_ENGINE === 'rocksdb' ? rocksdbEngine : levelEngine
+
 export interface ClusterOptions {
   readonly nodes?: readonly string[]
   readonly initialPrimary?: string | undefined
   readonly settings?: Partial<ShardSettings>
-  /** `disk`: real files and the level engine. `simulated`: simulated disks and the memory engine, which can be killed. */
+  /** `disk`: real files and an engine on disk. `simulated`: simulated disks and the memory engine, which can be killed. */
   readonly storage?: 'disk' | 'simulated'
   /** Engines of certain nodes, instead of what `storage` says. */
   readonly engines?: Readonly<Record<string, EngineFactory>>
@@ -98,7 +102,7 @@ export class TestCluster {
     const options = { ...this.options, ...changes }
     const files = this.files(name)
     const engines: EngineFactory =
-      options.engines?.[name] ?? (this.options.storage === 'simulated' ? memoryEngine : levelEngine)
+      options.engines?.[name] ?? (this.options.storage === 'simulated' ? memoryEngine : diskEngine)
     const logger =
       process.env.TEST_LOG === undefined
         ? this.listener(name)

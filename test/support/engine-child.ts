@@ -1,15 +1,19 @@
-// Applies the workload to a level engine until it is killed, and says how far it is.
+// Applies the workload to an engine until it is killed, and says how far it is.
 import { writeSync } from 'node:fs'
 import { levelEngine } from '#src/engine/level.js'
+import { rocksdbEngine } from '#src/engine/rocksdb.js'
 import { Workload } from './engine-workload.js'
 
 const directory = process.argv[2] ?? ''
+const [factory] = [levelEngine, rocksdbEngine].filter(({ kind }) => kind === (process.argv[3] ?? 'level'))
+if (factory === undefined) throw new Error(`no engine ${process.argv[3]}`)
+const every = Number(process.argv[4] ?? 97)
 const workload = new Workload()
-const engine = await levelEngine.open(directory, workload.journal.empty)
+const engine = await factory.open(directory, workload.journal.empty)
 for (let count = 1; ; count++) {
   await engine.apply([workload.nextBlock()])
   writeSync(1, `applied ${engine.applied.sequence}\n`)
-  if (count % 97 !== 0) continue
+  if (count % every !== 0) continue
   const { sequence } = await engine.checkpoint()
   writeSync(1, `checkpoint ${sequence}\n`)
 }

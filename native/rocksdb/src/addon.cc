@@ -2,7 +2,6 @@
 // JavaScript ones; what is done is in store.h.
 #include <napi.h>
 
-#include <cstdlib>
 #include <memory>
 #include <mutex>
 #include <set>
@@ -17,20 +16,18 @@ namespace {
 using rocksdb::Slice;
 using StorePtr = std::shared_ptr<Store>;
 
-// Stores that are open when the process ends: RocksDB's threads must not run while its static data goes.
+// Stores of all environments. They are closed while the process is whole: RocksDB's threads must not meet its static
+// data being destroyed, and what is destroyed first nobody can say.
 class OpenStores {
  public:
   static OpenStores& get() {
+    // Never destroyed itself.
     static auto* stores = new OpenStores();
     return *stores;
   }
 
   void add(const StorePtr& store) {
     std::lock_guard<std::mutex> guard(mutex_);
-    if (!atExit_) {
-      atExit_ = true;
-      std::atexit([] { OpenStores::get().closeAll(); });
-    }
     stores_.insert(store);
   }
 
@@ -39,7 +36,6 @@ class OpenStores {
     stores_.erase(store);
   }
 
- private:
   void closeAll() {
     std::set<StorePtr> stores;
     {
@@ -49,8 +45,8 @@ class OpenStores {
     for (const auto& store : stores) store->close();
   }
 
+ private:
   std::mutex mutex_;
-  bool atExit_ = false;
   std::set<StorePtr> stores_;
 };
 
@@ -402,6 +398,10 @@ class Database : public Napi::ObjectWrap<Database> {
 
 Napi::Object initialise(Napi::Env env, Napi::Object exports) {
   Database::init(env, exports);
+  exports.Set("closeAll", Napi::Function::New(env, [](const Napi::CallbackInfo& info) -> Napi::Value {
+                OpenStores::get().closeAll();
+                return info.Env().Undefined();
+              }));
   return exports;
 }
 

@@ -12,7 +12,7 @@ constexpr size_t entryCountAt = 56;
 constexpr size_t entryHeaderBytes = 20;
 constexpr size_t operationHeaderBytes = 13;
 
-Failure corrupt(const std::string& what) { return {"CORRUPTION", "block: " + what}; }
+Failure corrupt(const std::string& what) { return {"BLOCK", "block: " + what}; }
 
 // Takes from the front of what is left; nothing is read beyond its end.
 class Reader {
@@ -122,9 +122,10 @@ Failure visitBlock(const Limits& limits, Slice block, const OperationVisitor& vi
   if (originCount > limits.blockOriginsMax) return corrupt(std::to_string(originCount) + " origins");
   for (uint32_t index = 0; index < originCount; index++) {
     const char* nameBytes = reader.take(1);
-    if (nameBytes == nullptr || reader.take(static_cast<unsigned char>(*nameBytes) + 8u) == nullptr) {
-      return corrupt("an origin is cut off");
-    }
+    const size_t bytes = nameBytes == nullptr ? 0 : static_cast<unsigned char>(*nameBytes);
+    const char* name = nameBytes == nullptr ? nullptr : reader.take(bytes + 8);
+    if (name == nullptr) return corrupt("an origin is cut off");
+    if (!isUtf8(Slice(name, bytes))) return corrupt("a node name is not UTF-8");
   }
   for (uint32_t index = 0; index < entryCount; index++) {
     const char* head = reader.take(entryHeaderBytes);
@@ -134,6 +135,8 @@ Failure visitBlock(const Limits& limits, Slice block, const OperationVisitor& vi
       return corrupt("an entry of " + std::to_string(bytes) + " bytes does not fit");
     }
     if (readU16(head + 4) >= originCount) return corrupt("an entry of an unknown origin");
+    // Of the request, which is a safe integer, nothing else matters here.
+    if (readU32(head + 12) >= 1u << 21) return corrupt("a request number that is no safe integer");
     const size_t operationsBytes = bytes - (entryHeaderBytes - 4);
     Reader operations(Slice(reader.take(operationsBytes), operationsBytes));
     const uint32_t operationCount = readU32(head + 16);

@@ -25,6 +25,10 @@ Failure failureOfOpen(const rocksdb::Status& status) {
   if (failure.code == "IO" && (status.IsPathNotFound() || contains(failure.message, "No such file"))) {
     failure.code = "CORRUPTION";
   }
+  // A table file that is missing is looked for under its older ending at last, and that name is told.
+  for (size_t at = 0; (at = failure.message.find(".ldb: No such file", at)) != std::string::npos;) {
+    failure.message.replace(at, 4, ".sst");
+  }
   return failure;
 }
 
