@@ -1,6 +1,6 @@
 /**
  * For authors of adapters: suites that show that an adapter does what the rest of the program relies on, and the
- * simulated disk and network that they run on. Uses node:test; nothing of it is needed at run time.
+ * simulated disk and network that they run on; and whole simulated clusters. Uses node:test; nothing of it is needed at run time.
  */
 export { describeCoordinatorConformance } from './coordinator/conformance.js'
 export type { CoordinatorClient, CoordinatorHarness, CoordinatorStore, Cut } from './coordinator/conformance-kit.js'
@@ -18,6 +18,13 @@ export {
   type SimulatedDiskOptions,
   type UnsyncedChange,
 } from './sim/disk.js'
+export {
+  checkLinearizability,
+  type LinearizabilityOptions,
+  type LinearizabilityResult,
+} from './sim/linearizability.js'
+export { describeHistory, type RegisterOperation, type RegisterOutcome } from './sim/register-history.js'
+export { type SimulationOptions, type SimulationResult, simulate } from './sim/simulation.js'
 export { testTransport } from './transport/conformance.js'
 export type { TransportHarness, TransportNode, TransportNodeOptions } from './transport/conformance-kit.js'
 export { createInMemoryNetwork, type InMemoryNetwork, type InMemoryTransportOptions } from './transport/in-memory.js'

@@ -187,8 +187,10 @@ export class SimulatedCluster {
   answered(one: SimulatedNode, position: Position): void {
     const { durability, inSyncMin } = this.world.plan.settings
     if (durability !== 'standby' || !this.isWhole || one.serving?.shard().state !== 'primary') return
-    if (!this.audits.chance(auditShare)) return
     const { record } = this.store.state('main')
+    // While the coordinator has a record that the primary does not know of yet, every answer is looked at.
+    const isChanging = record !== undefined && record.version !== one.serving.shard().status().recordVersion
+    if (!this.audits.chance(isChanging ? 1 : auditShare)) return
     const inForce = record !== undefined && sameEpoch(record.epoch, position.epoch) ? record.inSync : []
     // Nothing but promises: it is over before anything else happens.
     nodesThatHold([...this.nodes, ...this.seconds], position.sequence).then(
