@@ -77,6 +77,8 @@ interface ModelNode {
 class Model {
   readonly nodes: ModelNode[]
   readonly history: string[] = []
+  /** The epoch whose primary committed each of them first. */
+  private readonly committedIn: Epoch[] = []
   takeovers = 0
   handOvers = 0
   leasedReads = 0
@@ -400,6 +402,8 @@ class Model {
       else this.takeovers += 1
     }
     for (const [index, id] of this.history.entries()) {
+      // A reply that comes late makes a primary of a past epoch: it lacks what was committed since, and commits nothing.
+      if (compareEpochs(this.committedIn[index]!, found.epoch) > 0) continue
       assert.equal(node.log[index]?.id, id, `${node.name} leads without committed sequence ${index + 1}`)
     }
     node.led = found.epoch
@@ -476,6 +480,7 @@ class Model {
     for (let index = 0; index < node.committed; index++) {
       const id = node.log[index]?.id
       assert.ok(id !== undefined, 'only what is here is committed')
+      if (this.history[index] === undefined) this.committedIn[index] = lead.set.epoch
       this.history[index] ??= id
       assert.equal(this.history[index], id, `two histories have committed sequence ${index + 1}`)
     }
