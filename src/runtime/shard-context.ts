@@ -202,7 +202,7 @@ export class ShardContext {
     if (automatic === undefined) return undefined
     const { leaseMs, heartbeatMs } = this.timings
     const solitude = () => ({
-      othersKnown: this.cluster.others.length > 0,
+      othersKnown: this.cluster.others.length > 0 || this.store.superblock?.hadCompany === true,
       registeredUntilMs: automatic.registeredUntilMs,
     })
     return { leaseMs, heartbeatMs, solitude }
