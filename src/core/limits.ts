@@ -199,7 +199,7 @@ export const limits = Object.freeze({
   rangeLimitMax: 1_000_000,
   closeTimeoutMs: 10_000,
   /** How long a database that is closed while it opens may go on opening. */
-  closeDuringOpenMs: 500,
+  closeDuringOpenMs: 3_000,
 
   // Command line
   /** A node that is asked for its status answers at once, or does not answer. */
