@@ -33,6 +33,9 @@ export const faultKinds = [
   'coordinator-cut',
   'coordinator-reply-lost',
   'coordinator-restart',
+  /** Restored from a backup, until somebody brings the right store back. */
+  'coordinator-rolled-back',
+  'coordinator-wiped',
   'switchover',
   'promote',
   'remove-from-in-sync',
@@ -60,6 +63,9 @@ export function faultNeeds(kind: FaultKind, conditions: FaultConditions): boolea
     case 'coordinator-cut':
     case 'coordinator-reply-lost':
       return coordinator === 'memory'
+    case 'coordinator-rolled-back':
+    case 'coordinator-wiped':
+      return coordinator === 'memory' && durability === 'standby'
     case 'coordinator-away':
     case 'coordinator-restart':
       return coordinator !== 'static'

@@ -116,6 +116,8 @@ export class Faults {
       case 'coordinator-cut':
       case 'coordinator-reply-lost':
       case 'coordinator-restart':
+      case 'coordinator-rolled-back':
+      case 'coordinator-wiped':
         return this.coordinator(kind, random)
       case 'switchover': {
         const to = random.chance(0.5) ? random.pick(cluster.nodes).name : undefined
@@ -188,6 +190,14 @@ export class Faults {
         world.trace.story('world', 'the coordinator restarts')
         world.time.schedule(random.skewed(20, 500), over)
         return true
+      }
+      case 'coordinator-rolled-back':
+      case 'coordinator-wiped': {
+        const { past } = cluster
+        const wiped = kind === 'coordinator-wiped'
+        const end = wiped ? past.wipe() : past.rollBack((count) => random.below(count))
+        if (end === undefined) return false
+        return this.last(`the coordinator ${wiped ? 'is wiped' : 'goes back to an old backup'}`, random, [end])
       }
       default:
         return this.last('nobody reaches the coordinator', random, [weather.away()])
