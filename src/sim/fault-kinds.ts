@@ -46,19 +46,20 @@ export type FaultKind = (typeof faultKinds)[number]
 export interface FaultConditions {
   readonly coordinator: 'memory' | 'builtin' | 'static'
   readonly durability: 'local' | 'standby'
+  readonly inSyncMin: number
   readonly nodes: number
 }
 
 /** Whether a fault can be, and is survived, in such a cluster. */
 export function faultNeeds(kind: FaultKind, conditions: FaultConditions): boolean {
-  const { coordinator, durability } = conditions
+  const { coordinator, durability, inSyncMin } = conditions
   switch (kind) {
     case 'bit-rot':
     case 'misdirected-read':
     case 'wipe':
     case 'second-process':
-      // At `local` a lost disk is a lost write; by hand, nobody may be replaced without an operator.
-      return durability === 'standby' && coordinator !== 'static'
+      // On one disk a lost disk is a lost write; by hand, nobody may be replaced without an operator.
+      return durability === 'standby' && inSyncMin > 1 && coordinator !== 'static'
     case 'coordinator-slow':
     case 'coordinator-cut':
     case 'coordinator-reply-lost':

@@ -246,7 +246,7 @@ export class SimulatedNode {
           }))
     const engines = this.stores.factory(
       files,
-      { pass: (operation) => this.engineTime(process, operation) },
+      { pass: (operation) => this.engineTime(process, operation), chunkBytes: plan.chunkBytes },
       this.hooks.watch(name, this.runs),
     )
     const node = Node.create({
@@ -273,7 +273,10 @@ export class SimulatedNode {
           checkpointIntervalMs: 5_000,
           slotRetainBytes: plan.slotRetainBytes,
           writeTimeoutMs: plan.writeTimeoutMs,
-          bootstrapMaxBytesPerSecond: undefined,
+          bootstrapMaxBytesPerSecond:
+            plan.bootstrapMs === undefined
+              ? undefined
+              : Math.ceil((1_000 * plan.keys * (plan.valueBytes + 20)) / plan.bootstrapMs),
         },
       ],
     })
