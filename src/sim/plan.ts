@@ -38,6 +38,8 @@ export interface Plan {
   readonly faultMs: number
   /** Mean time between two faults of each kind; absent: none. */
   readonly faults: ReadonlyMap<FaultKind, number>
+  /** Of the faults so many are followed by another one within a second. */
+  readonly burstShare: number
 }
 
 export interface PlanOptions {
@@ -106,6 +108,7 @@ export function planOf(seed: number, streams: SeededStreams, options: PlanOption
     bootstrapMs: more.chance(0.4) ? more.skewed(50, 3_000) : undefined,
     faultMs: options.faultMs ?? defaultFaultMs,
     faults,
+    burstShare: more.pick([0, 0.25, 0.5]),
   }
 }
 
