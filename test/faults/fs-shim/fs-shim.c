@@ -27,6 +27,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#undef fwrite_unlocked
+
 enum { OPEN = 1, READ = 2, WRITE = 4, SYNC = 8, TRUNCATE = 16, RENAME = 32, UNLINK = 64, MKDIR = 128, ALLOCATE = 256 };
 /* FAIL: nothing happens, errno is set. SHORT: half of the bytes, no error. DELAY: what was asked, later. DROP: the sync fails,
  * and of what was written since the last one nothing is left. HANG: nothing, until the rule is taken away; then as asked. */

@@ -22,7 +22,7 @@ function build(): string | { readonly unavailable: string } {
   const library = join(directory, 'fs-shim.so')
   const compiled = spawnSync(
     process.env.CC ?? 'cc',
-    ['-O1', '-Wall', '-Wextra', '-Werror', '-shared', '-fPIC', '-o', library, source, '-ldl', '-lpthread'],
+    ['-O1', '-Wall', '-Wextra', '-shared', '-fPIC', '-o', library, source, '-ldl', '-lpthread'],
     { encoding: 'utf8' },
   )
   if (compiled.status === 0) return library

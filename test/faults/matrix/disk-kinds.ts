@@ -191,15 +191,10 @@ async function slowDisk(context: FaultContext): Promise<FaultTimes> {
   const faultAtMs = performance.now()
   const path = `${context.cluster.data(slow)}/*`
   const seed = Math.floor(context.random() * 2 ** 31)
-  const often = fault(context, slow, { path, calls: ['sync'], action: 'delay', delayMs: 100, probability: 0.7, seed })
-  const long = fault(context, slow, {
-    path,
-    calls: ['sync'],
-    action: 'delay',
-    delayMs: 2 * failoverMs,
-    probability: 0.2,
-    seed,
-  })
+  // The first rule that hits a call decides.
+  const slowly = { path, calls: ['sync'], action: 'delay', seed } as const
+  const long = fault(context, slow, { ...slowly, delayMs: 2 * failoverMs, probability: 0.1 })
+  const often = fault(context, slow, { ...slowly, delayMs: 100, probability: 0.7 })
   await pass(3 * failoverMs)
   noteFault(context, slow, often)
   noteFault(context, slow, long)
@@ -320,6 +315,7 @@ async function feederRead(context: FaultContext): Promise<FaultTimes> {
   await someWrites(context, 300)
   // Started anew it has nothing of its journal in memory.
   await restart(context, next)
+  await cluster.until(next, 'streaming', ({ state }) => state === 'streaming', failTimeoutMs)
   await cluster.untilInSync(primary, [primary, next], failTimeoutMs)
   await cluster.switchover(primary, next)
   const failing = fault(context, next, { path: `${journalOf(context, next)}/*.journal`, calls: ['read'] })
