@@ -124,11 +124,8 @@ Failure Store::createView(Handle& view, std::vector<std::pair<std::string, std::
   if (!inside) return closedFailure();
   std::shared_ptr<View> created;
   {
-    // A family is listed here before a batch names it, and until after the batch that drops it: none is missing.
     std::lock_guard<std::mutex> guard(table_);
-    Families families = spare_;
-    for (const auto& family : live_) families.insert(family);
-    created = std::make_shared<View>(db_, std::move(families));
+    created = std::make_shared<View>(db_, namedByBatches());
   }
   if (Failure failure = readMeta(created->snapshot(), meta)) return failure;
   std::lock_guard<std::mutex> guard(table_);

@@ -146,6 +146,13 @@ Failure Store::createFamily(FamilyId id, FamilyPtr& created) {
   return ok();
 }
 
+// A family is listed here before a batch names it, and until after the batch that drops it: none is missing.
+Families Store::namedByBatches() const {
+  Families families = spare_;
+  for (const auto& family : live_) families.insert(family);
+  return families;
+}
+
 std::string Store::familyKey(FamilyId id) const {
   std::string key = keys_.familyPrefix;
   for (int shift = 24; shift >= 0; shift -= 8) key.push_back(static_cast<char>(id >> shift & 0xff));
@@ -271,7 +278,8 @@ Failure Store::flushInside() {
   {
     std::lock_guard<std::mutex> guard(table_);
     doomed.swap(doomed_);
-    for (const auto& [id, handle] : live_) families.push_back(handle);
+    // Also those of a batch that is being written: the flush waits for it, and takes its position along.
+    for (const auto& [id, handle] : namedByBatches()) families.push_back(handle);
   }
   std::vector<rocksdb::ColumnFamilyHandle*> handles;
   for (const auto& handle : families) handles.push_back(handle.get());

@@ -155,6 +155,8 @@ class Store {
 
   Changing changing() const;
   void takeOver(Changing changing);
+  // Under the lock of the table.
+  Families namedByBatches() const;
   Failure familyOf(FamilyId family, FamilyPtr& found) const;
   Failure viewOf(Handle view, std::shared_ptr<View>& found) const;
   Failure familyIn(FamilyId family, Handle view, FamilyPtr& found, std::shared_ptr<View>& in) const;
