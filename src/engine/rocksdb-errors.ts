@@ -35,6 +35,8 @@ export function rocksdbError(error: unknown, doing: string, directory: string): 
       return new UnderstudyError('UNKNOWN_FAMILY', message, { cause: error })
     case 'INVARIANT':
       return new InvariantViolation(`invariant violated: ${text}`, { cause: error })
+    case 'CONFIG':
+      return new UnderstudyError('CONFIG', message, { cause: error })
     case 'MEMORY':
       return new UnderstudyError('IO', message, { cause: error, hint: 'the machine has no memory left for the engine' })
     default:

@@ -3,22 +3,38 @@ import { defaultFamily } from '../core/entry.js'
 import type { Position } from '../core/position.js'
 import { UnderstudyError } from '../errors.js'
 import type { Engine, EngineFactory, EngineState } from '../ports/engine.js'
-import { createDatabase, type Database } from './rocksdb-addon.js'
+import { limits } from '../core/limits.js'
+import { createDatabase, type Database, type RocksdbSettings } from './rocksdb-addon.js'
 import { RocksdbEngine } from './rocksdb-engine.js'
 import { damageHint, refuseDamaged, rocksdbError } from './rocksdb-errors.js'
 import { Bookkeeping, bookkeeping } from './rocksdb-keys.js'
 import { checkFormat, decodePosition, encodeFormat } from './store-meta.js'
 
-export { hasRocksdb } from './rocksdb-addon.js'
+export { hasRocksdb, type RocksdbSettings } from './rocksdb-addon.js'
+
+const defaults: RocksdbSettings = Object.freeze({
+  cacheBytes: limits.rocksdbCacheBytes,
+  writeBufferBytes: limits.rocksdbWriteBufferBytes,
+  compression: undefined,
+  bloomBitsPerKey: limits.rocksdbBloomBitsPerKey,
+})
 
 /**
  * RocksDB by way of the addon in native/rocksdb, built on the system's library: column families, the journal's blocks
  * decoded beside JavaScript's thread, no log besides the journal.
  */
-export const rocksdbEngine: EngineFactory = Object.freeze({ kind: 'rocksdb' as const, open: openRocksdb })
+export function createRocksdbEngine(settings: Partial<RocksdbSettings> = {}): EngineFactory {
+  const all = { ...defaults, ...settings }
+  return Object.freeze({
+    kind: 'rocksdb' as const,
+    open: (directory: string, empty: Position) => openRocksdb(all, directory, empty),
+  })
+}
 
-async function openRocksdb(directory: string, empty: Position): Promise<Engine> {
-  const database = createDatabase()
+export const rocksdbEngine: EngineFactory = createRocksdbEngine()
+
+async function openRocksdb(settings: RocksdbSettings, directory: string, empty: Position): Promise<Engine> {
+  const database = createDatabase(settings)
   try {
     refuseDamaged(directory)
     await refuseHollow(directory)

@@ -100,6 +100,7 @@ Failure Store::getMany(FamilyId family, const std::vector<std::string>& keys, Ha
 Failure Store::getMeta(const std::string& key, std::optional<std::string>& value) {
   Inside inside(*this);
   if (!inside) return closedFailure();
+  if ((value = unsealedMeta(key))) return ok();
   std::string found;
   const auto status = db_->Get(rocksdb::ReadOptions(), meta_.get(), key, &found);
   if (status.IsNotFound()) return ok();
