@@ -77,8 +77,8 @@ Failure removeLeftovers(const std::string& directory) {
 }
 
 Failure Store::ingest(const NamedFamily& family, Slice chunk, const std::vector<MetaChange>& meta) {
-  Inside inside(*this);
-  if (!inside) return closedFailure();
+  Inside inside(*this, Inside::write);
+  if (!inside) return inside.failure();
   Shape shape;
   if (Failure failure = shapeOf(limits_, chunk, shape)) return failure;
   std::lock_guard<std::mutex> guard(ingestion_.mutex);
@@ -190,8 +190,8 @@ std::optional<std::string> Store::unsealedMeta(const std::string& key) {
 
 Failure Store::finishIngest(const std::vector<NamedFamily>& families, uint64_t idNext,
                             const std::vector<MetaChange>& meta) {
-  Inside inside(*this);
-  if (!inside) return closedFailure();
+  Inside inside(*this, Inside::write);
+  if (!inside) return inside.failure();
   if (Failure failure = sealIngestion()) return failure;
   rocksdb::WriteBatch batch;
   Changing table = changing();

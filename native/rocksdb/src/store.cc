@@ -28,7 +28,7 @@ std::optional<FamilyId> idOf(const std::string& name) {
 
 Failure Store::open(const std::string& directory, Opened& opened) {
   std::unique_lock<std::shared_mutex> lock(life_);
-  if (db_ != nullptr) return {"IO", "the store is open already"};
+  if (db_ != nullptr || interrupted_) return {"IO", "the store was opened before"};
   if (Failure failure = checkSettings(settings_)) return failure;
   directory_ = directory;
   cache_ = rocksdb::NewLRUCache(settings_.cacheBytes);
@@ -69,8 +69,8 @@ Failure Store::open(const std::string& directory, Opened& opened) {
 }
 
 Failure Store::adopt(const std::vector<FamilyId>& ids, uint64_t idNext) {
-  Inside inside(*this);
-  if (!inside) return closedFailure();
+  Inside inside(*this, Inside::write);
+  if (!inside) return inside.failure();
   Families wanted;
   std::vector<FamilyPtr> others;
   {
@@ -110,7 +110,8 @@ void Store::close() {
     doomed_.clear();
     meta_.reset();
   }
-  delete db_;
+  // An exception has left references behind, and RocksDB ends the process when it is destroyed with such.
+  if (!interrupted_) delete db_;
   db_ = nullptr;
 }
 
@@ -189,8 +190,8 @@ Failure Store::commit(rocksdb::WriteBatch& batch, const std::vector<MetaChange>&
 
 Failure Store::apply(const std::vector<std::string>& blocks, const std::vector<MetaChange>& meta,
                      std::vector<TableChange>& changes) {
-  Inside inside(*this);
-  if (!inside) return closedFailure();
+  Inside inside(*this, Inside::write);
+  if (!inside) return inside.failure();
   // All of it is checked before anything changes.
   size_t bytes = 0;
   for (const auto& block : blocks) {
@@ -258,8 +259,8 @@ Failure Store::apply(const std::vector<std::string>& blocks, const std::vector<M
 }
 
 Failure Store::write(const std::vector<KeyChange>& keys, const std::vector<MetaChange>& meta) {
-  Inside inside(*this);
-  if (!inside) return closedFailure();
+  Inside inside(*this, Inside::write);
+  if (!inside) return inside.failure();
   rocksdb::WriteBatch batch;
   const Changing table = changing();
   for (const auto& change : keys) {
@@ -273,8 +274,8 @@ Failure Store::write(const std::vector<KeyChange>& keys, const std::vector<MetaC
 }
 
 Failure Store::flush() {
-  Inside inside(*this);
-  if (!inside) return closedFailure();
+  Inside inside(*this, Inside::write);
+  if (!inside) return inside.failure();
   if (Failure failure = sealIngestion()) return failure;
   return flushInside();
 }
@@ -307,7 +308,7 @@ Failure Store::flushInside() {
 }
 
 Failure Store::sizeEstimate(uint64_t& bytes) {
-  Inside inside(*this);
+  Inside inside(*this, Inside::read);
   if (!inside) return closedFailure();
   bytes = 0;
   for (const auto& [id, handle] : changing().live) {

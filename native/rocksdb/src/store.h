@@ -3,7 +3,9 @@
 #include <rocksdb/db.h>
 #include <rocksdb/write_batch.h>
 
+#include <atomic>
 #include <cstdint>
+#include <exception>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -206,6 +208,9 @@ class Store {
   // Shared: a call is inside. Exclusive: it opens or closes.
   mutable std::shared_mutex life_;
   rocksdb::DB* db_ = nullptr;
+  // An exception came out of a call, or of one that writes.
+  std::atomic<bool> interrupted_{false};
+  std::atomic<bool> writeInterrupted_{false};
   FamilyPtr meta_;
 
   // Guards what follows.
@@ -223,22 +228,44 @@ class Store {
   Ingestion ingestion_;
 };
 
-// A call inside of the store, for as long as it lives.
+// A call inside of the store, for as long as it lives. It also sees how the call ends: RocksDB is not made for
+// exceptions (memory that ran out), and one that passes through it leaves references, or the queue of writers, as they
+// were.
 class Store::Inside {
  public:
-  explicit Inside(const Store& store, bool wait = true)
-      : lock_(store.life_, std::defer_lock) {
-    if (wait) {
+  // `now` does not wait for a close.
+  enum Kind { read, now, write };
+
+  Inside(Store& store, Kind kind)
+      : store_(store), kind_(kind), exceptions_(std::uncaught_exceptions()), lock_(store.life_, std::defer_lock) {
+    if (kind != now) {
       lock_.lock();
     } else if (!lock_.try_lock()) {
       return;
     }
-    open_ = store.db_ != nullptr;
+    stuck_ = kind == write && store.writeInterrupted_;
+    open_ = store.db_ != nullptr && !stuck_;
   }
+  ~Inside() {
+    if (std::uncaught_exceptions() <= exceptions_) return;
+    store_.interrupted_ = true;
+    if (kind_ == write) store_.writeInterrupted_ = true;
+  }
+  Inside(const Inside&) = delete;
+  Inside& operator=(const Inside&) = delete;
+
   explicit operator bool() const { return open_; }
+  // Why it is not open.
+  Failure failure() const {
+    return stuck_ ? Failure{"MEMORY", "memory ran out during an earlier write; restart the process"} : closedFailure();
+  }
 
  private:
+  Store& store_;
+  const Kind kind_;
+  const int exceptions_;
   std::shared_lock<std::shared_mutex> lock_;
+  bool stuck_ = false;
   bool open_ = false;
 };
 
