@@ -170,8 +170,8 @@ describe('engine rocksdb, the addon', needsRocksdb, () => {
     }
     assert.ok(refused > 4000, `${refused}`)
     for (const name of names) assert.throws(() => calls[name]!.call({}), name)
-    const { constructor } = Object.getPrototypeOf(database) as { constructor: new (...values: unknown[]) => unknown }
-    for (const value of values) assert.throws(() => new constructor(value))
+    const Class = database.constructor as new (...values: unknown[]) => unknown
+    for (const value of values) assert.throws(() => new Class(value))
   })
 
   test('a block shorter than its header, or of another length than it says, is refused', async (context) => {
