@@ -25,22 +25,29 @@ const defaults: RocksdbSettings = Object.freeze({
  */
 export function createRocksdbEngine(settings: Partial<RocksdbSettings> = {}): EngineFactory {
   const all = { ...defaults, ...settings }
-  return Object.freeze({
-    kind: 'rocksdb' as const,
-    open: (directory: string, empty: Position) => openRocksdb(all, directory, empty),
+  return Object.freeze<EngineFactory>({
+    kind: 'rocksdb',
+    open: (directory, empty, onDamaged = nobody) => openRocksdb(all, directory, empty, onDamaged),
   })
 }
 
 export const rocksdbEngine: EngineFactory = createRocksdbEngine()
 
-async function openRocksdb(settings: RocksdbSettings, directory: string, empty: Position): Promise<Engine> {
+function nobody(): void {}
+
+async function openRocksdb(
+  settings: RocksdbSettings,
+  directory: string,
+  empty: Position,
+  onDamaged: (error: Error) => void,
+): Promise<Engine> {
   const database = createDatabase(settings)
   try {
     refuseDamaged(directory)
     await refuseHollow(directory)
     const { foreign, meta } = await database.open(directory)
     if (foreign) throw foreignError(directory)
-    return await loadEngine(database, meta, directory, empty)
+    return await loadEngine(database, meta, directory, empty, onDamaged)
   } catch (error) {
     await database.close()
     throw rocksdbError(error, 'opening the engine', directory)
@@ -67,6 +74,7 @@ async function loadEngine(
   meta: readonly Buffer[],
   directory: string,
   empty: Position,
+  onDamaged: (error: Error) => void,
 ): Promise<Engine> {
   let found = new Bookkeeping(meta, directory)
   const format = found.get(bookkeeping.format)
@@ -96,6 +104,7 @@ async function loadEngine(
     database,
     directory,
     empty,
+    onDamaged,
     opened,
     table: found.table,
     ingesting: found.get(bookkeeping.ingestProgress) !== undefined,
