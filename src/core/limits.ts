@@ -167,10 +167,10 @@ export const limits = Object.freeze({
   /** Bytes that LevelDB gathers in memory before it writes a table file, and what it caches of table files. */
   engineWriteBufferBytes: 16 * MiB,
   engineCacheBytes: 32 * MiB,
-  /** Of RocksDB: what one family gathers before it is written out, what all of them do, and the shared block cache. */
-  rocksdbWriteBufferBytes: 32 * MiB,
-  rocksdbWriteBuffersBytes: 64 * MiB,
+  /** Of RocksDB: what all families together gather before they are written out, their block cache, their filters. */
+  rocksdbWriteBufferBytes: 64 * MiB,
   rocksdbCacheBytes: 64 * MiB,
+  rocksdbBloomBitsPerKey: 10,
   /** Keys that are looked for in memory, beside everything else, before a worker thread reads them. */
   rocksdbCachedReadsMax: 64,
   /** Entries of the first step of an iterator; the next ones grow. */

@@ -19,6 +19,8 @@ export type AddonFailure =
   | 'PROTOCOL'
   | 'FAMILY'
   | 'INVARIANT'
+  /** A setting that this build of RocksDB does not have. */
+  | 'CONFIG'
 
 export interface Packed {
   /** Entries as the codec's chunk encodes them. */
@@ -89,8 +91,24 @@ const prebuilt = `understudy-db-rocksdb-${process.platform}-${process.arch}`
 
 let loaded: Addon | undefined
 
+/** How RocksDB is set up; the same for all families of a store, and free to change from one start to the next. */
+export interface RocksdbSettings {
+  /** Of the block cache, which all families share; indexes and filters are in it. */
+  readonly cacheBytes: number
+  /** Of all families together, before they are written out. */
+  readonly writeBufferBytes: number
+  /** Undefined: the best of those in this build that cost little. */
+  readonly compression: RocksdbCompression | undefined
+  /** Of the bloom filters; 0: none. */
+  readonly bloomBitsPerKey: number
+}
+
+export const rocksdbCompressions = ['lz4', 'snappy', 'zstd', 'none'] as const
+
+export type RocksdbCompression = (typeof rocksdbCompressions)[number]
+
 /** A new, closed store. Throws `CONFIG` where the addon was not built. */
-export function createDatabase(): Database {
+export function createDatabase(settings: RocksdbSettings): Database {
   const addon = useAddon()
   const { keyBytesMax, valueBytesMax, familyNameBytesMax, batchOperationsMax, blockOriginsMax, blockEntriesMax } =
     limits
@@ -101,9 +119,12 @@ export function createDatabase(): Database {
     batchOperationsMax,
     blockOriginsMax,
     blockEntriesMax,
-    writeBufferBytes: limits.rocksdbWriteBufferBytes,
-    writeBuffersBytes: limits.rocksdbWriteBuffersBytes,
-    cacheBytes: limits.rocksdbCacheBytes,
+    // One family may fill half of it before it is written out.
+    writeBufferBytes: Math.ceil(settings.writeBufferBytes / 2),
+    writeBuffersBytes: settings.writeBufferBytes,
+    cacheBytes: settings.cacheBytes,
+    compression: settings.compression ?? '',
+    bloomBitsPerKey: settings.bloomBitsPerKey,
     familyPrefix: bookkeeping.familyPrefix,
     idNextKey: bookkeeping.idNext,
   })

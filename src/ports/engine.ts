@@ -129,6 +129,10 @@ export interface EngineState {
 
 export interface EngineFactory {
   readonly kind: EngineKind
-  /** Opens or creates the store in `directory`. `empty` is the position of a new history (sequence 0). */
-  open(directory: string, empty: Position): Promise<Engine>
+  /**
+   * Opens or creates the store in `directory`. `empty` is the position of a new history (sequence 0). `onDamaged` is
+   * told once, with an error that names the file, when damage is met while the store is in use; whoever asked is told
+   * besides.
+   */
+  open(directory: string, empty: Position, onDamaged?: (error: Error) => void): Promise<Engine>
 }

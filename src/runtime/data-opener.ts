@@ -12,11 +12,17 @@ export class DataOpener {
   private readonly context: ShardContext
   private readonly sessions: ShardSessions
   private readonly onFailed: (error: unknown) => void
+  private readonly onDamaged: (error: Error) => void
 
-  constructor(context: ShardContext, sessions: ShardSessions, onFailed: (error: unknown) => void) {
+  constructor(
+    context: ShardContext,
+    sessions: ShardSessions,
+    on: { readonly failed: (error: unknown) => void; readonly damaged: (error: Error) => void },
+  ) {
     this.context = context
     this.sessions = sessions
-    this.onFailed = onFailed
+    this.onFailed = on.failed
+    this.onDamaged = on.damaged
   }
 
   /** A new history of which this node is the first primary: its superblock is written after journal and engine. */
@@ -115,6 +121,7 @@ export class DataOpener {
         onProgress?.()
       },
       onFailed: this.onFailed,
+      onDamaged: this.onDamaged,
       onCheckpoint: async (checkpoint) => {
         const { data, slots } = context
         if (data !== undefined) await slots?.retain(data.journal, checkpoint.sequence)
