@@ -4,6 +4,7 @@ import type { Position } from '../core/position.js'
 import { UnderstudyError } from '../errors.js'
 import type { Engine, EngineFactory, EngineState } from '../ports/engine.js'
 import { createDatabase, type Database } from './rocksdb-addon.js'
+import { rocksdbFiles } from './rocksdb-checkpoint.js'
 import { RocksdbEngine } from './rocksdb-engine.js'
 import { damageHint, refuseDamaged, rocksdbError } from './rocksdb-errors.js'
 import { Bookkeeping, bookkeeping } from './rocksdb-keys.js'
@@ -15,7 +16,11 @@ export { hasRocksdb } from './rocksdb-addon.js'
  * RocksDB by way of the addon in native/rocksdb, built on the system's library: column families, the journal's blocks
  * decoded beside JavaScript's thread, no log besides the journal.
  */
-export const rocksdbEngine: EngineFactory = Object.freeze({ kind: 'rocksdb' as const, open: openRocksdb })
+export const rocksdbEngine: EngineFactory = Object.freeze({
+  kind: 'rocksdb' as const,
+  open: openRocksdb,
+  files: rocksdbFiles,
+})
 
 async function openRocksdb(directory: string, empty: Position): Promise<Engine> {
   const database = createDatabase()
