@@ -157,7 +157,7 @@ class StallWatch {
     const { phase } = status
     const isBeginning = phase === 'waiting' || phase === 'snapshot' || phase === 'transferring'
     const reached = `${status.bytesDone} ${isBeginning ? '' : phase}`
-    if (reached === this.reached) return
+    if (reached === this.reached || (isBeginning && status.bytesPerSecond === 0)) return
     this.reached = reached
     clearTimeout(this.timer)
     this.timer = this.start()

@@ -173,7 +173,7 @@ export const limits = Object.freeze({
   /** A file whose bytes are other than announced is fetched again, so often in a row. */
   fileAttemptsMax: 3,
   /** A checkpoint of more files is not handed out (range chunks are): its list is held in memory. */
-  checkpointFilesMax: 32_768,
+  checkpointFilesMax: 16_384,
   /** Files of one frame of the list. */
   checkpointFilesPerFrame: 4_096,
   /** Checkpoints that a source keeps for bootstraps under way, one for each slot. */
@@ -181,6 +181,8 @@ export const limits = Object.freeze({
   /** A checkpoint that nobody reads is kept so long while its slot lives, after a restart of the source too. */
   checkpointIdleMs: 600_000,
   checkpointSweepMs: 15_000,
+  /** Making one ends with a flush of what the engine holds in memory. */
+  checkpointTimeoutMs: 60_000,
   bootstrapBackoffMinMs: 1_000,
   bootstrapBackoffMaxMs: 60_000,
 

@@ -104,6 +104,9 @@ export class ShardSessions {
       record: () => context.record!,
       committed: () => data.committed,
       holdSlot: (slot, sequence) => slots.hold(slot, sequence),
+      checkpoints: context.checkpoints,
+      format: context.parts.engines.files?.format,
+      logger: context.logger,
     })
     this.sources.set(session, link)
     try {
