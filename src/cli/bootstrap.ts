@@ -16,6 +16,7 @@ import { createPaint, printJson, printLine } from './terminal.js'
 interface BootstrapFlags {
   readonly from: string
   readonly replace?: boolean
+  readonly maxRate?: string
   readonly timeout: number
   readonly json?: boolean
 }
@@ -30,6 +31,11 @@ export function registerBootstrap(program: Command): void {
         .makeOptionMandatory(),
     )
     .option('--replace', 'give up what the directory holds; it stays until the new data is installed')
+    .addOption(
+      new Option('--max-rate <SIZE>', 'bytes per second at most, like 20MiB; the same as --bootstrap-max-rate').conflicts(
+        'bootstrapMaxRate',
+      ),
+    )
     .option('--timeout <DURATION>', 'give up when nothing arrives for so long', parseDuration, limits.bootstrapStallMs)
     .option('--json', 'progress and result on standard output, one JSON object per line')
   addNodeFlags(command)
@@ -43,9 +49,12 @@ is left as it is. Afterwards "understudy serve" follows from there.
 
 Examples:
   understudy bootstrap --data ./c --node c --from http://10.0.0.1:7400
+  understudy bootstrap --data ./c --node c --from 10.0.0.1:7400 --max-rate 20MiB
   understudy bootstrap --config understudy.toml --from 10.0.0.2:7400 --replace`,
     )
-    .action((flags: BootstrapFlags & Flags) => run(flags))
+    .action(({ maxRate, ...flags }: BootstrapFlags & Flags) =>
+      run(maxRate === undefined ? flags : { ...flags, bootstrapMaxRate: maxRate }),
+    )
 }
 
 async function run(flags: BootstrapFlags & Flags): Promise<void> {

@@ -348,9 +348,11 @@ const rawFrames: ReadonlySet<number> = new Set<number>([
   frameTypes.block,
   frameTypes.chunk,
   frameTypes.fetchedKeys,
-  frameTypes.filePiece,
   frameTypes.forward,
 ])
+
+/** What a part of a file has before its bytes. */
+const filePieceHeadBytes = 12
 
 export function frameName(type: number): MessageName | 'block' | undefined {
   return namesByType.get(type)
@@ -359,6 +361,7 @@ export function frameName(type: number): MessageName | 'block' | undefined {
 /** The largest payload that a frame of this type may have; undefined for a type that this version does not know. */
 export function framePayloadBytesMax(type: number): number | undefined {
   if (!namesByType.has(type)) return undefined
+  if (type === frameTypes.filePiece) return filePieceHeadBytes + limits.fileRangeBytesMax
   return rawFrames.has(type) ? limits.frameBytesMax : limits.controlFrameBytesMax
 }
 

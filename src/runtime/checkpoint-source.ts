@@ -1,13 +1,16 @@
 import { decodeMessage, type Message } from '../codec/messages.js'
+import type { Pacer } from '../core/checkpoint-transfer.js'
 import { limits } from '../core/limits.js'
 import type { ShardRecord } from '../core/record.js'
 import { isFailure, toUnderstudyError, UnderstudyError } from '../errors.js'
 import type { Link } from '../link/link.js'
+import type { Clock } from '../ports/clock.js'
 import type { EngineFiles } from '../ports/engine.js'
 import type { File } from '../ports/file-system.js'
 import type { Journal } from '../ports/journal.js'
 import type { Logger } from '../ports/logger.js'
 import type { Checkpoints, HeldCheckpoint } from './checkpoints.js'
+import { pause } from './pause.js'
 
 const noFiles = { code: 'ENGINE_MISMATCH', message: 'the engine here has no files to hand out' } as const
 
@@ -25,6 +28,8 @@ export class CheckpointSource {
   private readonly journal: Journal
   private readonly record: () => ShardRecord
   private readonly logger: Logger
+  private readonly pacer: Pacer
+  private readonly clock: Clock
   private held: HeldCheckpoint | undefined
   private readonly open = new Map<number, OpenFile>()
   private reading = 0
@@ -37,6 +42,8 @@ export class CheckpointSource {
     readonly journal: Journal
     readonly record: () => ShardRecord
     readonly logger: Logger
+    readonly pacer: Pacer
+    readonly clock: Clock
   }) {
     this.link = parts.link
     this.checkpoints = parts.checkpoints
@@ -44,6 +51,8 @@ export class CheckpointSource {
     this.journal = parts.journal
     this.record = parts.record
     this.logger = parts.logger
+    this.pacer = parts.pacer
+    this.clock = parts.clock
   }
 
   get isHolding(): boolean {
@@ -135,6 +144,8 @@ export class CheckpointSource {
   }
 
   private async send(held: HeldCheckpoint, index: number, offset: number, bytes: number): Promise<void> {
+    await pause(this.clock, this.pacer.take(this.clock.nowMs(), bytes))
+    if (this.held !== held) return
     const file = await this.fileOf(held, index)
     const piece = Buffer.allocUnsafeSlow(bytes)
     const read = await file.read(piece, offset)

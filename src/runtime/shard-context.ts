@@ -49,6 +49,8 @@ export interface ShardConfig {
   readonly slotRetainBytes: number
   readonly writeTimeoutMs: number
   readonly bootstrapMaxBytesPerSecond: number | undefined
+  /** Over all bootstraps that are served here. */
+  readonly bootstrapSourceMaxBytesPerSecond?: number | undefined
 }
 
 export interface ShardParts {

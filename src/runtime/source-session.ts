@@ -1,6 +1,7 @@
 import { encodeChunk, packedEntryBytes } from '../codec/chunk.js'
 import { crc32 } from '../codec/digest.js'
 import { decodeMessage, type Message, type MessageName } from '../codec/messages.js'
+import type { Pacer } from '../core/checkpoint-transfer.js'
 import type { Family } from '../core/entry.js'
 import { limits } from '../core/limits.js'
 import type { Position } from '../core/position.js'
@@ -14,6 +15,7 @@ import type { Logger } from '../ports/logger.js'
 import { CheckpointSource } from './checkpoint-source.js'
 import type { Checkpoints } from './checkpoints.js'
 import type { Feeder } from './feeder.js'
+import { pause } from './pause.js'
 import { answerSubscribe } from './subscription.js'
 
 /** Any healthy node's side of a bootstrap: a snapshot in chunks, and the journal from its position on. */
@@ -26,6 +28,7 @@ export class SourceSession {
   private readonly committed: () => number
   private readonly holdSlot: (slot: string, sequence: number) => Promise<void>
   private snapshot: { readonly id: number; readonly view: EngineSnapshot } | undefined
+  private readonly pacer: Pacer
   private snapshotCount = 0
   private readonly checkpoint: CheckpointSource
   private feeder: Feeder | undefined
@@ -45,6 +48,7 @@ export class SourceSession {
     /** Of the files of the engine here, if it has any to hand out. */
     readonly format: string | undefined
     readonly logger: Logger
+    readonly pacer: Pacer
   }) {
     this.link = parts.link
     this.journal = parts.journal
@@ -53,6 +57,7 @@ export class SourceSession {
     this.record = parts.record
     this.committed = parts.committed
     this.holdSlot = parts.holdSlot
+    this.pacer = parts.pacer
     this.checkpoint = new CheckpointSource(parts)
   }
 
@@ -218,6 +223,7 @@ export class SourceSession {
     const view = this.viewOf(request)
     const bytesMax = Math.min(request.bytesMax, limits.chunkBytesMax)
     const chunk = await this.engine.readChunk(view, request.family.id, request.start, bytesMax)
+    await pause(this.clock, this.pacer.take(this.clock.nowMs(), chunk.bytes.length))
     this.link.send(
       'chunk',
       {
