@@ -16,7 +16,6 @@ import { createPaint, printJson, printLine } from './terminal.js'
 interface BootstrapFlags {
   readonly from: string
   readonly replace?: boolean
-  readonly maxRate?: string
   readonly timeout: number
   readonly json?: boolean
 }
@@ -32,9 +31,10 @@ export function registerBootstrap(program: Command): void {
     )
     .option('--replace', 'give up what the directory holds; it stays until the new data is installed')
     .addOption(
-      new Option('--max-rate <SIZE>', 'bytes per second at most, like 20MiB; the same as --bootstrap-max-rate').conflicts(
-        'bootstrapMaxRate',
-      ),
+      new Option(
+        '--max-rate <SIZE>',
+        'bytes per second at most, like 20MiB; the same as --bootstrap-max-rate',
+      ).conflicts('bootstrapMaxRate'),
     )
     .option('--timeout <DURATION>', 'give up when nothing arrives for so long', parseDuration, limits.bootstrapStallMs)
     .option('--json', 'progress and result on standard output, one JSON object per line')
@@ -52,14 +52,12 @@ Examples:
   understudy bootstrap --data ./c --node c --from 10.0.0.1:7400 --max-rate 20MiB
   understudy bootstrap --config understudy.toml --from 10.0.0.2:7400 --replace`,
     )
-    .action(({ maxRate, ...flags }: BootstrapFlags & Flags) =>
-      run(maxRate === undefined ? flags : { ...flags, bootstrapMaxRate: maxRate }),
-    )
+    .action((flags: BootstrapFlags & Flags) => run(flags))
 }
 
 async function run(flags: BootstrapFlags & Flags): Promise<void> {
   const json = flags.json === true
-  const { options, source, members } = await planBootstrap(flags, flags.from)
+  const { options, source, members } = await planBootstrap(withMaxRate(flags), flags.from)
   if (!members.includes(options.node)) {
     const text = `${source.node} knows no member ${options.node} (its cluster is ${members.join(', ')})`
     process.stderr.write(`${createPaint(process.stderr)('yellow', 'warning')}: ${text}\n`)
@@ -114,6 +112,10 @@ async function run(flags: BootstrapFlags & Flags): Promise<void> {
     view.end()
   }
   report(result, options.data, json)
+}
+
+function withMaxRate(flags: Flags): Flags {
+  return flags.maxRate === undefined ? flags : { ...flags, bootstrapMaxRate: flags.maxRate }
 }
 
 function report(result: DirectoryBootstrapResult, data: string, json: boolean): void {
