@@ -32,16 +32,21 @@ export interface NodeOptions {
   readonly checkpointBytes: number
   /** Bytes per second; undefined: no limit. */
   readonly bootstrapMaxRate: number | undefined
+  /** Bytes per second over all bootstraps that this node serves; undefined: no limit. */
+  readonly bootstrapSourceMaxRate: number | undefined
+  /** `range-chunks`: this node neither asks for files of an engine nor hands them out. */
+  readonly bootstrapMethod: 'auto' | 'range-chunks'
 }
 
 /** For people and logs: the secret is not in it. */
 export function describeOptions(options: NodeOptions): Record<string, string | number | boolean> {
-  const { listen, coordinator, secret, advertise, bootstrapMaxRate, ...rest } = options
+  const { listen, coordinator, secret, advertise, bootstrapMaxRate, bootstrapSourceMaxRate, ...rest } = options
   return {
     ...(options.witness ? withoutData(rest) : rest),
     ...(listen === undefined ? {} : { listen: formatAddress(listen) }),
     ...(advertise === undefined ? {} : { advertise }),
     ...(bootstrapMaxRate === undefined ? {} : { bootstrapMaxRate }),
+    ...(bootstrapSourceMaxRate === undefined ? {} : { bootstrapSourceMaxRate }),
     ...(coordinator === undefined ? {} : { coordinator: coordinator.url }),
     secret: secret === undefined ? 'none' : 'set',
   }
