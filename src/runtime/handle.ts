@@ -3,6 +3,7 @@ import type { Family, Operation } from '../core/entry.js'
 import type { LifecycleState, Role } from '../core/lifecycle.js'
 import type { Epoch, Position } from '../core/position.js'
 import type { ShardRecord, ShardSettings } from '../core/record.js'
+import type { AccessStatus } from '../ports/access.js'
 import type { Engine, KeyRange } from '../ports/engine.js'
 import type { VoterStatus } from '../ports/voter.js'
 
@@ -293,6 +294,8 @@ export interface NodeStatus {
   readonly shards: readonly ShardStatus[]
   /** Only where this node hosts the voter of the builtin coordinator. */
   readonly voter?: VoterStatus
+  /** Only over HTTP: who may use the node, and until when its certificate is valid. */
+  readonly access?: AccessStatus
 }
 
 export interface MemberStatus {

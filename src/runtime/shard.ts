@@ -58,6 +58,7 @@ export class Shard {
   /** Found in the engine's files while they were in use; they are given up at the loop's next turn. */
   private damage: string | undefined
   private handingOver = false
+  private stopPrepared: Promise<void> | undefined
   private closing: Promise<void> | undefined
   /** The directory was read: only from then on this node knows whether it holds data. */
   private opened = false
@@ -438,9 +439,14 @@ export class Shard {
     this.context.wake.signal()
   }
 
-  private async doClose(): Promise<void> {
+  /** A clean stop of a primary is a switchover; where nobody can take over it is a stop all the same. Idempotent. */
+  prepareStop(): Promise<void> {
+    this.stopPrepared ??= this.handOverToStop()
+    return this.stopPrepared
+  }
+
+  private async handOverToStop(): Promise<void> {
     const { context } = this
-    // A clean stop of a primary is a switchover; where nobody can take over it is a stop all the same.
     if (context.primary !== undefined && context.cluster.automatic !== undefined && context.data !== undefined) {
       const handedOver = this.switchover({ timeoutMs: context.timings.failoverMs }).catch((error) => {
         context.logger.info({ reason: error instanceof Error ? error.message : String(error) }, 'stops as primary')
@@ -453,6 +459,11 @@ export class Shard {
       await Promise.race([handedOver, tooLate])
       late?.cancel()
     }
+  }
+
+  private async doClose(): Promise<void> {
+    const { context } = this
+    await this.prepareStop()
     const { standby } = context
     // A clean stop does not hold up the writers of the others: this member gives up its place first.
     if (standby !== undefined && context.record?.inSync.some((member) => member.node === context.config.node)) {
