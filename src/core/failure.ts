@@ -46,6 +46,8 @@ export const failureCodes = [
   'NOT_FOUND',
   /** A bug of ours reached the surface; its details are in the log. */
   'INTERNAL',
+  /** Nodes cannot be compared now. */
+  'VERIFY_REFUSED',
 ] as const
 
 export type FailureCode = (typeof failureCodes)[number]

@@ -15,6 +15,7 @@ import { addKeyValueRoutes, keyRoute } from './kv-routes.js'
 import { createMetrics } from './metrics.js'
 import { addOperateRoutes } from './operate-routes.js'
 import { keyPathPrefix, parseQuery } from './request.js'
+import { addVerifyRoute } from './verify-route.js'
 
 export interface HttpServerOptions {
   /**
@@ -152,6 +153,7 @@ function createApp(options: HttpServerOptions, server: Server, underWay: UnderWa
   addHealthRoutes(app, node)
   addKeyValueRoutes(app, node)
   addOperateRoutes(app, node)
+  addVerifyRoute(app, node)
   const metrics = createMetrics()
   app.get('/metrics', async (request, reply) => {
     parseQuery(request, [])
@@ -163,7 +165,7 @@ function createApp(options: HttpServerOptions, server: Server, underWay: UnderWa
 function unknownPath(method: string, url: string): UnderstudyError {
   const path = url.split('?')[0]!.slice(0, 120)
   return new UnderstudyError('NOT_FOUND', `nothing answers ${method} ${path}`, {
-    hint: 'paths begin with /v1/kv, /v1/batch, /v1/status, /v1/promote, /v1/switchover, /v1/in-sync, /livez, /readyz, /metrics',
+    hint: 'paths begin with /v1/kv, /v1/batch, /v1/status, /v1/promote, /v1/switchover, /v1/in-sync, /v1/verify, /livez, /readyz, /metrics',
   })
 }
 
