@@ -1,4 +1,4 @@
-import { request as httpRequest, type IncomingMessage } from 'node:http'
+import { request as httpRequest, type IncomingHttpHeaders, type IncomingMessage } from 'node:http'
 import { request as httpsRequest } from 'node:https'
 import { type FailureCode, failureCodes, type Outcome } from '../core/failure.js'
 import { limits } from '../core/limits.js'
@@ -67,6 +67,70 @@ export function askInSyncRemove(
   return ask(node, 'POST', `/v1/in-sync${query(shard)}`, { remove, timeoutMs }, timeoutMs) as Promise<InSyncChanged>
 }
 
+export interface RawAnswer {
+  readonly status: number
+  readonly headers: IncomingHttpHeaders
+  readonly text: string
+}
+
+/** Whatever a node answers to a GET, as it is. */
+export async function askRaw(
+  node: NodeAddress,
+  path: string,
+  timeoutMs: number = limits.askTimeoutMs,
+): Promise<RawAnswer> {
+  const signal = AbortSignal.timeout(timeoutMs)
+  try {
+    const response = await open(node.url, 'GET', path, undefined, node.secret, signal, '*/*')
+    return { status: response.statusCode ?? 0, headers: response.headers, text: await readAll(response, node.url) }
+  } catch (error) {
+    if (error instanceof UnderstudyError) throw error
+    throw noAnswer(node.url, error, signal.aborted, false)
+  }
+}
+
+/** One node's comparison with all others: lines of progress, then the result. Ends when `signal` does. */
+export async function askVerify(
+  node: NodeAddress,
+  options: { readonly shard: string | undefined; readonly body: unknown; readonly signal: AbortSignal },
+  onLine: (line: Readonly<Record<string, unknown>>) => void,
+): Promise<void> {
+  const { url, secret } = node
+  let response: IncomingMessage
+  try {
+    const path = `/v1/verify${query(options.shard)}`
+    const text = JSON.stringify(options.body)
+    response = await open(url, 'POST', path, text, secret, options.signal, 'application/x-ndjson')
+  } catch (error) {
+    throw noAnswer(url, error, false, false)
+  }
+  const status = response.statusCode ?? 0
+  if (status < 200 || status >= 300) {
+    const parsed = parse(await readAll(response, url))
+    throw parsed === undefined
+      ? notANode(url, `it answers ${status} without a JSON object`)
+      : refusal(parsed, url, status)
+  }
+  let rest = ''
+  try {
+    for await (const piece of response as AsyncIterable<Buffer>) {
+      rest += piece.toString('latin1')
+      const lines = rest.split('\n')
+      rest = lines.pop()!
+      if (rest.length > limits.answerBytesMax) throw notANode(url, 'a line of its answer does not end')
+      for (const line of lines) {
+        const parsed = parse(Buffer.from(line, 'latin1').toString())
+        if (parsed === undefined) throw notANode(url, 'its answer is no NDJSON')
+        if (parsed.type === 'error') throw refusal(parsed.error as Record<string, unknown>, url, status)
+        onLine(parsed)
+      }
+    }
+  } catch (error) {
+    if (error instanceof UnderstudyError) throw error
+    throw noAnswer(url, error, false, false)
+  }
+}
+
 function query(shard: string | undefined): string {
   return shard === undefined ? '' : `?shard=${encodeURIComponent(shard)}`
 }
@@ -106,6 +170,7 @@ function open(
   body: string | undefined,
   secret: string | undefined,
   signal: AbortSignal,
+  accept = 'application/json',
 ): Promise<IncomingMessage> {
   return new Promise((resolve, reject) => {
     const send = url.startsWith('https:') ? httpsRequest : httpRequest
@@ -114,7 +179,7 @@ function open(
       signal,
       agent: false,
       headers: {
-        accept: 'application/json',
+        accept,
         ...(body === undefined
           ? {}
           : { 'content-type': 'application/json', 'content-length': Buffer.byteLength(body) }),
