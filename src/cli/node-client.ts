@@ -81,7 +81,7 @@ export async function askRaw(
 ): Promise<RawAnswer> {
   const signal = AbortSignal.timeout(timeoutMs)
   try {
-    const response = await open(node.url, 'GET', path, undefined, node.secret, signal, '*/*')
+    const response = await open(node.url, 'GET', path, undefined, node.secret, signal, { accept: '*/*' })
     return { status: response.statusCode ?? 0, headers: response.headers, text: await readAll(response, node.url) }
   } catch (error) {
     if (error instanceof UnderstudyError) throw error
@@ -95,39 +95,80 @@ export async function askVerify(
   options: { readonly shard: string | undefined; readonly body: unknown; readonly signal: AbortSignal },
   onLine: (line: Readonly<Record<string, unknown>>) => void,
 ): Promise<void> {
+  const body = JSON.stringify(options.body)
+  const path = `/v1/verify${query(options.shard)}`
+  for await (const lines of askLines(node, path, { method: 'POST', body, signal: options.signal })) {
+    for (const line of lines) {
+      if (line.type === 'error') throw refusal(line.error as Record<string, unknown>, node.url, 200)
+      onLine(line)
+    }
+  }
+}
+
+/** A batch that a node commits. */
+export async function askWrite(
+  node: NodeAddress,
+  path: string,
+  body: string,
+  signal: AbortSignal,
+): Promise<{ readonly position: string }> {
+  const late = AbortSignal.any([signal, AbortSignal.timeout(limits.writeTimeoutMs + limits.requestTimeoutMs)])
+  let response: IncomingMessage
+  let text: string
+  try {
+    response = await open(node.url, 'POST', path, body, node.secret, late)
+    text = await readAll(response, node.url)
+  } catch (error) {
+    if (error instanceof UnderstudyError) throw error
+    throw noAnswer(node.url, error, late.aborted, true)
+  }
+  return checked(parse(text), node.url, response.statusCode ?? 0) as { readonly position: string }
+}
+
+/** An answer in NDJSON, as it comes; whoever stops reading ends it. */
+export async function* askLines(
+  node: NodeAddress,
+  path: string,
+  options: {
+    readonly method?: 'GET' | 'POST'
+    readonly body?: string
+    readonly headers?: Readonly<Record<string, string>>
+    readonly signal: AbortSignal
+  },
+): AsyncGenerator<ReadonlyArray<Readonly<Record<string, unknown>>>> {
   const { url, secret } = node
+  const { method = 'GET', body, signal, headers = {} } = options
   let response: IncomingMessage
   try {
-    const path = `/v1/verify${query(options.shard)}`
-    const text = JSON.stringify(options.body)
-    response = await open(url, 'POST', path, text, secret, options.signal, 'application/x-ndjson')
+    response = await open(url, method, path, body, secret, signal, { ...headers, accept: 'application/x-ndjson' })
   } catch (error) {
     throw noAnswer(url, error, false, false)
   }
-  const status = response.statusCode ?? 0
-  if (status < 200 || status >= 300) {
-    const parsed = parse(await readAll(response, url))
-    throw parsed === undefined
-      ? notANode(url, `it answers ${status} without a JSON object`)
-      : refusal(parsed, url, status)
-  }
-  let rest = ''
   try {
+    const status = response.statusCode ?? 0
+    if (status !== 200) checked(parse(await readAll(response, url)), url, status)
+    let rest: Buffer = Buffer.alloc(0)
     for await (const piece of response as AsyncIterable<Buffer>) {
-      rest += piece.toString('latin1')
-      const lines = rest.split('\n')
-      rest = lines.pop()!
-      if (rest.length > limits.answerBytesMax) throw notANode(url, 'a line of its answer does not end')
-      for (const line of lines) {
-        const parsed = parse(Buffer.from(line, 'latin1').toString())
-        if (parsed === undefined) throw notANode(url, 'its answer is no NDJSON')
-        if (parsed.type === 'error') throw refusal(parsed.error as Record<string, unknown>, url, status)
-        onLine(parsed)
+      const end = piece.lastIndexOf(0x0a)
+      if (end === -1) {
+        rest = Buffer.concat([rest, piece])
+        if (rest.length > limits.frameBytesMax) throw notANode(url, 'a line of its answer does not end')
+        continue
       }
+      const whole = Buffer.concat([rest, piece.subarray(0, end)]).toString()
+      rest = Buffer.from(piece.subarray(end + 1))
+      yield whole.split('\n').map((line) => {
+        const parsed = parse(line)
+        if (parsed === undefined) throw notANode(url, 'its answer is no NDJSON')
+        return parsed
+      })
     }
+    if (rest.length > 0) throw notANode(url, 'its answer ends within a line')
   } catch (error) {
     if (error instanceof UnderstudyError) throw error
     throw noAnswer(url, error, false, false)
+  } finally {
+    response.destroy()
   }
 }
 
@@ -157,7 +198,15 @@ async function ask(
     if (error instanceof UnderstudyError) throw error
     throw noAnswer(url, error, signal.aborted, method === 'POST')
   }
-  const parsed = parse(answer)
+  return checked(parse(answer), url, status)
+}
+
+/** The answer of a node that did what it was asked; what it refused is thrown. */
+function checked(
+  parsed: Record<string, unknown> | undefined,
+  url: string,
+  status: number,
+): Readonly<Record<string, unknown>> {
   if (parsed === undefined) throw notANode(url, `it answers ${status} without a JSON object`)
   if (status >= 200 && status < 300) return parsed
   throw refusal(parsed, url, status)
@@ -170,7 +219,7 @@ function open(
   body: string | undefined,
   secret: string | undefined,
   signal: AbortSignal,
-  accept = 'application/json',
+  headers: Readonly<Record<string, string>> = {},
 ): Promise<IncomingMessage> {
   return new Promise((resolve, reject) => {
     const send = url.startsWith('https:') ? httpsRequest : httpRequest
@@ -179,7 +228,8 @@ function open(
       signal,
       agent: false,
       headers: {
-        accept,
+        accept: 'application/json',
+        ...headers,
         ...(body === undefined
           ? {}
           : { 'content-type': 'application/json', 'content-length': Buffer.byteLength(body) }),

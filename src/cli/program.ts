@@ -5,6 +5,8 @@ import { registerConfig } from './config.js'
 import { registerDemo } from './demo.js'
 import { registerDoctor } from './doctor.js'
 import { registerDump } from './dump.js'
+import { registerExport } from './export.js'
+import { registerImport } from './import.js'
 import { registerInSync } from './in-sync.js'
 import { registerJournal } from './journal.js'
 import { registerPromote } from './promote.js'
@@ -37,6 +39,8 @@ Exit codes: 0 done, 1 failed, 2 misuse or configuration, 3 not primary,
   registerDoctor(program)
   registerDump(program)
   registerBootstrap(program)
+  registerImport(program)
+  registerExport(program)
   registerJournal(program)
   registerConfig(program)
   return program
