@@ -36,8 +36,10 @@ const rules: Readonly<Record<string, Rule>> = {
   'object-store': adapter,
   runtime: { folders: [...low, 'storage', 'link'], node: 'none', packages: 'none' },
   database: { folders: [...low, 'runtime'], node: 'all', packages: 'all' },
-  config: { folders: low, node: 'all', packages: 'all' },
-  server: { folders: [...low, 'runtime', 'config'], node: 'all', packages: 'all' },
+  // Files of tokens and certificates; the rules for all who let somebody in.
+  access: adapter,
+  config: { folders: [...low, 'access'], node: 'all', packages: 'all' },
+  server: { folders: [...low, 'runtime', 'config', 'access'], node: 'all', packages: 'all' },
   version: { folders: [], node: 'all', packages: 'none' },
   // Where adapters are chosen, and simulated ones made.
   cli: anything,

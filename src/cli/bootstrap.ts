@@ -1,4 +1,6 @@
 import { type Command, Option } from 'commander'
+import { Credentials } from '../access/credentials.js'
+import { credentialSources } from '../config/node-options.js'
 import { limits } from '../core/limits.js'
 import { formatPosition } from '../core/position.js'
 import { UnderstudyError } from '../errors.js'
@@ -71,10 +73,12 @@ async function run(flags: BootstrapFlags & Flags): Promise<void> {
     import('../transport/http-upgrade.js'),
     import('../runtime/bootstrap-directory.js'),
   ])
+  const credentials = new Credentials(credentialSources(options), logger)
   const transport = createHttpUpgradeTransport({
     clock: nodeClock,
     logger,
     ...(options.secret === undefined ? {} : { secret: options.secret }),
+    dial: () => credentials.dial(),
   })
   const parts = await createNodeParts(options, {
     logger,

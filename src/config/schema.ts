@@ -1,4 +1,5 @@
 import { z } from 'zod'
+import { tokenText } from '../access/access-list.js'
 import { limits } from '../core/limits.js'
 import { namePattern, nameRule } from './name.js'
 import type { OptionKey } from './option-table.js'
@@ -52,6 +53,14 @@ export const fields = {
     .max(limits.secretBytesMax, `must be at most ${limits.secretBytesMax} characters`)
     .regex(/^[\x21-\x7e]*$/, 'must be visible ASCII characters without spaces, as it stands in a header'),
   secretFile: text,
+  accessFile: text,
+  tokens: text,
+  token: tokenText,
+  tokenFile: text,
+  tlsCert: text,
+  tlsKey: text,
+  tlsCa: text,
+  tlsClients: z.enum(['none', 'optional', 'required'], 'must be "none", "optional" or "required"'),
   insecure: z.boolean('must be true or false'),
   logLevel: z.enum(logLevels, `must be one of ${logLevels.join(', ')}`),
   writeTimeoutMs: integer(1, limits.writeTimeoutMsMax),

@@ -186,6 +186,31 @@ export const limits = Object.freeze({
   bootstrapBackoffMinMs: 1_000,
   bootstrapBackoffMaxMs: 60_000,
 
+  // Verify
+  /** A range ends at so many entries or bytes, whichever comes first. */
+  verifyRangeEntries: 1000,
+  verifyRangeBytes: 1 * MiB,
+  /** Where another node reads on no further: it has more in the range than any equal one could. */
+  verifyRangeEntriesMax: 2_000,
+  verifyRangeBytesMax: 64 * MiB,
+  /** Ranges, bytes of their content and of their bounds in one request. */
+  verifyRangesMax: 16,
+  verifyRequestBytes: 4 * MiB,
+  verifyBoundBytesMax: 512 * KiB,
+  /** A range that differs and has no more entries than this is listed; a larger one is divided into so many parts. */
+  verifyListEntries: 32,
+  verifyFanOut: 16,
+  /** Of one answer with keys. */
+  verifyKeysMax: 1000,
+  verifyDifferences: 100,
+  verifyDifferencesMax: 10_000,
+  verifyBytesPerSecond: 32 * MiB,
+  /** A snapshot that is asked for nothing is given back: slower than this it would be. */
+  verifyBytesPerSecondMin: 256 * KiB,
+  verifyTimeoutMs: 30_000,
+  verifySessionsMax: 4,
+  verifyProgressMs: 250,
+
   // Engine
   /** Bytes that LevelDB gathers in memory before it writes a table file, and what it caches of table files. */
   engineWriteBufferBytes: 16 * MiB,
@@ -214,8 +239,42 @@ export const limits = Object.freeze({
   httpRequestTimeoutMs: 300_000,
   httpHeadersTimeoutMs: 30_000,
   httpKeepAliveMs: 75_000,
-  /** A range that its reader does not take for this long is ended, so that its snapshot is freed. */
+  /** A range of which its reader takes nothing for this long is ended, so that its snapshot is freed. */
   httpStallTimeoutMs: 60_000,
+  /** A body of which nothing arrives for this long is given up. */
+  httpBodyStallMs: 30_000,
+  /** A connection that was refused is read for so long before it is ended. */
+  httpLingerMs: 1_000,
+  /** Bodies of all requests that are under way, together. */
+  httpBodiesBytesMax: 256 * MiB,
+  /** A path and query that hold no key. */
+  httpUrlBytesMax: 8 * KiB,
+  httpConnectionsMax: 2_048,
+  /** Requests under way, event streams not among them; probes are always answered. */
+  httpRequestsMax: 1_024,
+  /** From a connection to the end of its TLS handshake. */
+  tlsHandshakeTimeoutMs: 10_000,
+
+  // Server-sent events
+  eventStreamsMax: 64,
+  /** Events that a reader who lost the connection can still be told of. */
+  eventsKept: 256,
+  /** A reader that lets more than this pile up is dropped; it connects again and gets the present status. */
+  eventsUnsentBytesMax: 1 * MiB,
+  eventsHeartbeatMs: 10_000,
+  eventsStatusMsMin: 250,
+  eventsStatusMsMax: 60_000,
+  eventsRetryMs: 1_000,
+  /** What requests under way get at a stop before the node closes; the roles have changed by then. */
+  drainTimeoutMs: 5_000,
+
+  // Credentials
+  /** How often files of tokens and certificates are looked at. */
+  credentialsPollMs: 1_000,
+  accessFileBytesMax: 1 * MiB,
+  pemFileBytesMax: 1 * MiB,
+  tokensMax: 256,
+  tokenBytesMin: 16,
   /** Bytes of one piece of a streamed range, about. */
   rangePieceBytes: 64 * KiB,
   rangePieceEntriesMax: 512,

@@ -33,6 +33,7 @@ import { ShardSessions } from './shard-sessions.js'
 import { describeShard } from './shard-status.js'
 import { StandbyRole } from './standby-role.js'
 import { StaticLeadership } from './static-leadership.js'
+import { Verifier } from './verifier.js'
 
 /**
  * One shard on one node: a loop that asks what this node may be now, and is that until something changes. The
@@ -41,6 +42,7 @@ import { StaticLeadership } from './static-leadership.js'
 export class Shard {
   readonly context: ShardContext
   readonly forwarder: Forwarder
+  readonly verifier: Verifier
   private readonly greeter: Greeter
   private readonly standbyRole: StandbyRole
   private readonly sessions: ShardSessions
@@ -58,6 +60,7 @@ export class Shard {
   /** Found in the engine's files while they were in use; they are given up at the loop's next turn. */
   private damage: string | undefined
   private handingOver = false
+  private stopPrepared: Promise<void> | undefined
   private closing: Promise<void> | undefined
   /** The directory was read: only from then on this node knows whether it holds data. */
   private opened = false
@@ -85,6 +88,14 @@ export class Shard {
       obstacle: () => ({ code: obstacleCode(context), message: context.reason }),
     })
     context.forwarder = this.forwarder
+    this.verifier = new Verifier({
+      context,
+      greeter: this.greeter,
+      writeMark: (request, options) =>
+        context.primary?.isReady === true
+          ? context.primary.write([], context.origin, request, options)
+          : this.forwarder.write([], options, request),
+    })
     this.standbyRole = new StandbyRole(context, this.greeter, this.forwarder)
     context.peers = new Peers({
       members: context.cluster.others,
@@ -384,7 +395,10 @@ export class Shard {
     const { context } = this
     if (context.stopping || context.failure !== undefined || this.damage !== undefined) return
     const isAlone = context.cluster.others.length === 0
-    if (isAlone || context.data === undefined || context.state === 'promoting') return this.fail(error)
+    if (isAlone || context.data === undefined || context.state === 'promoting') {
+      this.fail(error)
+      return
+    }
     context.logger.error({ error: error.message }, 'the data here is damaged and is fetched anew')
     this.damage = error.message
     context.emit({ type: 'failure', error })
@@ -438,9 +452,14 @@ export class Shard {
     this.context.wake.signal()
   }
 
-  private async doClose(): Promise<void> {
+  /** A clean stop of a primary is a switchover; where nobody can take over it is a stop all the same. Idempotent. */
+  prepareStop(): Promise<void> {
+    this.stopPrepared ??= this.handOverToStop()
+    return this.stopPrepared
+  }
+
+  private async handOverToStop(): Promise<void> {
     const { context } = this
-    // A clean stop of a primary is a switchover; where nobody can take over it is a stop all the same.
     if (context.primary !== undefined && context.cluster.automatic !== undefined && context.data !== undefined) {
       const handedOver = this.switchover({ timeoutMs: context.timings.failoverMs }).catch((error) => {
         context.logger.info({ reason: error instanceof Error ? error.message : String(error) }, 'stops as primary')
@@ -453,6 +472,11 @@ export class Shard {
       await Promise.race([handedOver, tooLate])
       late?.cancel()
     }
+  }
+
+  private async doClose(): Promise<void> {
+    const { context } = this
+    await this.prepareStop()
     const { standby } = context
     // A clean stop does not hold up the writers of the others: this member gives up its place first.
     if (standby !== undefined && context.record?.inSync.some((member) => member.node === context.config.node)) {

@@ -81,8 +81,9 @@ Failure Store::checkpoint(const std::string& directory) {
 }
 
 Failure describeFiles(const std::string& directory, DescribedFiles& described) {
-  // Nothing is written, and little is read.
-  auto options = databaseOptions(Settings(), nullptr);
+  Settings settings;
+  settings.writeBufferBytes = settings.writeBuffersBytes = 1 << 20;
+  auto options = databaseOptions(settings, nullptr);
   options.create_if_missing = false;
   options.info_log = std::make_shared<SilentLogger>();
   options.skip_stats_update_on_db_open = true;
