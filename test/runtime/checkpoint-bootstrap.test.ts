@@ -380,6 +380,29 @@ describe('bootstrap by files of a checkpoint', { ...needsRocksdb, timeout: 180_0
     })
   })
 
+  test('when the checkpoint is gone there is a new one, and files that are the same are kept', async () => {
+    await withScene({}, async (cluster, lost) => {
+      await fill(cluster, 8)
+      await cluster.start(lost, { bootstrapMaxBytesPerSecond: 4 * mebibyte })
+      await until(() => wholeBytes(cluster, lost) > 2 * mebibyte, 'whole table files')
+      const [id] = checkpointIds(cluster, 'a')
+      await cluster.stop(lost)
+      await cluster.stop('a')
+      rmSync(join(checkpoints(cluster, 'a'), id!), { recursive: true })
+      await cluster.start('a')
+      await cluster.start(lost)
+      const seen = watch(cluster, lost)
+      await until(() => seen.some(({ bytesDone }) => bytesDone > 0), 'a new checkpoint')
+      assert.ok(!checkpointIds(cluster, 'a').includes(id!))
+      await cluster.shard('a').promote({ force: true })
+      await untilWhole(cluster, lost)
+      const expected = Math.max(...seen.map(({ bytesExpected }) => bytesExpected ?? 0))
+      const fetched = fetchedBytes(cluster, lost)
+      assert.ok(fetched < expected, `${fetched} of ${expected} bytes fetched`)
+      assert.ok(seen.every(({ restarts }) => restarts === 0))
+    })
+  })
+
   test('the checkpoint goes at the start of a source whose slot is gone', async () => {
     await withScene({}, async (cluster, lost) => {
       await fill(cluster, 4)
