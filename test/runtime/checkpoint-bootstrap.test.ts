@@ -34,6 +34,7 @@ interface Scene {
   readonly engines?: Readonly<Record<string, EngineFactory>>
   readonly timeFactor?: number
   readonly segmentBytes?: number
+  readonly slotRetainBytes?: number
 }
 
 /** Nodes on real files with RocksDB; `a` leads and holds data, the last one is a member whose disk was lost. */
@@ -400,6 +401,31 @@ describe('bootstrap by files of a checkpoint', { ...needsRocksdb, timeout: 180_0
       const fetched = fetchedBytes(cluster, lost)
       assert.ok(fetched < expected, `${fetched} of ${expected} bytes fetched`)
       assert.ok(seen.every(({ restarts }) => restarts === 0))
+    })
+  })
+
+  test('F2: begun anew because the journal is gone, it fetches what has changed and no more', async () => {
+    const scene = { segmentBytes: limits.segmentBytesMin, slotRetainBytes: mebibyte, timeFactor: 4 }
+    await withScene(scene, async (cluster, lost) => {
+      await fill(cluster, 8)
+      await cluster.start(lost, { bootstrapMaxBytesPerSecond: mebibyte })
+      await until(() => wholeBytes(cluster, lost) > 2 * mebibyte, 'whole table files')
+      await cluster.stop(lost)
+      await fill(cluster, 3, 8)
+      const first = () =>
+        cluster
+          .shard('a')
+          .status()
+          .slots.some(({ name }) => name === `bootstrap:${lost}`)
+      await until(() => !first(), 'the slot is over its cap')
+      await cluster.start(lost)
+      const seen = watch(cluster, lost)
+      await untilWhole(cluster, lost)
+      assert.ok(seen.some(({ restarts }) => restarts === 1))
+      const expected = Math.max(...seen.map(({ bytesExpected }) => bytesExpected ?? 0))
+      const fetched = fetchedBytes(cluster, lost)
+      assert.ok(fetched < expected - mebibyte / 2, `${fetched} of ${expected} bytes fetched`)
+      assert.deepEqual(readdirSync(join(cluster.directory(lost), 'shards/main')).sort(), ['current'])
     })
   })
 
