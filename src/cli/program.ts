@@ -1,6 +1,8 @@
 import { Command } from 'commander'
 import { version } from '../version.js'
+import { registerBench } from './bench.js'
 import { registerBootstrap } from './bootstrap.js'
+import { registerCompletion } from './completion.js'
 import { registerConfig } from './config.js'
 import { registerDemo } from './demo.js'
 import { registerDoctor } from './doctor.js'
@@ -43,5 +45,7 @@ Exit codes: 0 done, 1 failed, 2 misuse or configuration, 3 not primary,
   registerExport(program)
   registerJournal(program)
   registerConfig(program)
+  registerBench(program)
+  registerCompletion(program)
   return program
 }
