@@ -9,8 +9,8 @@ export function completionScript(shell: Shell, program: CommandNode): string {
 }
 
 /** In single quotes nothing has a meaning, in any of the three. */
-function quoted(text: string, escape = "'\\''"): string {
-  return `'${text.replaceAll("'", escape)}'`
+function quoted(text: string, apostrophe = "'\\''"): string {
+  return `'${text.replaceAll("'", apostrophe)}'`
 }
 
 const isAFlag = ({ flags }: CommandNode): readonly FlagNode[] => flags.filter(({ value }) => value !== undefined)

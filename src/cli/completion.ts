@@ -13,9 +13,11 @@ export function registerCompletion(program: Command): void {
       'after',
       `
 Examples:
-  source <(understudy completion bash)                                       (in ~/.bashrc)
+  echo 'source <(understudy completion bash)' >> ~/.bashrc
   understudy completion zsh > "\${fpath[1]}/_understudy"
-  understudy completion fish > ~/.config/fish/completions/understudy.fish`,
+  understudy completion fish > ~/.config/fish/completions/understudy.fish
+
+Exit codes: 0 printed; 2 no such shell.`,
     )
     .action((shell: Shell, flags: { readonly json?: boolean }) => {
       const script = completionScript(shell, describeCommands(program))

@@ -53,7 +53,9 @@ Examples:
       `
 Examples:
   understudy config example > understudy.toml
-  understudy config example | grep -A3 -i failover`,
+  understudy config example | grep -A3 -i failover
+
+Exit code 0.`,
     )
     .action((flags: CheckFlags) => {
       const example = exampleConfig()

@@ -47,7 +47,7 @@ Each check is ok, warn, fail or unknown, and says what to do next. It changes no
 Examples:
   understudy doctor --url http://10.0.0.1:7400
   understudy doctor --url http://10.0.0.1:7400 --data /var/lib/understudy
-  understudy doctor --json | jq -r '.checks[] | select(.status != "ok") | .found'
+  understudy doctor --json | jq '.checks[] | select(.status != "ok")'
 
 Exit codes: 0 nothing failed (warnings do not count); 1 a check failed; 4 the node does
 not answer.`,

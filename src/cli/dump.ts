@@ -57,7 +57,9 @@ It is also written when no node answers: then it says so.
 
 Examples:
   understudy dump --url http://10.0.0.1:7400 -o report.json.gz
-  understudy dump --config /etc/understudy.toml --data /var/lib/understudy -o report.json.gz`,
+  understudy dump --config /etc/understudy.toml -o report.json.gz
+
+Exit codes: 0 written; 1 it could not be written; 2 the file exists.`,
     )
     .action((flags: DumpFlags) => run(flags))
 }

@@ -80,7 +80,7 @@ that differs from all others is. It is rebuilt with
 Examples:
   understudy verify --url http://10.0.0.1:7400
   understudy verify --url http://10.0.0.1:7400 --rate 8MiB
-  understudy verify --json | jq -r '.differences[] | [.node, .family, .key] | @tsv'
+  understudy verify --json | jq -c '.differences[]'
 
 Exit codes: 0 all nodes are equal; 5 a node differs, or cannot read its own data;
 4 a node could not be compared (away, behind), or nothing can be compared now.`,
