@@ -119,7 +119,9 @@ function render({ checks, cluster }: Diagnosis): string[] {
   const indent = 4 + 2 + idWidth + 2
   for (const check of [...checks].sort((a, b) => order.indexOf(a.status) - order.indexOf(b.status))) {
     const head = `${painted(check.status, paint)}  ${check.id.padEnd(idWidth)}  `
-    lines.push(...wrap(`${head}${check.found}`, width, indent))
+    const [first = '', ...more] = check.found.split('\n')
+    lines.push(...wrap(`${head}${first}`, width, indent))
+    for (const line of more) lines.push(...wrap(`${' '.repeat(indent)}${line}`, width, indent))
     if (check.next !== undefined && check.status !== 'ok') {
       lines.push(...wrap(`${' '.repeat(indent)}-> ${check.next}`, width, indent + 3))
     }
