@@ -148,6 +148,7 @@ export async function lead(context: ShardContext, record: ShardRecord, hooks: Le
     onCommitted: (sequence) => data.noteCommitted(sequence),
     onFailed: hooks.onFailed,
     observe: context.observer,
+    tracer: context.parts.tracer,
   })
   context.primary = role
   role.begin()

@@ -18,6 +18,7 @@ import type { EngineFactory } from '../ports/engine.js'
 import type { JournalFactory } from '../ports/journal.js'
 import type { Logger } from '../ports/logger.js'
 import type { Random } from '../ports/random.js'
+import type { Tracer } from '../ports/tracer.js'
 import type { Transport } from '../ports/transport.js'
 import { ClusterView } from './cluster-view.js'
 import { DivergentFiles } from './divergent-files.js'
@@ -58,6 +59,8 @@ export interface ShardParts {
   readonly clock: Clock
   readonly random: Random
   readonly logger: Logger
+  /** Absent: nothing is traced. */
+  readonly tracer?: Tracer
   readonly coordinator: Coordinator
   readonly transport: Transport
 }

@@ -22,6 +22,8 @@ import type { Clock, Timer } from '#src/ports/clock.js'
 import type { EngineFactory } from '#src/ports/engine.js'
 import type { FileSystem } from '#src/ports/file-system.js'
 import { type LogFields, type Logger, silentLogger } from '#src/ports/logger.js'
+import type { Tracer } from '#src/ports/tracer.js'
+import type { Transport } from '#src/ports/transport.js'
 import { Node } from '#src/runtime/node.js'
 import { type PowerLoss, SimulatedDisk } from '#src/sim/disk.js'
 import { createInMemoryNetwork, type InMemoryNetwork } from '#src/transport/in-memory.js'
@@ -48,6 +50,9 @@ export interface ClusterOptions {
   readonly timeFactor?: number
   /** Where the others are believed to be, if not at their addresses. */
   readonly addresses?: Readonly<Record<string, string>>
+  /** What a node sends and receives through, around its own transport. */
+  readonly transport?: (name: string, own: Transport) => Transport
+  readonly tracer?: Tracer
 }
 
 export interface LogLine {
@@ -127,7 +132,8 @@ export class TestCluster {
       random: nodeRandom,
       logger,
       coordinator: options.coordinator === 'memory' ? this.coordinatorOf(name, clock) : this.staticOf(name, options),
-      transport: this.network.transport(this.address(name)),
+      transport: (options.transport ?? ((_name, own) => own))(name, this.network.transport(this.address(name))),
+      ...(options.tracer === undefined ? {} : { tracer: options.tracer }),
       shards: [
         {
           name: 'main',
