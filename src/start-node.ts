@@ -2,12 +2,14 @@ import type { NodeOptions } from './config/node-options.js'
 import { parseAddress } from './core/address.js'
 import { UnderstudyError } from './errors.js'
 import { createNodeParts, createWitnessParts } from './node-parts.js'
+import { httpPing } from './platform/http-ping.js'
 import { nodeClock } from './platform/node-clock.js'
 import { createPinoLogger } from './platform/pino-logger.js'
 import type { Logger } from './ports/logger.js'
 import type { NodeHandle } from './runtime/handle.js'
 import { Node } from './runtime/node.js'
 import { Witness } from './runtime/witness.js'
+import { Heartbeat } from './server/heartbeat.js'
 import { createHttpServer, type HttpServer } from './server/http-server.js'
 import { createHttpUpgradeTransport } from './transport/http-upgrade.js'
 
@@ -56,8 +58,13 @@ export async function startNode(options: NodeOptions, hooks: StartHooks = {}): P
     ? new Witness(createWitnessParts(options, partsHooks))
     : Node.create(await createNodeParts(options, partsHooks))
   let server: HttpServer | undefined
+  const heartbeat =
+    options.heartbeat === undefined
+      ? undefined
+      : new Heartbeat({ node, clock: nodeClock, logger, ping: httpPing, ...options.heartbeat })
   const close = async () => {
     try {
+      await heartbeat?.close()
       await node.close()
     } finally {
       // Also when the node could not be closed cleanly: an open port would keep the process alive and look healthy.
@@ -82,6 +89,7 @@ export async function startNode(options: NodeOptions, hooks: StartHooks = {}): P
     hooks.signal?.throwIfAborted()
     hooks.signal?.addEventListener('abort', onAbort, { once: true })
     await node.start()
+    heartbeat?.start()
     return { node, address, close }
   } catch (error) {
     await close()

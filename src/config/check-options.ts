@@ -1,6 +1,7 @@
 import { type Address, formatAddress } from '../core/address.js'
 import { limits } from '../core/limits.js'
 import { isLoopback, isUnspecified, readAddress } from './address.js'
+import { checkHeartbeat } from './check-heartbeat.js'
 import { checkWitness } from './check-witness.js'
 import { closest } from './closest.js'
 import { type CoordinatorOptions, parseCoordinator } from './coordinator.js'
@@ -45,6 +46,7 @@ export function checkOptions(input: Readonly<Record<string, unknown>>): CheckedO
   const witness = given.witness ?? false
   if (witness) checkWitness({ coordinator, node: given.node, input }, report)
   const { durability, inSyncMin } = checkDurability(given, input, coordinator, report)
+  const heartbeat = checkHeartbeat(given, input, report)
   const segmentBytes = given.segmentBytes ?? limits.segmentBytes
   const slotRetainBytes = given.slotRetainBytes ?? limits.slotRetainBytesMax
   if (slotRetainBytes < segmentBytes) {
@@ -70,6 +72,7 @@ export function checkOptions(input: Readonly<Record<string, unknown>>): CheckedO
       engine: given.engine ?? 'level',
       secret,
       insecure: given.insecure ?? false,
+      heartbeat,
       logLevel: given.logLevel ?? 'info',
       writeTimeoutMs: given.writeTimeoutMs ?? limits.writeTimeoutMs,
       segmentBytes,
@@ -113,7 +116,10 @@ function parseFields(input: Readonly<Record<string, unknown>>, problems: ConfigP
     // The first issue of an option says it; the others follow from it.
     if (wrong.has(path)) continue
     wrong.add(path)
-    problems.push({ path, message: `${issue.message}${path === 'secret' ? '' : `, not ${shown(input[path])}`}` })
+    problems.push({
+      path,
+      message: `${issue.message}${path === 'secret' || path === 'heartbeatUrl' ? '' : `, not ${shown(input[path])}`}`,
+    })
   }
   const right = Object.entries(input).filter(([key, value]) => !wrong.has(key) && value !== undefined)
   return Object.fromEntries(right.map(([key, value]) => [key, fields[key as OptionKey].parse(value)])) as ParsedOptions

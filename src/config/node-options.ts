@@ -5,6 +5,11 @@ import type { CoordinatorOptions } from './coordinator.js'
 import { optionsOfData } from './option-table.js'
 import type { LogLevel } from './schema.js'
 
+export interface HeartbeatOptions {
+  readonly url: URL
+  readonly intervalMs: number
+}
+
 /** Everything a node is started with: checked, and with every default filled in. */
 export interface NodeOptions {
   readonly data: string
@@ -25,6 +30,8 @@ export interface NodeOptions {
   readonly engine: EngineKind
   readonly secret: string | undefined
   readonly insecure: boolean
+  /** Undefined: nobody is called. */
+  readonly heartbeat: HeartbeatOptions | undefined
   readonly logLevel: LogLevel
   readonly writeTimeoutMs: number
   readonly segmentBytes: number
@@ -34,15 +41,16 @@ export interface NodeOptions {
   readonly bootstrapMaxRate: number | undefined
 }
 
-/** For people and logs: the secret is not in it. */
+/** For people and logs: the secret is not in it, nor the path of the heartbeat, which is one with most services. */
 export function describeOptions(options: NodeOptions): Record<string, string | number | boolean> {
-  const { listen, coordinator, secret, advertise, bootstrapMaxRate, ...rest } = options
+  const { listen, coordinator, secret, advertise, bootstrapMaxRate, heartbeat, ...rest } = options
   return {
     ...(options.witness ? withoutData(rest) : rest),
     ...(listen === undefined ? {} : { listen: formatAddress(listen) }),
     ...(advertise === undefined ? {} : { advertise }),
     ...(bootstrapMaxRate === undefined ? {} : { bootstrapMaxRate }),
     ...(coordinator === undefined ? {} : { coordinator: coordinator.url }),
+    ...(heartbeat === undefined ? {} : { heartbeat: `${heartbeat.url.origin}, every ${heartbeat.intervalMs} ms` }),
     secret: secret === undefined ? 'none' : 'set',
   }
 }

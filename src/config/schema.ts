@@ -53,6 +53,8 @@ export const fields = {
     .regex(/^[\x21-\x7e]*$/, 'must be visible ASCII characters without spaces, as it stands in a header'),
   secretFile: text,
   insecure: z.boolean('must be true or false'),
+  heartbeatUrl: text,
+  heartbeatIntervalMs: integer(limits.heartbeatIntervalMsMin, limits.heartbeatIntervalMsMax),
   logLevel: z.enum(logLevels, `must be one of ${logLevels.join(', ')}`),
   writeTimeoutMs: integer(1, limits.writeTimeoutMsMax),
   segmentBytes: bytes(limits.segmentBytesMin, limits.segmentBytesMax),

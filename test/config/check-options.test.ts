@@ -45,6 +45,7 @@ describe('defaults', () => {
       engine: 'level',
       secret: undefined,
       insecure: false,
+      heartbeat: undefined,
       logLevel: 'info',
       writeTimeoutMs: limits.writeTimeoutMs,
       segmentBytes: limits.segmentBytes,

@@ -53,6 +53,8 @@ export interface ClusterOptions {
   /** What a node sends and receives through, around its own transport. */
   readonly transport?: (name: string, own: Transport) => Transport
   readonly tracer?: Tracer
+  /** Instead of keeping warnings in `warnings`. */
+  readonly logger?: (name: string) => Logger
 }
 
 export interface LogLine {
@@ -110,7 +112,7 @@ export class TestCluster {
       options.engines?.[name] ?? (this.options.storage === 'simulated' ? memoryEngine : diskEngine)
     const logger =
       process.env.TEST_LOG === undefined
-        ? this.listener(name)
+        ? (options.logger?.(name) ?? this.listener(name))
         : createPinoLogger({ level: 'debug' }).child({ node: name })
     const clock = new MortalClock(options.timeFactor === undefined ? nodeClock : fastClock(options.timeFactor))
     this.clocks.set(name, clock)
