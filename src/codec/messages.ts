@@ -60,7 +60,7 @@ export const shardRecordField: Field<ShardRecord> = record({
   nonce: hex(16),
   settings,
   floor: position,
-  lossy: flag,
+  lossySince: epoch,
   handedOver: flag,
   voters: list(nodeName, limits.membersMax),
 })

@@ -198,8 +198,10 @@ export const limits = Object.freeze({
   rangePieceEntriesMax: 512,
   rangeLimitMax: 1_000_000,
   closeTimeoutMs: 10_000,
+  /** How long a connection that this side has ended waits for the other side's end: a peer that is cut off sends none. */
+  connectionLingerMs: 2_000,
   /** How long a database that is closed while it opens may go on opening. */
-  closeDuringOpenMs: 500,
+  closeDuringOpenMs: 3_000,
 
   // Dead-man's switch
   heartbeatIntervalMs: 10_000,

@@ -207,6 +207,7 @@ export class IncomingData {
         led: epochZero,
         provisional: false,
         slots: [],
+        hadCompany: true,
       }),
     )
   }

@@ -218,7 +218,7 @@ export class ShardContext {
     if (automatic === undefined) return undefined
     const { leaseMs, heartbeatMs } = this.timings
     const solitude = () => ({
-      othersKnown: this.cluster.others.length > 0,
+      othersKnown: this.cluster.others.length > 0 || this.store.superblock?.hadCompany === true,
       registeredUntilMs: automatic.registeredUntilMs,
     })
     return { leaseMs, heartbeatMs, solitude }
@@ -301,7 +301,9 @@ export class ShardContext {
 
   /** This node's answer to who it is and how far. */
   stateMessage(): Message<'state'> {
-    const { data, record } = this
+    const { data } = this
+    // A change that is under way may come to nothing: only what is durable is told.
+    const record = this.primary?.durableRecord ?? this.store.superblock?.record
     return {
       member: { node: this.config.node, incarnation: this.self?.incarnation ?? '0'.repeat(32) },
       state: this.stateNow,

@@ -41,6 +41,11 @@ export interface Superblock {
    */
   readonly provisional: boolean
   readonly slots: readonly Slot[]
+  /**
+   * Another node takes part, or did: a primary that is alone in its set then reads under its registration only, also
+   * after a restart in which it sees nobody (L4).
+   */
+  readonly hadCompany?: boolean | undefined
   /** Present while entries are undone: the data here is not readable and counts for nothing before it is gone. */
   readonly rewinding?: RewindMark | undefined
 }

@@ -26,7 +26,7 @@ const record: ShardRecord = {
   settings,
   nonce: '5e'.repeat(16),
   floor: { epoch, sequence: 1000, chain },
-  lossy: false,
+  lossySince: { number: 0, node: '' },
   handedOver: true,
   voters: ['a', 'b', 'c'],
 }
@@ -112,7 +112,7 @@ export const messageSamples: { readonly [N in MessageName]: readonly Message<N>[
   ack: [{ epoch, received: 1042, durable: 1041, applied: 1040, recordVersion: 7 }],
   credit: [{ bytes: 0xffffffff }],
   heartbeat: [{ stamp: 123_456, echo: 123_400 }],
-  record: [{ record }, { record: { ...record, inSync: [], lossy: true } }],
+  record: [{ record }, { record: { ...record, inSync: [], lossySince: record.epoch } }],
   snapshotStart: [
     { slot: 'bootstrap b', first: position },
     { slot: 'bootstrap b', first: undefined },

@@ -162,6 +162,7 @@ class Model {
         committed: node.committed,
         applied: node.committed,
         mayUndo: false,
+        lossySince: epochZero,
       })
       assert.equal(decision.type, 'truncate', `${node.name} has committed what ${primary.name} does not have`)
       if (decision.type !== 'truncate') return
