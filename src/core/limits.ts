@@ -285,6 +285,14 @@ export const limits = Object.freeze({
   /** How long a database that is closed while it opens may go on opening. */
   closeDuringOpenMs: 3_000,
 
+  // Dead-man's switch
+  heartbeatIntervalMs: 10_000,
+  heartbeatIntervalMsMin: 1_000,
+  heartbeatIntervalMsMax: 3_600_000,
+  heartbeatTimeoutMs: 10_000,
+  /** A standby whose data may be older than this does not call. */
+  heartbeatLagMsMax: 30_000,
+
   // Command line
   /** A node that is asked for its status answers at once, or does not answer. */
   askTimeoutMs: 3_000,
