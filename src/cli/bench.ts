@@ -77,7 +77,10 @@ Exit codes: 0 measured; 1 ended; 4 no write was acknowledged.`,
 }
 
 async function run(flags: BenchFlags): Promise<void> {
-  if (flags.url !== undefined) return report(await measure([flags.url], flags, nodeAddress(flags).secret), flags)
+  if (flags.url !== undefined) {
+    const { url, secret } = nodeAddress(flags)
+    return report(await measure([url], flags, secret), flags)
+  }
   const { nodes, durability } = flags
   const names = ['a', 'b', 'c', 'd', 'e'].slice(0, nodes)
   const cluster = await ClusterProcesses.create({

@@ -95,15 +95,18 @@ function configOf(file: string): NodeOptions {
 
 function addressOf(flags: DoctorFlags, options: NodeOptions | undefined): NodeAddress {
   if (flags.url !== undefined || options === undefined) return nodeAddress(flags)
-  const { listen } = options
+  const { listen, advertise, tls } = options
   if (listen === undefined) {
     throw new UnderstudyError('CONFIG', `${flags.config}: this node listens nowhere, and cannot be asked`)
   }
-  return nodeAddress({ ...flags, url: `http://${formatAddress(listen)}` })
+  // A certificate names the node as others reach it.
+  const address = tls === undefined ? formatAddress(listen) : (advertise ?? formatAddress(listen))
+  return nodeAddress({ ...flags, url: `${tls === undefined ? 'http' : 'https'}://${address}` })
 }
 
-function certificateFiles(_options: NodeOptions | undefined): readonly string[] {
-  return []
+function certificateFiles(options: NodeOptions | undefined): readonly string[] {
+  const { tls } = options ?? {}
+  return tls === undefined ? [] : [tls.cert, ...(tls.ca === undefined ? [] : [tls.ca])]
 }
 
 const marks: Readonly<Record<CheckStatus, string>> = { ok: 'ok', warn: 'WARN', fail: 'FAIL', unknown: '?' }

@@ -155,17 +155,20 @@ function secretsOf(options: NodeOptions | undefined): string[] {
     if (/^(secret|tokens?)$/.test(key)) secrets.push(value, ...value.split(/[\s,:]+/))
     if (/^(secret|token|access)File$/.test(key)) secrets.push(...wordsOf(value))
   }
-  const { coordinator } = options
+  const { coordinator, heartbeat } = options
+  // With most services, who knows its path may call it.
+  if (heartbeat !== undefined) secrets.push(heartbeat.url.href, heartbeat.url.pathname)
   if (coordinator?.kind === 'etcd' && coordinator.password !== undefined) secrets.push(coordinator.password)
   return secrets
 }
 
 function secretsOfEnvironment(): string[] {
   const secrets: string[] = []
-  for (const { key } of optionTable) {
+  for (const { key, flag } of optionTable) {
     const value = process.env[variableOf(key)]
     if (value === undefined) continue
-    if (/^(secret|tokens?)$/.test(key)) secrets.push(value, ...value.split(/[\s,:]+/))
+    // What must not stand on a command line.
+    if (!flag) secrets.push(value, ...value.split(/[\s,:]+/))
     if (/^(secret|token|access)File$/.test(key)) secrets.push(...wordsOf(value))
   }
   return secrets

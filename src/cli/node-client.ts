@@ -8,7 +8,16 @@ import type { LossEstimate, NodeStatus } from '../runtime/handle.js'
 export interface NodeAddress {
   /** With scheme, without a slash at the end. */
   readonly url: string
+  /** The token, or the secret of the cluster: what stands behind `Bearer`. */
   readonly secret: string | undefined
+  /** Of this client, for https; absent: the authorities of Node.js, and no certificate. */
+  readonly tls?: ClientTls
+}
+
+export interface ClientTls {
+  readonly ca?: Buffer
+  readonly cert?: Buffer
+  readonly key?: Buffer
 }
 
 export interface Promoted {
@@ -81,7 +90,7 @@ export async function askRaw(
 ): Promise<RawAnswer> {
   const signal = AbortSignal.timeout(timeoutMs)
   try {
-    const response = await open(node.url, 'GET', path, undefined, node.secret, signal, { accept: '*/*' })
+    const response = await open(node, 'GET', path, undefined, signal, { accept: '*/*' })
     return { status: response.statusCode ?? 0, headers: response.headers, text: await readAll(response, node.url) }
   } catch (error) {
     if (error instanceof UnderstudyError) throw error
@@ -116,7 +125,7 @@ export async function askWrite(
   let response: IncomingMessage
   let text: string
   try {
-    response = await open(node.url, 'POST', path, body, node.secret, late)
+    response = await open(node, 'POST', path, body, late)
     text = await readAll(response, node.url)
   } catch (error) {
     if (error instanceof UnderstudyError) throw error
@@ -136,11 +145,11 @@ export async function* askLines(
     readonly signal: AbortSignal
   },
 ): AsyncGenerator<ReadonlyArray<Readonly<Record<string, unknown>>>> {
-  const { url, secret } = node
+  const { url } = node
   const { method = 'GET', body, signal, headers = {} } = options
   let response: IncomingMessage
   try {
-    response = await open(url, method, path, body, secret, signal, { ...headers, accept: 'application/x-ndjson' })
+    response = await open(node, method, path, body, signal, { ...headers, accept: 'application/x-ndjson' })
   } catch (error) {
     throw noAnswer(url, error, false, false)
   }
@@ -184,14 +193,14 @@ async function ask(
   body: unknown,
   timeoutMs: number,
 ): Promise<unknown> {
-  const { url, secret } = node
+  const { url } = node
   const text = body === undefined ? undefined : JSON.stringify(body)
   // The node's own time-out comes first, so that its answer says what happened.
   const signal = AbortSignal.timeout(method === 'GET' ? timeoutMs : timeoutMs + limits.askTimeoutMs)
   let status: number
   let answer: string
   try {
-    const response = await open(url, method, path, text, secret, signal)
+    const response = await open(node, method, path, text, signal)
     status = response.statusCode ?? 0
     answer = await readAll(response, url)
   } catch (error) {
@@ -213,11 +222,10 @@ function checked(
 }
 
 function open(
-  url: string,
+  { url, secret, tls }: NodeAddress,
   method: string,
   path: string,
   body: string | undefined,
-  secret: string | undefined,
   signal: AbortSignal,
   headers: Readonly<Record<string, string>> = {},
 ): Promise<IncomingMessage> {
@@ -227,6 +235,7 @@ function open(
       method,
       signal,
       agent: false,
+      ...(url.startsWith('https:') ? tls : {}),
       headers: {
         accept: 'application/json',
         ...headers,
@@ -287,6 +296,22 @@ function noAnswer(url: string, cause: unknown, isLate: boolean, isChange: boolea
   const { syscall, code, message } = cause as NodeJS.ErrnoException
   if (code === 'ERR_INVALID_CHAR') {
     return new UnderstudyError('CONFIG', 'the secret holds characters that cannot stand in a header', { cause })
+  }
+  if (code !== undefined && /CERT|SIGNED|ISSUER|SIGNATURE|ALTNAME/.test(code)) {
+    const asked = code.startsWith('ERR_SSL_')
+    return new UnderstudyError(
+      'UNAUTHORIZED',
+      `${url}: ${asked ? 'it does not accept the certificate of this client' : 'its certificate is not accepted'}: ${message}`,
+      {
+        cause,
+        hint: asked
+          ? 'check --cert and --key'
+          : 'check --ca: it must be the authority that signed the certificate of the node',
+      },
+    )
+  }
+  if (code === 'EPROTO' || code?.startsWith('ERR_SSL_') === true) {
+    return new UnderstudyError('PROTOCOL', `${url} does not speak TLS: ${message}`, { cause, hint: 'use http://' })
   }
   const neverSent = syscall === 'connect' || syscall === 'getaddrinfo'
   const outcome = isChange && !neverSent ? 'unknown' : 'none'

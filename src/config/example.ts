@@ -18,6 +18,12 @@ const samples: Readonly<Partial<Record<string, string | number | boolean>>> = {
   durability: 'standby',
   inSyncMin: 2,
   bootstrapMaxRate: '50MiB',
+  bootstrapSourceMaxRate: '100MiB',
+  accessFile: '/etc/understudy/access.toml',
+  tlsCert: '/etc/understudy/node.pem',
+  tlsKey: '/etc/understudy/node.key',
+  tlsCa: '/etc/understudy/ca.pem',
+  heartbeatIntervalMs: limits.heartbeatIntervalMs,
 }
 
 const coordinators = [
@@ -42,10 +48,8 @@ function optionLines(entry: OptionEntry & { readonly key: OptionKey }, defaults:
   const { key, description, flag } = entry
   const lines = wrapped(`${upper(description)}.`)
   if (!flag) {
-    return [
-      ...lines,
-      `# Not in this file, which others may read: ${variableOf(key)} in the environment, or ${key}File.`,
-    ]
+    const file = optionTable.some((other) => other.key === `${key}File`) ? `, or ${key}File` : ''
+    return [...lines, ...wrapped(`Not in a file that others may read: ${variableOf(key)} in the environment${file}.`)]
   }
   const facts = [ruleOf(entry), defaultOf(entry, defaults)].filter((fact) => fact !== '').join(' ')
   if (facts !== '') lines.push(...wrapped(facts))

@@ -3,8 +3,10 @@ import type { Family, Operation } from '../core/entry.js'
 import type { LifecycleState, Role } from '../core/lifecycle.js'
 import type { Epoch, Position } from '../core/position.js'
 import type { ShardRecord, ShardSettings } from '../core/record.js'
+import type { AccessStatus } from '../ports/access.js'
 import type { Engine, KeyRange } from '../ports/engine.js'
 import type { VoterStatus } from '../ports/voter.js'
+import type { HistogramSnapshot } from './histogram.js'
 import type { VerifyOptions, VerifyResult } from './verify-report.js'
 
 export interface WaitOptions {
@@ -191,6 +193,8 @@ export interface LagStatus {
 
 export interface BootstrapStatus {
   readonly phase: 'waiting' | 'snapshot' | 'transferring' | 'catching-up' | 'installing' | 'done'
+  /** How the content comes: as files of a checkpoint of the source's engine, or key by key. */
+  readonly method: 'checkpoint' | 'range-chunks' | undefined
   readonly source: string | undefined
   /** Sequence of the first snapshot. */
   readonly position: number | undefined
@@ -297,6 +301,8 @@ export interface NodeStatus {
   readonly shards: readonly ShardStatus[]
   /** Only where this node hosts the voter of the builtin coordinator. */
   readonly voter?: VoterStatus
+  /** Only over HTTP: who may use the node, and until when its certificate is valid. */
+  readonly access?: AccessStatus
 }
 
 export interface MemberStatus {
@@ -323,7 +329,7 @@ export interface NodeHandle {
   close(): Promise<void>
 }
 
-/** Numbers behind `/metrics`; histograms are handed over as observations since the last call. */
+/** Numbers behind `/metrics`: totals since the process began; reading them changes nothing. */
 export interface MetricsSnapshot {
   readonly shards: readonly ShardMetrics[]
   readonly voter?: VoterStatus
@@ -349,10 +355,10 @@ export interface ShardMetrics {
     /** By `from>to`, names of lifecycle states. */
     readonly transitions: ReadonlyMap<string, number>
   }
-  readonly observations: {
-    readonly commitSeconds: readonly number[]
-    readonly journalFlushSeconds: readonly number[]
-    readonly applySeconds: readonly number[]
-    readonly blockEntries: readonly number[]
+  readonly histograms: {
+    readonly commitSeconds: HistogramSnapshot
+    readonly journalFlushSeconds: HistogramSnapshot
+    readonly applySeconds: HistogramSnapshot
+    readonly blockEntries: HistogramSnapshot
   }
 }

@@ -8,6 +8,7 @@ import type { VerifyOptions, VerifyResult } from '../runtime/verify-report.js'
 import { badRequest, toHttpError } from './http-error.js'
 import { asObject, parseJson, refuseOtherKeys } from './json-body.js'
 import { bodyOf, parseQuery, shardParameter } from './request.js'
+import { access } from './route-access.js'
 
 const ndjson = 'application/x-ndjson'
 
@@ -16,7 +17,7 @@ const ndjson = 'application/x-ndjson'
  * goes away. Differences are a result, not an error: 409 means that nothing could be compared.
  */
 export function addVerifyRoute(app: FastifyInstance, node: () => NodeHandle): void {
-  app.post('/v1/verify', { bodyLimit: limits.httpControlBodyBytesMax }, async (request, reply) => {
+  app.post('/v1/verify', { bodyLimit: limits.httpControlBodyBytesMax, ...access('admin') }, async (request, reply) => {
     const query = parseQuery(request, ['shard'])
     const options = optionsOf(request)
     const shard = node().shard(shardParameter(query))

@@ -90,7 +90,7 @@ describe('POST /v1/verify', () => {
         assert.equal(answer.status, 400, bad)
       }
       assert.equal(node.main.calls.length, 0)
-      assert.equal((await ask('/v1/verify')).status, 404)
+      assert.equal((await ask('/v1/verify')).status, 405)
     })
   })
 
