@@ -21,4 +21,11 @@ export type {
   ShardStatus,
   SwitchoverResult,
 } from './runtime/handle.js'
+export type {
+  VerifiedNode,
+  VerifyDifference,
+  VerifyOptions,
+  VerifyProgress,
+  VerifyResult,
+} from './runtime/verify-report.js'
 export { version } from './version.js'

@@ -17,7 +17,7 @@ import type { ClusterPicture } from './cluster-picture.js'
 import { diagnose } from './doctor.js'
 import { formatBytes, plural } from './format.js'
 import { findJournal } from './journal-location.js'
-import { askRaw, type NodeAddress } from './node-client.js'
+import { askBeginning, askRaw, type NodeAddress } from './node-client.js'
 import { Redactor } from './redact.js'
 import { printJson, printLine } from './terminal.js'
 
@@ -30,6 +30,8 @@ interface DumpFlags extends ClientFlags {
 
 const formatVersion = 1
 const filesMax = 2_000
+/** The stream of events begins with what happened before, and goes on. */
+const eventBounds = { forMs: 1_000, bytesMax: 256 * 1024 }
 
 export function registerDump(program: Command): void {
   const command = program
@@ -128,8 +130,11 @@ function ofNodes(picture: ClusterPicture | undefined, first: NodeAddress) {
         (answer) => (answer.status === 200 ? answer.text.split('\n') : `answered ${answer.status}`),
         (failed: unknown) => toUnderstudyError(failed, 'metrics').toJSON(),
       )
-      const failovers = status.shards.map((shard) => ({ shard: shard.shard, failovers: shard.failovers }))
-      return { node, url, status, events: failovers, metrics }
+      const events = await askBeginning({ ...first, url }, '/v1/events', eventBounds).then(
+        (answer) => (answer.status === 200 ? answer.text.split('\n') : `answered ${answer.status}`),
+        (failed: unknown) => toUnderstudyError(failed, 'events').toJSON(),
+      )
+      return { node, url, status, events, metrics }
     }),
   )
 }
