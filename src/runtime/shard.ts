@@ -384,7 +384,10 @@ export class Shard {
     const { context } = this
     if (context.stopping || context.failure !== undefined || this.damage !== undefined) return
     const isAlone = context.cluster.others.length === 0
-    if (isAlone || context.data === undefined || context.state === 'promoting') return this.fail(error)
+    if (isAlone || context.data === undefined || context.state === 'promoting') {
+      this.fail(error)
+      return
+    }
     context.logger.error({ error: error.message }, 'the data here is damaged and is fetched anew')
     this.damage = error.message
     context.emit({ type: 'failure', error })
