@@ -16,6 +16,7 @@ import { createJournalFactory } from './journal/journal-factory.js'
 import { nodeClock } from './platform/node-clock.js'
 import { nodeFileSystem } from './platform/node-file-system.js'
 import { nodeRandom } from './platform/node-random.js'
+import { createOtelTracer } from './platform/otel-tracer.js'
 import type { Coordinator } from './ports/coordinator.js'
 import type { EngineFactory, EngineKind } from './ports/engine.js'
 import type { Logger } from './ports/logger.js'
@@ -28,6 +29,11 @@ const engines: Readonly<Record<EngineKind, EngineFactory>> = {
   level: levelEngine,
   rocksdb: rocksdbEngine,
   memory: memoryEngine,
+}
+
+function engineFor({ engine, bootstrapMethod }: NodeOptions): EngineFactory {
+  const factory = engines[engine]
+  return bootstrapMethod === 'auto' ? factory : { kind: factory.kind, open: factory.open }
 }
 
 interface PartsHooks {
@@ -55,10 +61,11 @@ export async function createNodeParts(options: NodeOptions, hooks: PartsHooks): 
       logger,
       segmentBytes: options.segmentBytes,
     }),
-    engines: engines[options.engine],
+    engines: engineFor(options),
     clock: nodeClock,
     random: nodeRandom,
     logger,
+    tracer: createOtelTracer(version),
     ...(await coordinatorParts(options, hooks)),
     transport,
     shards: [
@@ -76,6 +83,7 @@ export async function createNodeParts(options: NodeOptions, hooks: PartsHooks): 
         slotRetainBytes: options.slotRetainBytes,
         writeTimeoutMs: options.writeTimeoutMs,
         bootstrapMaxBytesPerSecond: options.bootstrapMaxRate,
+        bootstrapSourceMaxBytesPerSecond: options.bootstrapSourceMaxRate,
       },
     ],
   }

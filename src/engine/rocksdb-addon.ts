@@ -52,6 +52,8 @@ export interface Database {
   /** Flat: family, key, value or undefined, ... */
   write(keys: ReadonlyArray<number | Uint8Array | undefined>, meta: MetaChanges): Promise<void>
   flush(): Promise<void>
+  /** Flushes, then links all files into a directory that must not exist. */
+  checkpoint(directory: string): Promise<void>
   ingest(family: number, name: string, chunk: Uint8Array, meta: MetaChanges): Promise<void>
   /** Families flat: id, name, ... Durable when it resolves. */
   finishIngest(families: ReadonlyArray<number | string>, idNext: number, meta: MetaChanges): Promise<void>
@@ -79,8 +81,17 @@ export interface Database {
   releaseCursor(cursor: number): void
 }
 
+export interface DescribedFiles {
+  readonly meta: readonly Buffer[]
+  readonly files: ReadonlyArray<string | number>
+}
+
 interface Addon {
   readonly Database: new (options: object) => Database
+  /** What a checkpoint holds; nobody may have it open. `files` is flat: name, bytes, checksum, ... */
+  describeFiles(directory: string): Promise<DescribedFiles>
+  /** CRC-32C of a whole file. */
+  checksumFile(path: string): Promise<{ readonly bytes: number; readonly checksum: number }>
   /** Stores of every thread, at once. */
   closeAll(): void
 }
@@ -130,6 +141,14 @@ export function createDatabase(settings: RocksdbSettings): Database {
     familyPrefix: bookkeeping.familyPrefix,
     idNextKey: bookkeeping.idNext,
   })
+}
+
+export function describeFiles(directory: string): Promise<DescribedFiles> {
+  return useAddon().describeFiles(directory)
+}
+
+export function checksumFile(path: string): Promise<{ readonly bytes: number; readonly checksum: number }> {
+  return useAddon().checksumFile(path)
 }
 
 /** True if the engine can be used here. */

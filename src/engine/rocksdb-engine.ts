@@ -8,12 +8,14 @@ import type {
   EngineIterator,
   EngineSnapshot,
   EngineState,
+  FileCheckpoint,
   RewoundKey,
   ScanOptions,
 } from '../ports/engine.js'
 import { assertChunkSize, assertContinues } from './continuity.js'
 import { FamilyTable } from './family-table.js'
 import { type Database, presentView } from './rocksdb-addon.js'
+import { describeCheckpoint } from './rocksdb-checkpoint.js'
 import { closedError, isDamage, noteDamage, rocksdbError } from './rocksdb-errors.js'
 import { bookkeeping } from './rocksdb-keys.js'
 import { RocksdbIterator, RocksdbSnapshot, rocksdbSnapshotOf } from './rocksdb-reader.js'
@@ -278,6 +280,17 @@ export class RocksdbEngine implements Engine {
     this.appliedPosition = position
     this.checkpointed = position
     this.replayTarget = undefined
+  }
+
+  async checkpointFiles(directory: string): Promise<FileCheckpoint> {
+    this.assertOpen()
+    invariant(!this.ingesting, 'an engine is copied only after its ingestion is finished')
+    try {
+      await this.database.checkpoint(directory)
+    } catch (error) {
+      throw this.failure(error, 'making a checkpoint')
+    }
+    return describeCheckpoint(directory)
   }
 
   close(): Promise<void> {

@@ -5,6 +5,7 @@ import type { Position } from '../core/position.js'
 import { UnderstudyError } from '../errors.js'
 import type { Engine, EngineFactory, EngineState } from '../ports/engine.js'
 import { createDatabase, type Database, type RocksdbSettings } from './rocksdb-addon.js'
+import { rocksdbFiles } from './rocksdb-checkpoint.js'
 import { RocksdbEngine } from './rocksdb-engine.js'
 import { damageHint, refuseDamaged, rocksdbError } from './rocksdb-errors.js'
 import { Bookkeeping, bookkeeping } from './rocksdb-keys.js'
@@ -28,6 +29,7 @@ export function createRocksdbEngine(settings: Partial<RocksdbSettings> = {}): En
   return Object.freeze<EngineFactory>({
     kind: 'rocksdb',
     open: (directory, empty, onDamaged = nobody) => openRocksdb(all, directory, empty, onDamaged),
+    files: rocksdbFiles,
   })
 }
 

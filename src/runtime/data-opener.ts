@@ -2,6 +2,7 @@ import { epochZero } from '../core/position.js'
 import type { ShardRecord } from '../core/record.js'
 import { UnderstudyError } from '../errors.js'
 import type { Engine } from '../ports/engine.js'
+import { Checkpoints } from './checkpoints.js'
 import type { ShardContext } from './shard-context.js'
 import { BootstrapNeeded, ShardData, type ShardDataParts } from './shard-data.js'
 import type { ShardSessions } from './shard-sessions.js'
@@ -79,16 +80,30 @@ export class DataOpener {
       logger: context.logger,
       retainBytesMax: context.config.slotRetainBytes,
     })
+    if (data.engine.checkpointFiles !== undefined) {
+      context.checkpoints = new Checkpoints({
+        files: context.store.files,
+        directory: context.store.checkpoints,
+        engine: data.engine,
+        journal: data.journal,
+        clock: context.clock,
+        random: context.random,
+        logger: context.logger,
+        slots: () => context.slots?.names ?? new Set(),
+      })
+    }
     context.waiters.check()
   }
 
   async close(): Promise<void> {
     const { context } = this
-    const { data } = context
+    const { data, checkpoints } = context
     context.data = undefined
+    context.checkpoints = undefined
     context.forwarder.dataGone()
     context.slots = undefined
     this.sessions.closeSources(new UnderstudyError('NOT_READY', 'the data is being rebuilt'))
+    await checkpoints?.close()
     await data?.close()
   }
 

@@ -6,6 +6,7 @@
 #include <mutex>
 #include <set>
 
+#include "checkpoint.h"
 #include "store.h"
 #include "work.h"
 
@@ -166,6 +167,7 @@ class Database : public Napi::ObjectWrap<Database> {
                                             InstanceMethod<&Database::apply>("apply"),
                                             InstanceMethod<&Database::write>("write"),
                                             InstanceMethod<&Database::flush>("flush"),
+                                            InstanceMethod<&Database::checkpoint>("checkpoint"),
                                             InstanceMethod<&Database::ingest>("ingest"),
                                             InstanceMethod<&Database::finishIngest>("finishIngest"),
                                             InstanceMethod<&Database::getCached>("getCached"),
@@ -277,6 +279,11 @@ class Database : public Napi::ObjectWrap<Database> {
 
   Napi::Value flush(const Napi::CallbackInfo& info) {
     return Work::start(info.Env(), [store = store_] { return store->flush(); }, nothing);
+  }
+
+  Napi::Value checkpoint(const Napi::CallbackInfo& info) {
+    const std::string directory = info[0].ToString().Utf8Value();
+    return Work::start(info.Env(), [store = store_, directory] { return store->checkpoint(directory); }, nothing);
   }
 
   Napi::Value ingest(const Napi::CallbackInfo& info) {
@@ -400,8 +407,44 @@ class Database : public Napi::ObjectWrap<Database> {
   StorePtr store_;
 };
 
+// Flat: name, bytes, checksum, name, ...
+Napi::Value describeDirectory(const Napi::CallbackInfo& info) {
+  const std::string directory = info[0].ToString().Utf8Value();
+  auto described = std::make_shared<DescribedFiles>();
+  return Work::start(
+      info.Env(), [directory, described] { return describeFiles(directory, *described); },
+      [described](Napi::Env env) -> Napi::Value {
+        Napi::Array files = Napi::Array::New(env, described->files.size() * 3);
+        uint32_t at = 0;
+        for (const auto& [name, sum] : described->files) {
+          files.Set(at++, Napi::String::New(env, name));
+          files.Set(at++, Napi::Number::New(env, static_cast<double>(sum.bytes)));
+          files.Set(at++, Napi::Number::New(env, sum.checksum));
+        }
+        Napi::Object object = Napi::Object::New(env);
+        object.Set("meta", metaValue(env, described->meta));
+        object.Set("files", files);
+        return object;
+      });
+}
+
+Napi::Value checksumFile(const Napi::CallbackInfo& info) {
+  const std::string path = info[0].ToString().Utf8Value();
+  auto sum = std::make_shared<FileSum>();
+  return Work::start(
+      info.Env(), [path, sum] { return checksumOfFile(path, *sum); },
+      [sum](Napi::Env env) -> Napi::Value {
+        Napi::Object object = Napi::Object::New(env);
+        object.Set("bytes", Napi::Number::New(env, static_cast<double>(sum->bytes)));
+        object.Set("checksum", Napi::Number::New(env, sum->checksum));
+        return object;
+      });
+}
+
 Napi::Object initialise(Napi::Env env, Napi::Object exports) {
   Database::init(env, exports);
+  exports.Set("describeFiles", Napi::Function::New(env, describeDirectory));
+  exports.Set("checksumFile", Napi::Function::New(env, checksumFile));
   exports.Set("closeAll", Napi::Function::New(env, [](const Napi::CallbackInfo& info) -> Napi::Value {
                 OpenStores::get().closeAll();
                 return info.Env().Undefined();

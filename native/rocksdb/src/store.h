@@ -143,6 +143,8 @@ class Store {
   Failure write(const std::vector<KeyChange>& keys, const std::vector<MetaChange>& meta);
   // Everything written so far into synced table files, in all families or in none.
   Failure flush();
+  // Flushes, then links all files into a directory, which must not exist.
+  Failure checkpoint(const std::string& directory);
   // A chunk in one family, created if it is missing, and `meta` with it. A crash loses both, or `meta` alone; a flush
   // makes both durable.
   Failure ingest(const NamedFamily& family, rocksdb::Slice chunk, const std::vector<MetaChange>& meta);
