@@ -116,9 +116,7 @@ export interface RocksdbSettings {
   readonly bloomBitsPerKey: number
 }
 
-export const rocksdbCompressions = ['lz4', 'snappy', 'zstd', 'none'] as const
-
-export type RocksdbCompression = (typeof rocksdbCompressions)[number]
+export type RocksdbCompression = 'lz4' | 'snappy' | 'zstd' | 'none'
 
 /** A new, closed store. Throws `CONFIG` where the addon was not built. */
 export function createDatabase(settings: RocksdbSettings): Database {
