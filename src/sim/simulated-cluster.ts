@@ -1,6 +1,7 @@
 /** All nodes of a run, who looks after them, and what is checked while they work. */
 import { InMemoryCoordinatorStore } from '../coordinator/in-memory.js'
-import { type Position, sameEpoch } from '../core/position.js'
+import { compareEpochs, formatEpoch, type Position, sameEpoch } from '../core/position.js'
+import { sameMember } from '../core/record.js'
 import type { UnderstudyError } from '../errors.js'
 import type { ShardStatus } from '../runtime/handle.js'
 import type { Node } from '../runtime/node.js'
@@ -52,6 +53,7 @@ export class SimulatedCluster {
     const storeProcess = world.process('coordinator')
     this.store = new InMemoryCoordinatorStore(storeProcess, 'c0'.repeat(16))
     this.oracle = new Oracle(plan.settings.durability)
+    this.watchSwaps()
     const { oracle } = this
     this.hooks = {
       store: this.store,
@@ -206,6 +208,26 @@ export class SimulatedCluster {
       },
       (error: Error) => this.oracle.problems.add(`a disk cannot be read: ${error.message}`),
     )
+  }
+
+  /** Whoever changes the record knows the newest one: versions go up by one, epochs never down, one primary in each (S3). */
+  private watchSwaps(): void {
+    const { store, oracle } = this
+    const swap = store.swap.bind(store)
+    store.swap = (shard, expectedRevision, next) => {
+      const before = store.state(shard).record
+      const result = swap(shard, expectedRevision, next)
+      if (result.swapped && before !== undefined) {
+        const order = compareEpochs(next.epoch, before.epoch)
+        const samePrimary = sameMember(next.primary, before.primary)
+        if (order < 0 || (order === 0 && !samePrimary) || next.version !== before.version + 1) {
+          oracle.problems.add(
+            `S3: ${next.primary.node} of epoch ${formatEpoch(next.epoch)}, version ${next.version}, was written over ${before.primary.node} of epoch ${formatEpoch(before.epoch)}, version ${before.version}`,
+          )
+        }
+      }
+      return result
+    }
   }
 
   private listen(one: SimulatedNode, run: Run): void {
