@@ -21,6 +21,8 @@ const absentMsMax = 9_000
 const absentShare = 0.25
 /** Of the writes that a primary answers, so many are looked for on the disks. */
 const auditShare = 0.03
+const freshMs = 3_000
+const freshAuditShare = 0.5
 const stopMsMax = 60_000
 
 export class SimulatedCluster {
@@ -195,7 +197,11 @@ export class SimulatedCluster {
     const { record } = this.store.state('main')
     // While the coordinator has a record that the primary does not know of yet, every answer is looked at.
     const isChanging = record !== undefined && record.version !== one.serving.shard().status().recordVersion
-    if (!this.audits.chance(isChanging ? 1 : auditShare)) return
+    // A node that has just started may rest on pages that were never synced.
+    const isFresh = this.nodes.some(
+      ({ run }) => run !== undefined && this.world.time.nowMs - run.process.startedMs < freshMs,
+    )
+    if (!this.audits.chance(isChanging ? 1 : isFresh ? freshAuditShare : auditShare)) return
     const inForce = record !== undefined && sameEpoch(record.epoch, position.epoch) ? record.inSync : []
     // Nothing but promises: it is over before anything else happens.
     nodesThatHold([...this.nodes, ...this.seconds], position.sequence).then(
