@@ -88,12 +88,14 @@ async function main(): Promise<void> {
     options: {
       from: { type: 'string', default: '1' },
       only: { type: 'string' },
+      'starting-with': { type: 'string' },
       workers: { type: 'string', default: String(availableParallelism()) },
       check: { type: 'boolean', default: false },
     },
   })
   const { only } = values
-  const chosen = plantedBugs.filter(({ name }) => only === undefined || name.includes(only))
+  const from = plantedBugs.findIndex(({ name }) => name === values['starting-with'])
+  const chosen = plantedBugs.slice(Math.max(0, from)).filter(({ name }) => only === undefined || name.includes(only))
   if (values.check) {
     for (const bug of chosen) plantedTexts(bug)
     console.log(`${chosen.length} bugs can be planted`)
