@@ -1,6 +1,7 @@
 /** A sample of the faults of disks; `npm run test:faults` runs all of them, again and again. */
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
+import { needsRocksdb } from '../support/rocksdb.js'
 import { needsShim } from './fs-shim/shim-library.js'
 import { runCell } from './matrix/cell.js'
 import { diskKinds } from './matrix/disk-kinds.js'
@@ -22,6 +23,7 @@ describe('disks that fail below real processes, builtin coordinator, durability 
     const rounds = fullRounds > 0 ? fullRounds : (sampleRounds[kind.name] ?? 1)
     test(`I1, I2, I3, I7, F17, F34: ${rounds} rounds of ${kind.name}`, {
       timeout: 60_000 + rounds * 60_000,
+      skip: kind.args?.includes('rocksdb') === true && needsRocksdb.skip,
     }, async (context) => {
       const options = {
         kind,

@@ -1,7 +1,6 @@
 /** Faults of a disk below a process that goes on running: each acknowledges nothing that is lost, and says what is wrong. */
 import { join } from 'node:path'
 import { refusalOf } from '#src/cli/http-client.js'
-import { hasRocksdb } from '#src/engine/rocksdb.js'
 import type { ShardStatus } from '#src/runtime/handle.js'
 import type { Fault, FaultRule, FaultyDisk } from '../fs-shim/faulty-disk.js'
 import { undoUnsynced } from '../fs-shim/power-loss.js'
@@ -42,17 +41,13 @@ export const diskKinds: readonly FaultKind[] = [
   { name: 'disk-superblock', rounds: 12, needs, run: superblock },
   { name: 'disk-voter', rounds: 5, needs, run: voterDisk },
   { name: 'disk-engine', rounds: 5, needs, args: ['--checkpoint-bytes', '64KiB'], run: engineDisk },
-  ...(hasRocksdb()
-    ? [
-        {
-          name: 'disk-engine-rocksdb',
-          rounds: 5,
-          needs,
-          args: ['--engine', 'rocksdb', '--checkpoint-bytes', '64KiB'],
-          run: engineDisk,
-        } as const,
-      ]
-    : []),
+  {
+    name: 'disk-engine-rocksdb',
+    rounds: 5,
+    needs,
+    args: ['--engine', 'rocksdb', '--checkpoint-bytes', '64KiB'],
+    run: engineDisk,
+  },
   { name: 'disk-power-loss', rounds: 30, needs, losesPower: true, run: powerLossOfAll },
   { name: 'disk-power-loss-primary', rounds: 30, needs, losesPower: true, run: powerLossOfPrimary },
 ]
