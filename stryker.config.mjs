@@ -4,6 +4,9 @@
 /** The quick ones first: Stryker stops at the first test file that fails. */
 const tests = {
   core: [
+    'conditions',
+    'in-sync-conditions',
+    'takeover-conditions',
     'append',
     'bootstrap',
     'failover-status',

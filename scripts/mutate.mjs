@@ -5,7 +5,7 @@
 //   npm run mutate -- --table         only the scores of the reports that are there
 //   npm run mutate -- --survivors     the same, and every mutant that no test noticed
 import { spawnSync } from 'node:child_process'
-import { existsSync, mkdirSync, readdirSync, readFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readdirSync, readFileSync, statSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 
 const root = fileURLToPath(new URL('..', import.meta.url))
@@ -61,8 +61,10 @@ if (!wanted.includes('--table') && !wanted.includes('--survivors')) {
 
 /** The newest result of each file. */
 const files = new Map()
-for (const name of readdirSync(reports).filter((one) => one.endsWith('.json'))) {
-  const path = `${reports}/${name}`
+const paths = readdirSync(reports)
+  .filter((name) => name.endsWith('.json'))
+  .map((name) => `${reports}/${name}`)
+for (const path of paths.sort((a, b) => statSync(a).mtimeMs - statSync(b).mtimeMs)) {
   for (const [file, { mutants, source }] of Object.entries(JSON.parse(readFileSync(path, 'utf8')).files)) {
     files.set(file, { mutants, source })
   }
@@ -86,7 +88,7 @@ for (const [file, { mutants, source }] of [...files].sort(([a], [b]) => (a < b ?
     console.log(
       `  ${start.line}:${start.column} ${mutatorName}${status === 'NoCoverage' ? ' (no test comes here)' : ''}`,
     )
-    console.log(`    - ${lines[start.line - 1].trim()}`)
+    console.log(`    ${lines[start.line - 1].trim()}`)
     const original = start.line === end.line ? lines[start.line - 1].slice(start.column - 1, end.column - 1) : '…'
     console.log(`    ${original.slice(0, 160)}  =>  ${replacement.replaceAll(/\s+/g, ' ').slice(0, 160)}`)
   }
