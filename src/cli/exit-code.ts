@@ -53,6 +53,7 @@ const exitCodeByFailure: Readonly<Record<FailureCode, ExitCode>> = {
   STALE_EPOCH: notPrimary,
   STALE_INCARNATION: failed,
   UNAUTHORIZED: failed,
+  FORBIDDEN: failed,
   ADDRESS_IN_USE: unavailable,
   PROMOTION_REFUSED: failed,
   SWITCHOVER_REFUSED: failed,

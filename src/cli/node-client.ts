@@ -8,7 +8,16 @@ import type { LossEstimate, NodeStatus } from '../runtime/handle.js'
 export interface NodeAddress {
   /** With scheme, without a slash at the end. */
   readonly url: string
+  /** The token, or the secret of the cluster: what stands behind `Bearer`. */
   readonly secret: string | undefined
+  /** Of this client, for https; absent: the authorities of Node.js, and no certificate. */
+  readonly tls?: ClientTls
+}
+
+export interface ClientTls {
+  readonly ca?: Buffer
+  readonly cert?: Buffer
+  readonly key?: Buffer
 }
 
 export interface Promoted {
@@ -79,14 +88,14 @@ async function ask(
   body: unknown,
   timeoutMs: number,
 ): Promise<unknown> {
-  const { url, secret } = node
+  const { url } = node
   const text = body === undefined ? undefined : JSON.stringify(body)
   // The node's own time-out comes first, so that its answer says what happened.
   const signal = AbortSignal.timeout(method === 'GET' ? timeoutMs : timeoutMs + limits.askTimeoutMs)
   let status: number
   let answer: string
   try {
-    const response = await open(url, method, path, text, secret, signal)
+    const response = await open(node, method, path, text, signal)
     status = response.statusCode ?? 0
     answer = await readAll(response, url)
   } catch (error) {
@@ -100,11 +109,10 @@ async function ask(
 }
 
 function open(
-  url: string,
+  { url, secret, tls }: NodeAddress,
   method: string,
   path: string,
   body: string | undefined,
-  secret: string | undefined,
   signal: AbortSignal,
 ): Promise<IncomingMessage> {
   return new Promise((resolve, reject) => {
@@ -113,6 +121,7 @@ function open(
       method,
       signal,
       agent: false,
+      ...(url.startsWith('https:') ? tls : {}),
       headers: {
         accept: 'application/json',
         ...(body === undefined
@@ -172,6 +181,22 @@ function noAnswer(url: string, cause: unknown, isLate: boolean, isChange: boolea
   const { syscall, code, message } = cause as NodeJS.ErrnoException
   if (code === 'ERR_INVALID_CHAR') {
     return new UnderstudyError('CONFIG', 'the secret holds characters that cannot stand in a header', { cause })
+  }
+  if (code !== undefined && /CERT|SIGNED|ISSUER|SIGNATURE|ALTNAME/.test(code)) {
+    const asked = code.startsWith('ERR_SSL_')
+    return new UnderstudyError(
+      'UNAUTHORIZED',
+      `${url}: ${asked ? 'it does not accept the certificate of this client' : 'its certificate is not accepted'}: ${message}`,
+      {
+        cause,
+        hint: asked
+          ? 'check --cert and --key'
+          : 'check --ca: it must be the authority that signed the certificate of the node',
+      },
+    )
+  }
+  if (code === 'EPROTO' || code?.startsWith('ERR_SSL_') === true) {
+    return new UnderstudyError('PROTOCOL', `${url} does not speak TLS: ${message}`, { cause, hint: 'use http://' })
   }
   const neverSent = syscall === 'connect' || syscall === 'getaddrinfo'
   const outcome = isChange && !neverSent ? 'unknown' : 'none'

@@ -3,6 +3,7 @@ import type { Family, Operation } from '../core/entry.js'
 import type { LifecycleState, Role } from '../core/lifecycle.js'
 import type { Epoch, Position } from '../core/position.js'
 import type { ShardRecord, ShardSettings } from '../core/record.js'
+import type { AccessStatus } from '../ports/access.js'
 import type { Engine, KeyRange } from '../ports/engine.js'
 import type { VoterStatus } from '../ports/voter.js'
 import type { HistogramSnapshot } from './histogram.js'
@@ -186,6 +187,8 @@ export interface LagStatus {
 
 export interface BootstrapStatus {
   readonly phase: 'waiting' | 'snapshot' | 'transferring' | 'catching-up' | 'installing' | 'done'
+  /** How the content comes: as files of a checkpoint of the source's engine, or key by key. */
+  readonly method: 'checkpoint' | 'range-chunks' | undefined
   readonly source: string | undefined
   /** Sequence of the first snapshot. */
   readonly position: number | undefined
@@ -292,6 +295,8 @@ export interface NodeStatus {
   readonly shards: readonly ShardStatus[]
   /** Only where this node hosts the voter of the builtin coordinator. */
   readonly voter?: VoterStatus
+  /** Only over HTTP: who may use the node, and until when its certificate is valid. */
+  readonly access?: AccessStatus
 }
 
 export interface MemberStatus {

@@ -20,6 +20,7 @@ import type { Logger } from '../ports/logger.js'
 import type { Random } from '../ports/random.js'
 import type { Tracer } from '../ports/tracer.js'
 import type { Transport } from '../ports/transport.js'
+import type { Checkpoints } from './checkpoints.js'
 import { ClusterView } from './cluster-view.js'
 import { DivergentFiles } from './divergent-files.js'
 import type { Forwarder } from './forwarder.js'
@@ -50,6 +51,8 @@ export interface ShardConfig {
   readonly slotRetainBytes: number
   readonly writeTimeoutMs: number
   readonly bootstrapMaxBytesPerSecond: number | undefined
+  /** Over all bootstraps that are served here. */
+  readonly bootstrapSourceMaxBytesPerSecond?: number | undefined
 }
 
 export interface ShardParts {
@@ -89,6 +92,8 @@ export class ShardContext {
   readonly divergent: DivergentFiles
   data: ShardData | undefined
   slots: Slots | undefined
+  /** With the data, where the engine has files to hand out. */
+  checkpoints: Checkpoints | undefined
   primary: PrimaryRole | undefined
   standby: StandbySession | undefined
   peers!: Peers

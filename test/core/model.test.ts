@@ -11,6 +11,7 @@ import { InSyncState, type MemberProgress } from '#src/core/in-sync.js'
 import { compareEpochs, type Epoch, epochZero, formatEpoch, higherEpoch, sameEpoch } from '#src/core/position.js'
 import { confirmPromotion, decidePromotion, type PeerState, type PromotionDecision } from '#src/core/promotion.js'
 import { compareRecords, type Member, type ShardRecord, sameMember } from '#src/core/record.js'
+import { propertyRuns } from '../support/property-runs.js'
 import { type Entry, epochsOf, positionAt } from './model-journal.js'
 import { member, record } from './support.js'
 
@@ -325,10 +326,10 @@ for (const [count, inSyncMin] of [
         committed += model.history.length
         promotions += model.promotions
       }),
-      { numRuns: 800 },
+      { numRuns: propertyRuns(800) },
     )
     assert.ok(
-      committed > 50 && promotions > 30,
+      committed > propertyRuns(50) && promotions > propertyRuns(30),
       `too little happened: ${committed} committed, ${promotions} promotions`,
     )
   })
