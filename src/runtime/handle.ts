@@ -7,6 +7,7 @@ import type { AccessStatus } from '../ports/access.js'
 import type { Engine, KeyRange } from '../ports/engine.js'
 import type { VoterStatus } from '../ports/voter.js'
 import type { HistogramSnapshot } from './histogram.js'
+import type { VerifyOptions, VerifyResult } from './verify-report.js'
 
 export interface WaitOptions {
   /** Ends the wait with `TIMEOUT` (reads) or `ACK_TIMEOUT` (writes). Default `writeTimeoutMs` of the limits. */
@@ -91,6 +92,11 @@ export interface ShardHandle {
   switchover(options?: SwitchoverOptions): Promise<SwitchoverResult>
   /** Takes a member out of the in-sync set by hand; refused below `inSyncMin`. */
   removeFromInSync(node: string, options?: WaitOptions): Promise<ShardRecord>
+  /**
+   * Compares this node's content with that of all others, at one position, while they serve. Differences are no error:
+   * the result names them. Rejects with `VERIFY_REFUSED` when there is nothing to compare.
+   */
+  verify(options?: VerifyOptions): Promise<VerifyResult>
   status(): ShardStatus
   /** Returns what stops it. */
   subscribe(listener: (event: ShardEvent) => void): () => void

@@ -34,6 +34,7 @@ import { describeShard } from './shard-status.js'
 import { StandbyRole } from './standby-role.js'
 import { StaticLeadership } from './static-leadership.js'
 import { traced } from './traced.js'
+import { Verifier } from './verifier.js'
 
 /**
  * One shard on one node: a loop that asks what this node may be now, and is that until something changes. The
@@ -42,6 +43,7 @@ import { traced } from './traced.js'
 export class Shard {
   readonly context: ShardContext
   readonly forwarder: Forwarder
+  readonly verifier: Verifier
   private readonly greeter: Greeter
   private readonly standbyRole: StandbyRole
   private readonly sessions: ShardSessions
@@ -87,6 +89,14 @@ export class Shard {
       obstacle: () => ({ code: obstacleCode(context), message: context.reason }),
     })
     context.forwarder = this.forwarder
+    this.verifier = new Verifier({
+      context,
+      greeter: this.greeter,
+      writeMark: (request, options) =>
+        context.primary?.isReady === true
+          ? context.primary.write([], context.origin, request, options)
+          : this.forwarder.write([], options, request),
+    })
     this.standbyRole = new StandbyRole(context, this.greeter, this.forwarder)
     context.peers = new Peers({
       members: context.cluster.others,
@@ -397,7 +407,10 @@ export class Shard {
     const { context } = this
     if (context.stopping || context.failure !== undefined || this.damage !== undefined) return
     const isAlone = context.cluster.others.length === 0
-    if (isAlone || context.data === undefined || context.state === 'promoting') return this.fail(error)
+    if (isAlone || context.data === undefined || context.state === 'promoting') {
+      this.fail(error)
+      return
+    }
     context.logger.error({ error: error.message }, 'the data here is damaged and is fetched anew')
     this.damage = error.message
     context.emit({ type: 'failure', error })
