@@ -79,6 +79,8 @@ export function checkOptions(input: Readonly<Record<string, unknown>>): CheckedO
       slotRetainBytes,
       checkpointBytes: given.checkpointBytes ?? limits.checkpointBytes,
       bootstrapMaxRate: given.bootstrapMaxRate,
+      bootstrapSourceMaxRate: given.bootstrapSourceMaxRate,
+      bootstrapMethod: given.bootstrapMethod ?? 'auto',
     },
   }
 }

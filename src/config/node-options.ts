@@ -40,6 +40,10 @@ export interface NodeOptions {
   readonly checkpointBytes: number
   /** Bytes per second; undefined: no limit. */
   readonly bootstrapMaxRate: number | undefined
+  /** Bytes per second over all bootstraps that this node serves; undefined: no limit. */
+  readonly bootstrapSourceMaxRate: number | undefined
+  /** `range-chunks`: this node neither asks for files of an engine nor hands them out. */
+  readonly bootstrapMethod: 'auto' | 'range-chunks'
 }
 
 export function credentialSources(options: NodeOptions): CredentialSources {
@@ -58,6 +62,7 @@ export function describeOptions(options: NodeOptions): Record<string, string | n
     coordinator,
     advertise,
     bootstrapMaxRate,
+    bootstrapSourceMaxRate,
     accessFile,
     tokenFile,
     ...rest
@@ -67,6 +72,7 @@ export function describeOptions(options: NodeOptions): Record<string, string | n
     ...(listen === undefined ? {} : { listen: formatAddress(listen) }),
     ...(advertise === undefined ? {} : { advertise }),
     ...(bootstrapMaxRate === undefined ? {} : { bootstrapMaxRate }),
+    ...(bootstrapSourceMaxRate === undefined ? {} : { bootstrapSourceMaxRate }),
     ...(coordinator === undefined ? {} : { coordinator: coordinator.url }),
     secret: secret === undefined ? 'none' : 'set',
     ...(accessFile === undefined ? {} : { accessFile }),

@@ -150,6 +150,20 @@ const entries = [
     description: 'bytes per second that a bootstrap of this node takes at most (default: no limit)',
     flag: true,
   },
+  {
+    key: 'bootstrapSourceMaxRate',
+    kind: 'bytes',
+    value: 'SIZE',
+    description: 'bytes per second that this node sends at most to all it helps to build (default: no limit)',
+    flag: true,
+  },
+  {
+    key: 'bootstrapMethod',
+    kind: 'text',
+    value: 'METHOD',
+    description: "auto | range-chunks: whether the engine's files are copied where both sides can",
+    flag: true,
+  },
 ] as const satisfies readonly OptionEntry[]
 
 export type OptionKey = (typeof entries)[number]['key']
@@ -168,6 +182,8 @@ export const optionsOfData = [
   'slotRetainBytes',
   'checkpointBytes',
   'bootstrapMaxRate',
+  'bootstrapSourceMaxRate',
+  'bootstrapMethod',
 ] as const satisfies readonly OptionKey[]
 
 /** Not options of a node, but read from the environment by commands. */

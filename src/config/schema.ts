@@ -68,6 +68,8 @@ export const fields = {
   slotRetainBytes: bytes(limits.segmentBytesMin, 2 ** 40),
   checkpointBytes: bytes(limits.segmentBytesMin, 2 ** 40),
   bootstrapMaxRate: bytes(1024, 2 ** 40),
+  bootstrapSourceMaxRate: bytes(1024 ** 2, 2 ** 40),
+  bootstrapMethod: z.enum(['auto', 'range-chunks'], 'must be "auto" or "range-chunks"'),
 } as const satisfies Record<OptionKey, z.ZodType>
 
 export const optionsSchema = z.strictObject(fields).partial()

@@ -75,7 +75,9 @@ export const limits = Object.freeze({
   applyBytesMax: 4 * MiB,
 
   // Protocol
-  protocolVersion: 1,
+  /** Newest and oldest version of the messages that this release speaks. Version 2 has checkpoint files (frames 70 on). */
+  protocolVersion: 2,
+  protocolVersionMin: 1,
   frameBytesMax: 96 * MiB,
   controlFrameBytesMax: 1 * MiB,
   /** Ceiling of a failure before authentication: code, message and hint. */
@@ -160,6 +162,27 @@ export const limits = Object.freeze({
   snapshotIdleMs: 60_000,
   slotTtlMs: 24 * 3600_000,
   slotsMax: 64,
+  /** One request for a part of a file, and how much is asked for and not on disk yet: the memory of either side. */
+  fileRangeBytes: 512 * KiB,
+  fileRangeBytesMin: 16 * KiB,
+  fileRangeBytesMax: 4 * MiB,
+  fileRequestsMax: 16,
+  /** Files that are being fetched or verified at a time. */
+  filesInFlightMax: 6,
+  fileNameBytesMax: 64,
+  /** A file whose bytes are other than announced is fetched again, so often in a row. */
+  fileAttemptsMax: 3,
+  /** A checkpoint of more files is not handed out (range chunks are): its list is held in memory. */
+  checkpointFilesMax: 16_384,
+  /** Files of one frame of the list. */
+  checkpointFilesPerFrame: 4_096,
+  /** Checkpoints that a source keeps for bootstraps under way, one for each slot. */
+  checkpointsMax: 4,
+  /** A checkpoint that nobody reads is kept so long while its slot lives, after a restart of the source too. */
+  checkpointIdleMs: 600_000,
+  checkpointSweepMs: 15_000,
+  /** Making one ends with a flush of what the engine holds in memory. */
+  checkpointTimeoutMs: 60_000,
   bootstrapBackoffMinMs: 1_000,
   bootstrapBackoffMaxMs: 60_000,
 
@@ -167,10 +190,10 @@ export const limits = Object.freeze({
   /** Bytes that LevelDB gathers in memory before it writes a table file, and what it caches of table files. */
   engineWriteBufferBytes: 16 * MiB,
   engineCacheBytes: 32 * MiB,
-  /** Of RocksDB: what one family gathers before it is written out, what all of them do, and the shared block cache. */
-  rocksdbWriteBufferBytes: 32 * MiB,
-  rocksdbWriteBuffersBytes: 64 * MiB,
+  /** Of RocksDB: what all families together gather before they are written out, their block cache, their filters. */
+  rocksdbWriteBufferBytes: 64 * MiB,
   rocksdbCacheBytes: 64 * MiB,
+  rocksdbBloomBitsPerKey: 10,
   /** Keys that are looked for in memory, beside everything else, before a worker thread reads them. */
   rocksdbCachedReadsMax: 64,
   /** Entries of the first step of an iterator; the next ones grow. */
@@ -232,8 +255,10 @@ export const limits = Object.freeze({
   rangePieceEntriesMax: 512,
   rangeLimitMax: 1_000_000,
   closeTimeoutMs: 10_000,
+  /** How long a connection that this side has ended waits for the other side's end: a peer that is cut off sends none. */
+  connectionLingerMs: 2_000,
   /** How long a database that is closed while it opens may go on opening. */
-  closeDuringOpenMs: 500,
+  closeDuringOpenMs: 3_000,
 
   // Command line
   /** A node that is asked for its status answers at once, or does not answer. */

@@ -186,6 +186,8 @@ export interface LagStatus {
 
 export interface BootstrapStatus {
   readonly phase: 'waiting' | 'snapshot' | 'transferring' | 'catching-up' | 'installing' | 'done'
+  /** How the content comes: as files of a checkpoint of the source's engine, or key by key. */
+  readonly method: 'checkpoint' | 'range-chunks' | undefined
   readonly source: string | undefined
   /** Sequence of the first snapshot. */
   readonly position: number | undefined

@@ -1,4 +1,5 @@
 import type { Message } from '../codec/messages.js'
+import { Pacer } from '../core/checkpoint-transfer.js'
 import { limits } from '../core/limits.js'
 import type { Epoch } from '../core/position.js'
 import type { UnderstudyError } from '../errors.js'
@@ -18,6 +19,8 @@ export class ShardSessions {
   private readonly observeEpoch: (epoch: Epoch) => Promise<void>
   private readonly switchover: (options: SwitchoverOptions) => Promise<SwitchoverResult>
   private readonly followersByNode = new Map<string, FollowerSession>()
+  /** Of all bootstraps together. */
+  private readonly pacer: Pacer
   private readonly sources = new Map<SourceSession, Link>()
 
   constructor(
@@ -30,6 +33,7 @@ export class ShardSessions {
     this.greeter = greeter
     this.observeEpoch = observeEpoch
     this.switchover = switchover
+    this.pacer = new Pacer(context.config.bootstrapSourceMaxBytesPerSecond)
   }
 
   get followers(): readonly FollowerSession[] {
@@ -104,6 +108,10 @@ export class ShardSessions {
       record: () => context.record!,
       committed: () => data.committed,
       holdSlot: (slot, sequence) => slots.hold(slot, sequence),
+      checkpoints: context.checkpoints,
+      format: context.parts.engines.files?.format,
+      pacer: this.pacer,
+      logger: context.logger,
     })
     this.sources.set(session, link)
     try {

@@ -55,6 +55,8 @@ export class Shard {
   private running: Promise<void> | undefined
   /** Why data that exists cannot be continued from. */
   private bootstrapReason = 'the data here was given up for a bootstrap that did not end'
+  /** Found in the engine's files while they were in use; they are given up at the loop's next turn. */
+  private damage: string | undefined
   private handingOver = false
   private stopPrepared: Promise<void> | undefined
   private closing: Promise<void> | undefined
@@ -72,7 +74,10 @@ export class Shard {
       (epoch) => this.observeEpoch(epoch),
       (options) => this.switchover(options),
     )
-    this.opener = new DataOpener(context, this.sessions, (error) => this.fail(error))
+    this.opener = new DataOpener(context, this.sessions, {
+      failed: (error) => this.fail(error),
+      damaged: (error) => this.onDamaged(error),
+    })
     this.forwarder = new Forwarder({
       clock: context.clock,
       origin: context.origin,
@@ -233,6 +238,7 @@ export class Shard {
       await context.wake.wait(limits.reconnectMaxMs)
       return
     }
+    if (this.damage !== undefined) return this.giveUpData(this.damage)
     if (context.data === undefined) {
       const { historyId } = context
       if (historyId !== undefined) return this.repairData(historyId)
@@ -374,12 +380,38 @@ export class Shard {
     this.bootstrapReason = (await this.opener.open(kept)) ?? this.bootstrapReason
   }
 
+  /** Nobody reads on from a damaged store: this node gives up its role, and is built anew from another one. */
+  private onDamaged(error: Error): void {
+    const { context } = this
+    if (context.stopping || context.failure !== undefined || this.damage !== undefined) return
+    const isAlone = context.cluster.others.length === 0
+    if (isAlone || context.data === undefined || context.state === 'promoting') return this.fail(error)
+    context.logger.error({ error: error.message }, 'the data here is damaged and is fetched anew')
+    this.damage = error.message
+    context.emit({ type: 'failure', error })
+    this.demote(error.message, 'resign')
+    this.interruptLoop()
+  }
+
+  private async giveUpData(damage: string): Promise<void> {
+    try {
+      await this.opener.close()
+    } catch (error) {
+      // What it could not write any more is not needed any more.
+      this.context.logger.warn({ error: toUnderstudyError(error, 'closing damaged data').message }, 'closed')
+    }
+    this.damage = undefined
+    this.bootstrapReason = damage
+    return this.repairData(this.context.historyId!)
+  }
+
   // Ends
 
   /** Disk, journal, engine or an invariant failed: nothing is acknowledged any more, and everybody is told. */
   private fail(error: unknown): void {
     const { context } = this
-    if (context.failure !== undefined || context.stopping) return
+    // What fails on the way to giving the data up says nothing new.
+    if (context.failure !== undefined || context.stopping || this.damage !== undefined) return
     const failure = toUnderstudyError(error, `shard ${context.config.name}`)
     context.failure = failure
     context.logger.error({ error: failure.message, code: failure.code, stack: failure.stack }, 'shard failed')

@@ -2,7 +2,7 @@
 import type { Family, Operation } from '#src/core/entry.js'
 import { type LifecycleState, roleOf } from '#src/core/lifecycle.js'
 import type { Epoch, Position } from '#src/core/position.js'
-import { formatPosition } from '#src/core/position.js'
+import { epochZero, formatPosition } from '#src/core/position.js'
 import { UnderstudyError } from '#src/errors.js'
 import type { EngineIterator, EngineSnapshot, ScanOptions } from '#src/ports/engine.js'
 import type {
@@ -298,7 +298,7 @@ export class FakeShard implements ShardHandle {
       settings: { durability: 'standby' as const, inSyncMin: 2, failoverMs: 1000, inSyncTimeoutMs: 1000 },
       nonce: '00'.repeat(16),
       floor: { epoch: this.epoch, sequence: 0, chain: '00'.repeat(16) },
-      lossy: false,
+      lossySince: epochZero,
       handedOver: false,
       voters: [],
     }
