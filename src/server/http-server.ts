@@ -17,6 +17,7 @@ import { type KnownRoute, KnownRoutes } from './known-routes.js'
 import { addKeyValueRoutes } from './kv-routes.js'
 import { bind, createListener, type ListenerTimes } from './listener.js'
 import { createMetrics } from './metrics.js'
+import { addOpenApiRoute } from './openapi.js'
 import { addOperateRoutes } from './operate-routes.js'
 import { keyPathPrefix, keyRoute, parseQuery } from './request.js'
 import { access, accessOf } from './route-access.js'
@@ -190,6 +191,7 @@ function createApp(options: HttpServerOptions, server: Server, underWay: UnderWa
     parseQuery(request, [])
     return reply.type(metrics.contentType).send(await metrics.collect(node()))
   })
+  addOpenApiRoute(app, routes)
   return { app, events, routes }
 }
 
