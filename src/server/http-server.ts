@@ -138,6 +138,8 @@ function createApp(options: HttpServerOptions, server: Server, underWay: UnderWa
     },
     logger: false,
     exposeHeadRoutes: false,
+    // Our own hook says it, in the form of every other error.
+    return503OnClosing: false,
     bodyLimit: limits.httpControlBodyBytesMax,
     // The path of a key is bytes; the handler takes it from the original URL.
     rewriteUrl: (request) => {
