@@ -16,6 +16,7 @@ import { createJournalFactory } from './journal/journal-factory.js'
 import { nodeClock } from './platform/node-clock.js'
 import { nodeFileSystem } from './platform/node-file-system.js'
 import { nodeRandom } from './platform/node-random.js'
+import { createOtelTracer } from './platform/otel-tracer.js'
 import type { Coordinator } from './ports/coordinator.js'
 import type { EngineFactory, EngineKind } from './ports/engine.js'
 import type { Logger } from './ports/logger.js'
@@ -64,6 +65,7 @@ export async function createNodeParts(options: NodeOptions, hooks: PartsHooks): 
     clock: nodeClock,
     random: nodeRandom,
     logger,
+    tracer: createOtelTracer(version),
     ...(await coordinatorParts(options, hooks)),
     transport,
     shards: [

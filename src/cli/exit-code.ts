@@ -60,6 +60,7 @@ const exitCodeByFailure: Readonly<Record<FailureCode, ExitCode>> = {
   BAD_REQUEST: misuse,
   NOT_FOUND: failed,
   INTERNAL: failed,
+  VERIFY_REFUSED: unavailable,
 }
 
 export function exitCodeOf(error: UnderstudyError): ExitCode {

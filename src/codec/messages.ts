@@ -74,8 +74,11 @@ const definitions = {
     incarnation,
     boot,
     shard: text(limits.shardNameBytesMax),
-    /** `follow`: to stream from the primary. `source`: to fetch a snapshot and journal. `control`: questions. */
-    purpose: oneOf('follow', 'source', 'control'),
+    /**
+     * `follow`: to stream from the primary. `source`: to fetch a snapshot and journal. `control`: questions. `verify`: to
+     * compare contents.
+     */
+    purpose: oneOf('follow', 'source', 'control', 'verify'),
     /** Absent while the directory is empty. */
     historyId: optional(historyId),
     coordinatorId: optional(hex(16)),
@@ -149,6 +152,29 @@ const definitions = {
    * the order of the request; the others do not exist.
    */
   fetchedKeys: record({ snapshot: u32, family: u32, answered: u32, entryCount: u32, checksum: u32 }),
+  /** Take a snapshot right after the block that holds this request of the asking process (`boot` of its hello). */
+  verifyArm: record({ request: u64, timeoutMs: u32 }),
+  /** From here on that block will not be missed; unless it is applied already. */
+  verifyArmed: record({ applied: u64 }),
+  verifySnapshot: record({ position, families: list(family, limits.familiesMax) }),
+  /**
+   * `digests`: one for each range from a start to the next one, the last one to `end` (absent: of the family). `keys`: of
+   * the first entries from the only start on.
+   */
+  verifyAsk: record({
+    want: oneOf('digests', 'keys'),
+    family,
+    starts: list(key, limits.verifyRangesMax),
+    end: optional(key),
+  }),
+  verifyDigests: record({
+    ranges: list(record({ count: u32, digest: hex(16), isWhole: flag }), limits.verifyRangesMax),
+  }),
+  /** `nextKey`: where the next request goes on; absent at the end of the range. */
+  verifyKeys: record({
+    entries: list(record({ key, digest: hex(16) }), limits.verifyKeysMax),
+    nextKey: optional(key),
+  }),
   query: record({}),
   fence: record({ epoch }),
   /** To the primary, from a node that was asked to have it hand over. `to` empty: whoever is furthest. */
@@ -337,6 +363,12 @@ export const frameTypes = {
   fileRequest: 74,
   filePiece: 75,
   checkpointDone: 76,
+  verifyArm: 80,
+  verifyArmed: 81,
+  verifySnapshot: 82,
+  verifyAsk: 83,
+  verifyDigests: 84,
+  verifyKeys: 85,
 } as const satisfies Record<MessageName | 'block', number>
 
 const namesByType = new Map<number, MessageName | 'block'>(

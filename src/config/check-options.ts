@@ -2,6 +2,7 @@ import { type Address, formatAddress } from '../core/address.js'
 import { limits } from '../core/limits.js'
 import { isLoopback, isUnspecified, readAddress } from './address.js'
 import { checkAccess } from './check-access.js'
+import { checkHeartbeat } from './check-heartbeat.js'
 import { checkWitness } from './check-witness.js'
 import { closest } from './closest.js'
 import { type CoordinatorOptions, parseCoordinator } from './coordinator.js'
@@ -47,6 +48,7 @@ export function checkOptions(input: Readonly<Record<string, unknown>>): CheckedO
   const witness = given.witness ?? false
   if (witness) checkWitness({ coordinator, node: given.node, input }, report)
   const { durability, inSyncMin } = checkDurability(given, input, coordinator, report)
+  const heartbeat = checkHeartbeat(given, input, report)
   const segmentBytes = given.segmentBytes ?? limits.segmentBytes
   const slotRetainBytes = given.slotRetainBytes ?? limits.slotRetainBytesMax
   if (slotRetainBytes < segmentBytes) {
@@ -73,6 +75,7 @@ export function checkOptions(input: Readonly<Record<string, unknown>>): CheckedO
       secret,
       ...access.sources,
       insecure: given.insecure ?? false,
+      heartbeat,
       logLevel: given.logLevel ?? 'info',
       writeTimeoutMs: given.writeTimeoutMs ?? limits.writeTimeoutMs,
       segmentBytes,
@@ -93,7 +96,7 @@ export function resolveOptions(input: OptionsInput): NodeOptions {
 }
 
 /** What they hold is in no message. */
-const secretKeys: ReadonlySet<string> = new Set(['secret', 'token', 'tokens'])
+const secretKeys: ReadonlySet<string> = new Set(['secret', 'token', 'tokens', 'heartbeatUrl'])
 
 type Report = (path: OptionKey, message: string, suggestion?: string) => void
 

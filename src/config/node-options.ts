@@ -7,6 +7,11 @@ import type { CoordinatorOptions } from './coordinator.js'
 import { optionsOfData } from './option-table.js'
 import type { LogLevel } from './schema.js'
 
+export interface HeartbeatOptions {
+  readonly url: URL
+  readonly intervalMs: number
+}
+
 /** Everything a node is started with: checked, and with every default filled in. */
 export interface NodeOptions {
   readonly data: string
@@ -33,6 +38,8 @@ export interface NodeOptions {
   /** Undefined: plain text, to this node and from it to the others. */
   readonly tls: TlsFiles | undefined
   readonly insecure: boolean
+  /** Undefined: nobody is called. */
+  readonly heartbeat: HeartbeatOptions | undefined
   readonly logLevel: LogLevel
   readonly writeTimeoutMs: number
   readonly segmentBytes: number
@@ -51,7 +58,7 @@ export function credentialSources(options: NodeOptions): CredentialSources {
   return { secret, accessFile, tokens, token, tokenFile, tls }
 }
 
-/** For people and logs: of secrets it only says that they are set. */
+/** For people and logs: of secrets it only says that they are set; the path of the heartbeat is one with most services. */
 export function describeOptions(options: NodeOptions): Record<string, string | number | boolean> {
   const {
     secret,
@@ -63,6 +70,7 @@ export function describeOptions(options: NodeOptions): Record<string, string | n
     advertise,
     bootstrapMaxRate,
     bootstrapSourceMaxRate,
+    heartbeat,
     accessFile,
     tokenFile,
     ...rest
@@ -74,6 +82,7 @@ export function describeOptions(options: NodeOptions): Record<string, string | n
     ...(bootstrapMaxRate === undefined ? {} : { bootstrapMaxRate }),
     ...(bootstrapSourceMaxRate === undefined ? {} : { bootstrapSourceMaxRate }),
     ...(coordinator === undefined ? {} : { coordinator: coordinator.url }),
+    ...(heartbeat === undefined ? {} : { heartbeat: `${heartbeat.url.origin}, every ${heartbeat.intervalMs} ms` }),
     secret: secret === undefined ? 'none' : 'set',
     ...(accessFile === undefined ? {} : { accessFile }),
     ...(tokens === undefined ? {} : { tokens: 'set' }),

@@ -120,6 +120,19 @@ const entries = [
     description: 'listen beyond this machine without credentials: anybody may read and write',
     flag: true,
   },
+  {
+    key: 'heartbeatUrl',
+    kind: 'text',
+    description: "called as long as replication is healthy: a dead-man's switch",
+    flag: false,
+  },
+  {
+    key: 'heartbeatIntervalMs',
+    kind: 'integer',
+    value: 'MS',
+    description: 'how often heartbeatUrl is called',
+    flag: true,
+  },
   { key: 'logLevel', kind: 'text', value: 'LEVEL', description: 'debug | info | warn | error | silent', flag: true },
   {
     key: 'writeTimeoutMs',

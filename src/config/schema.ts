@@ -62,6 +62,8 @@ export const fields = {
   tlsCa: text,
   tlsClients: z.enum(['none', 'optional', 'required'], 'must be "none", "optional" or "required"'),
   insecure: z.boolean('must be true or false'),
+  heartbeatUrl: text,
+  heartbeatIntervalMs: integer(limits.heartbeatIntervalMsMin, limits.heartbeatIntervalMsMax),
   logLevel: z.enum(logLevels, `must be one of ${logLevels.join(', ')}`),
   writeTimeoutMs: integer(1, limits.writeTimeoutMsMax),
   segmentBytes: bytes(limits.segmentBytesMin, limits.segmentBytesMax),

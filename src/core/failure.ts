@@ -48,6 +48,8 @@ export const failureCodes = [
   'INTERNAL',
   /** Who asks is known, and may not do this. */
   'FORBIDDEN',
+  /** Nodes cannot be compared now. */
+  'VERIFY_REFUSED',
 ] as const
 
 export type FailureCode = (typeof failureCodes)[number]

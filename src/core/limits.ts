@@ -186,6 +186,31 @@ export const limits = Object.freeze({
   bootstrapBackoffMinMs: 1_000,
   bootstrapBackoffMaxMs: 60_000,
 
+  // Verify
+  /** A range ends at so many entries or bytes, whichever comes first. */
+  verifyRangeEntries: 1000,
+  verifyRangeBytes: 1 * MiB,
+  /** Where another node reads on no further: it has more in the range than any equal one could. */
+  verifyRangeEntriesMax: 2_000,
+  verifyRangeBytesMax: 64 * MiB,
+  /** Ranges, bytes of their content and of their bounds in one request. */
+  verifyRangesMax: 16,
+  verifyRequestBytes: 4 * MiB,
+  verifyBoundBytesMax: 512 * KiB,
+  /** A range that differs and has no more entries than this is listed; a larger one is divided into so many parts. */
+  verifyListEntries: 32,
+  verifyFanOut: 16,
+  /** Of one answer with keys. */
+  verifyKeysMax: 1000,
+  verifyDifferences: 100,
+  verifyDifferencesMax: 10_000,
+  verifyBytesPerSecond: 32 * MiB,
+  /** A snapshot that is asked for nothing is given back: slower than this it would be. */
+  verifyBytesPerSecondMin: 256 * KiB,
+  verifyTimeoutMs: 30_000,
+  verifySessionsMax: 4,
+  verifyProgressMs: 250,
+
   // Engine
   /** Bytes that LevelDB gathers in memory before it writes a table file, and what it caches of table files. */
   engineWriteBufferBytes: 16 * MiB,
@@ -259,6 +284,14 @@ export const limits = Object.freeze({
   connectionLingerMs: 2_000,
   /** How long a database that is closed while it opens may go on opening. */
   closeDuringOpenMs: 3_000,
+
+  // Dead-man's switch
+  heartbeatIntervalMs: 10_000,
+  heartbeatIntervalMsMin: 1_000,
+  heartbeatIntervalMsMax: 3_600_000,
+  heartbeatTimeoutMs: 10_000,
+  /** A standby whose data may be older than this does not call. */
+  heartbeatLagMsMax: 30_000,
 
   // Command line
   /** A node that is asked for its status answers at once, or does not answer. */

@@ -101,6 +101,9 @@ export class Greeter {
     if (context.data === undefined || context.failure !== undefined) {
       return { code: 'NOT_READY', message: `${context.config.node} has no data to serve (${context.state})` }
     }
+    if (hello.purpose === 'verify' && context.state === 'fenced') {
+      return { code: 'NOT_READY', message: `${context.config.node} is fenced and applies nothing: ${context.reason}` }
+    }
     return undefined
   }
 

@@ -6,6 +6,8 @@ import type { ShardRecord, ShardSettings } from '../core/record.js'
 import type { AccessStatus } from '../ports/access.js'
 import type { Engine, KeyRange } from '../ports/engine.js'
 import type { VoterStatus } from '../ports/voter.js'
+import type { HistogramSnapshot } from './histogram.js'
+import type { VerifyOptions, VerifyResult } from './verify-report.js'
 
 export interface WaitOptions {
   /** Ends the wait with `TIMEOUT` (reads) or `ACK_TIMEOUT` (writes). Default `writeTimeoutMs` of the limits. */
@@ -90,6 +92,11 @@ export interface ShardHandle {
   switchover(options?: SwitchoverOptions): Promise<SwitchoverResult>
   /** Takes a member out of the in-sync set by hand; refused below `inSyncMin`. */
   removeFromInSync(node: string, options?: WaitOptions): Promise<ShardRecord>
+  /**
+   * Compares this node's content with that of all others, at one position, while they serve. Differences are no error:
+   * the result names them. Rejects with `VERIFY_REFUSED` when there is nothing to compare.
+   */
+  verify(options?: VerifyOptions): Promise<VerifyResult>
   status(): ShardStatus
   /** Returns what stops it. */
   subscribe(listener: (event: ShardEvent) => void): () => void
@@ -322,7 +329,7 @@ export interface NodeHandle {
   close(): Promise<void>
 }
 
-/** Numbers behind `/metrics`; histograms are handed over as observations since the last call. */
+/** Numbers behind `/metrics`: totals since the process began; reading them changes nothing. */
 export interface MetricsSnapshot {
   readonly shards: readonly ShardMetrics[]
   readonly voter?: VoterStatus
@@ -348,10 +355,10 @@ export interface ShardMetrics {
     /** By `from>to`, names of lifecycle states. */
     readonly transitions: ReadonlyMap<string, number>
   }
-  readonly observations: {
-    readonly commitSeconds: readonly number[]
-    readonly journalFlushSeconds: readonly number[]
-    readonly applySeconds: readonly number[]
-    readonly blockEntries: readonly number[]
+  readonly histograms: {
+    readonly commitSeconds: HistogramSnapshot
+    readonly journalFlushSeconds: HistogramSnapshot
+    readonly applySeconds: HistogramSnapshot
+    readonly blockEntries: HistogramSnapshot
   }
 }

@@ -11,6 +11,7 @@ import type { SwitchoverOptions, SwitchoverResult } from './handle.js'
 import type { ShardContext } from './shard-context.js'
 import { standbySlot } from './slots.js'
 import { SourceSession } from './source-session.js'
+import { VerifySession } from './verify-session.js'
 
 /** The sessions that others have opened with this shard. */
 export class ShardSessions {
@@ -22,6 +23,7 @@ export class ShardSessions {
   /** Of all bootstraps together. */
   private readonly pacer: Pacer
   private readonly sources = new Map<SourceSession, Link>()
+  private readonly verifies = new Set<Link>()
 
   constructor(
     context: ShardContext,
@@ -47,6 +49,9 @@ export class ShardSessions {
     if (hello.purpose === 'source' && this.sources.size >= limits.snapshotsMax) {
       return link.fail({ code: 'BACKPRESSURE', message: `${this.sources.size} bootstraps are served already` })
     }
+    if (hello.purpose === 'verify' && this.verifies.size >= limits.verifySessionsMax) {
+      return link.fail({ code: 'BACKPRESSURE', message: `${this.verifies.size} comparisons are under way here` })
+    }
     if (!(await this.greeter.receive(link, hello))) return
     switch (hello.purpose) {
       case 'control':
@@ -63,6 +68,8 @@ export class ShardSessions {
         return this.serveFollower(link, hello)
       case 'source':
         return this.serveSource(link)
+      case 'verify':
+        return this.serveVerify(link, hello)
     }
   }
 
@@ -74,6 +81,7 @@ export class ShardSessions {
   /** The data that is read from goes away. */
   closeSources(error: UnderstudyError): void {
     for (const link of this.sources.values()) link.close(error)
+    for (const link of this.verifies) link.fail(error)
   }
 
   private async serveFollower(link: Link, hello: Message<'hello'>): Promise<void> {
@@ -118,6 +126,18 @@ export class ShardSessions {
       await session.run()
     } finally {
       this.sources.delete(session)
+    }
+  }
+
+  private async serveVerify(link: Link, hello: Message<'hello'>): Promise<void> {
+    const { context } = this
+    const { data } = context
+    if (data === undefined) return link.close()
+    this.verifies.add(link)
+    try {
+      await new VerifySession({ link, data, clock: context.clock, hello }).run()
+    } finally {
+      this.verifies.delete(link)
     }
   }
 }

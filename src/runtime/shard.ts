@@ -33,6 +33,8 @@ import { ShardSessions } from './shard-sessions.js'
 import { describeShard } from './shard-status.js'
 import { StandbyRole } from './standby-role.js'
 import { StaticLeadership } from './static-leadership.js'
+import { traced } from './traced.js'
+import { Verifier } from './verifier.js'
 
 /**
  * One shard on one node: a loop that asks what this node may be now, and is that until something changes. The
@@ -41,6 +43,7 @@ import { StaticLeadership } from './static-leadership.js'
 export class Shard {
   readonly context: ShardContext
   readonly forwarder: Forwarder
+  readonly verifier: Verifier
   private readonly greeter: Greeter
   private readonly standbyRole: StandbyRole
   private readonly sessions: ShardSessions
@@ -86,6 +89,14 @@ export class Shard {
       obstacle: () => ({ code: obstacleCode(context), message: context.reason }),
     })
     context.forwarder = this.forwarder
+    this.verifier = new Verifier({
+      context,
+      greeter: this.greeter,
+      writeMark: (request, options) =>
+        context.primary?.isReady === true
+          ? context.primary.write([], context.origin, request, options)
+          : this.forwarder.write([], options, request),
+    })
     this.standbyRole = new StandbyRole(context, this.greeter, this.forwarder)
     context.peers = new Peers({
       members: context.cluster.others,
@@ -214,7 +225,7 @@ export class Shard {
   }
 
   get metrics(): ShardMetrics {
-    return { shard: this.context.config.name, status: this.status, ...this.context.observer.take() }
+    return { shard: this.context.config.name, status: this.status, ...this.context.observer.totals }
   }
 
   // The loop
@@ -337,12 +348,23 @@ export class Shard {
     })
     let kept: Engine | undefined
     try {
-      kept = await this.bootstrap.run(this.interrupt.signal)
+      const { bootstrap } = this
+      kept = await traced(
+        context.parts.tracer,
+        'understudy.bootstrap',
+        { 'understudy.reason': reason },
+        async (span) => {
+          try {
+            return await bootstrap.run(this.interrupt.signal)
+          } finally {
+            const { source = 'none', bytesDone, entriesDone } = bootstrap.progress.status
+            span?.set({ 'understudy.source': source, 'understudy.bytes': bytesDone, 'understudy.entries': entriesDone })
+          }
+        },
+      )
     } catch (error) {
       if (context.stopping || this.interrupt.signal.aborted) return
       throw error
-    } finally {
-      context.observer.bootstrapRestarts += this.bootstrap.progress.status.restarts
     }
     await this.openData(kept)
     context.transition('bootstrapped', 'the new data is in place')
@@ -385,7 +407,10 @@ export class Shard {
     const { context } = this
     if (context.stopping || context.failure !== undefined || this.damage !== undefined) return
     const isAlone = context.cluster.others.length === 0
-    if (isAlone || context.data === undefined || context.state === 'promoting') return this.fail(error)
+    if (isAlone || context.data === undefined || context.state === 'promoting') {
+      this.fail(error)
+      return
+    }
     context.logger.error({ error: error.message }, 'the data here is damaged and is fetched anew')
     this.damage = error.message
     context.emit({ type: 'failure', error })

@@ -44,6 +44,7 @@ const statusByCode: Readonly<Record<FailureCode, number>> = {
   BAD_REQUEST: 400,
   NOT_FOUND: 404,
   INTERNAL: 500,
+  VERIFY_REFUSED: 409,
 }
 
 export interface HttpError {

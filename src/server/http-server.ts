@@ -22,6 +22,7 @@ import { addOperateRoutes } from './operate-routes.js'
 import { keyPathPrefix, keyRoute, parseQuery } from './request.js'
 import { access, accessOf } from './route-access.js'
 import { UnderWay } from './under-way.js'
+import { addVerifyRoute } from './verify-route.js'
 
 export interface HttpServerOptions {
   /**
@@ -188,6 +189,7 @@ function createApp(options: HttpServerOptions, server: Server, underWay: UnderWa
     onStream: (request) => ends.get(request)?.(),
     ...(times?.heartbeatMs === undefined ? {} : { heartbeatMs: times.heartbeatMs }),
   })
+  addVerifyRoute(app, node)
   const metrics = createMetrics()
   app.get('/metrics', { ...access('anybody-known') }, async (request, reply) => {
     parseQuery(request, [])

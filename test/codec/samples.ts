@@ -250,6 +250,23 @@ export const messageSamples: { readonly [N in MessageName]: readonly Message<N>[
     { request: 2, code: 'BACKPRESSURE', message: 'too many', hint: undefined, outcome: 'none' },
   ],
   coordinatorRecord: [{ shard: 'main', revision: 19, record }],
+  verifyArm: [{ request: 2 ** 40, timeoutMs: 30_000 }],
+  verifyArmed: [{ applied: 1040 }],
+  verifySnapshot: [{ position, families: [{ id: 0, name: 'default' }] }],
+  verifyAsk: [
+    {
+      want: 'digests',
+      family: { id: 5, name: 'orders' },
+      starts: [Buffer.alloc(0), Buffer.from('m')],
+      end: Buffer.from('z'),
+    },
+    { want: 'keys', family: { id: 0, name: 'default' }, starts: [Buffer.from([0, 255])], end: undefined },
+  ],
+  verifyDigests: [{ ranges: [{ count: 1000, digest: chain, isWhole: true }] }],
+  verifyKeys: [
+    { entries: [{ key: Buffer.from('key'), digest: chain }], nextKey: Buffer.from('m') },
+    { entries: [], nextKey: undefined },
+  ],
   coordinatorMembers: [
     {
       members: [

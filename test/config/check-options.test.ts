@@ -50,6 +50,7 @@ describe('defaults', () => {
       tokenFile: undefined,
       tls: undefined,
       insecure: false,
+      heartbeat: undefined,
       logLevel: 'info',
       writeTimeoutMs: limits.writeTimeoutMs,
       segmentBytes: limits.segmentBytes,

@@ -69,8 +69,8 @@ Failure checksumOfFile(const std::string& path, FileSum& sum) {
 }
 
 Failure Store::checkpoint(const std::string& directory) {
-  Inside inside(*this);
-  if (!inside) return closedFailure();
+  Inside inside(*this, Inside::write);
+  if (!inside) return inside.failure();
   // Everything applied so far; RocksDB's own flush would wait until compaction has caught up.
   if (Failure failure = flushInside()) return failure;
   rocksdb::Checkpoint* made = nullptr;
@@ -81,8 +81,9 @@ Failure Store::checkpoint(const std::string& directory) {
 }
 
 Failure describeFiles(const std::string& directory, DescribedFiles& described) {
-  const Sizes sizes{1 << 20, 1 << 20, 1 << 20};
-  auto options = databaseOptions(sizes, nullptr);
+  Settings settings;
+  settings.writeBufferBytes = settings.writeBuffersBytes = 1 << 20;
+  auto options = databaseOptions(settings, nullptr);
   options.create_if_missing = false;
   options.info_log = std::make_shared<SilentLogger>();
   options.skip_stats_update_on_db_open = true;
