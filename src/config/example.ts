@@ -23,6 +23,7 @@ const samples: Readonly<Partial<Record<string, string | number | boolean>>> = {
   tlsCert: '/etc/understudy/node.pem',
   tlsKey: '/etc/understudy/node.key',
   tlsCa: '/etc/understudy/ca.pem',
+  rocksdbCacheBytes: '64MiB',
   heartbeatIntervalMs: limits.heartbeatIntervalMs,
 }
 
@@ -88,7 +89,7 @@ function sampleOf(entry: OptionEntry, defaults: Record<string, unknown>): string
       .slice(2)
       .replace(/-file$/, '')}`
   const choices = /^[\w-]+(?: \| [\w-]+)+/.exec(description)?.[0].split(' | ')
-  return choices?.at(-1) ?? ''
+  return choices?.[0] ?? ''
 }
 
 function tomlOf(value: string | number | boolean): string {
