@@ -1,6 +1,7 @@
 import type { Command } from 'commander'
+import { tokenToShow } from '../access/credential-files.js'
 import { checkConfig } from '../config/check-config.js'
-import type { NodeOptions } from '../config/node-options.js'
+import { credentialSources, type NodeOptions } from '../config/node-options.js'
 import { ConfigError } from '../config/problem.js'
 import { formatAddress } from '../core/address.js'
 import { UnderstudyError } from '../errors.js'
@@ -99,11 +100,18 @@ function addressOf(flags: DoctorFlags, options: NodeOptions | undefined): NodeAd
   if (listen === undefined) {
     throw new UnderstudyError('CONFIG', `${flags.config}: this node listens nowhere, and cannot be asked`)
   }
-  return nodeAddress({ ...flags, url: `http://${formatAddress(listen)}` })
+  const { tls } = options
+  const files =
+    tls === undefined ? {} : { cert: tls.cert, key: tls.key, ...(tls.ca === undefined ? {} : { ca: tls.ca }) }
+  const scheme = tls === undefined ? 'http' : 'https'
+  const address = nodeAddress({ ...files, ...flags, url: `${scheme}://${formatAddress(listen)}` })
+  // The node itself is asked as the node would ask another one, unless somebody says who asks.
+  return { ...address, secret: address.secret ?? options.secret ?? tokenToShow(credentialSources(options)) }
 }
 
-function certificateFiles(_options: NodeOptions | undefined): readonly string[] {
-  return []
+function certificateFiles(options: NodeOptions | undefined): readonly string[] {
+  const { cert, ca } = options?.tls ?? {}
+  return [cert, ca].filter((file) => file !== undefined)
 }
 
 const marks: Readonly<Record<CheckStatus, string>> = { ok: 'ok', warn: 'WARN', fail: 'FAIL', unknown: '?' }
