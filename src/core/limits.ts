@@ -197,6 +197,16 @@ export const limits = Object.freeze({
   rangePieceBytes: 64 * KiB,
   rangePieceEntriesMax: 512,
   rangeLimitMax: 1_000_000,
+  /** The status page: how often its picture is taken, how many samples and events it keeps, who may watch at once. */
+  pictureIntervalMs: 1_000,
+  pictureSamplesMax: 900,
+  pictureEventsMax: 200,
+  pictureWatchersMax: 32,
+  /** A watcher that has not taken so many bytes misses pictures; one that takes none for `httpStallTimeoutMs` is let go. */
+  pictureBacklogBytesMax: 512 * KiB,
+  /** What another node says of itself for the picture. */
+  picturePeerTimeoutMs: 1_500,
+  picturePeerBytesMax: 1 * MiB,
   closeTimeoutMs: 10_000,
   /** How long a database that is closed while it opens may go on opening. */
   closeDuringOpenMs: 500,

@@ -1,4 +1,6 @@
 import type { LifecycleState } from '../core/lifecycle.js'
+import type { Clock } from '../ports/clock.js'
+import { CommitWindow } from './commit-window.js'
 import type { ShardMetrics } from './handle.js'
 
 const observationsMax = 4096
@@ -20,6 +22,11 @@ export class ShardObserver {
   private flush: number[] = []
   private apply: number[] = []
   private entries: number[] = []
+  readonly commits: CommitWindow
+
+  constructor(clock: Clock) {
+    this.commits = new CommitWindow(clock)
+  }
 
   transition(from: LifecycleState, to: LifecycleState): void {
     const key = `${from}>${to}`
@@ -28,6 +35,7 @@ export class ShardObserver {
 
   commitSeconds(seconds: number): void {
     keep(this.commit, seconds)
+    this.commits.add(seconds)
   }
 
   flushSeconds(seconds: number): void {

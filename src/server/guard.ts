@@ -2,6 +2,7 @@ import { createHash, timingSafeEqual } from 'node:crypto'
 import { isIP } from 'node:net'
 import type { FastifyRequest } from 'fastify'
 import { UnderstudyError } from '../errors.js'
+import { isPagePath } from './page.js'
 
 const openPaths: ReadonlySet<string> = new Set(['/livez', '/readyz'])
 
@@ -35,7 +36,8 @@ export function createGuard(options: GuardOptions): (request: FastifyRequest) =>
 
 function isOpen(request: FastifyRequest): boolean {
   const mark = request.originalUrl.indexOf('?')
-  return openPaths.has(mark === -1 ? request.originalUrl : request.originalUrl.slice(0, mark))
+  const path = mark === -1 ? request.originalUrl : request.originalUrl.slice(0, mark)
+  return openPaths.has(path) || isPagePath(path)
 }
 
 function digest(text: string): Buffer {

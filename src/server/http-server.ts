@@ -14,6 +14,7 @@ import { toHttpError } from './http-error.js'
 import { addKeyValueRoutes, keyRoute } from './kv-routes.js'
 import { createMetrics } from './metrics.js'
 import { addOperateRoutes } from './operate-routes.js'
+import { StatusPage } from './page.js'
 import { keyPathPrefix, parseQuery } from './request.js'
 
 export interface HttpServerOptions {
@@ -48,7 +49,10 @@ export function createHttpServer(options: HttpServerOptions): HttpServer {
     maxHeaderSize: limits.httpHeaderBytesMax,
   })
   const underWay = new UnderWay()
-  const app = createApp(options, server, underWay)
+  const node = nodeOf(options)
+  const page = new StatusPage({ node, logger })
+  const app = createApp(options, node, server, underWay)
+  page.register(app)
   options.attach?.(server)
 
   let listening: Promise<string> | undefined
@@ -63,6 +67,7 @@ export function createHttpServer(options: HttpServerOptions): HttpServer {
 
   const close = async (): Promise<void> => {
     underWay.closed = true
+    page.close()
     await listening?.catch(() => {})
     if (server.listening) {
       server.close()
@@ -89,7 +94,21 @@ export function createHttpServer(options: HttpServerOptions): HttpServer {
   }
 }
 
-function createApp(options: HttpServerOptions, server: Server, underWay: UnderWay): FastifyInstance {
+/** Asks for the node; throws while it is starting. */
+function nodeOf(options: HttpServerOptions): () => NodeHandle {
+  return () => {
+    const current = typeof options.node === 'function' ? options.node() : options.node
+    if (current !== undefined) return current
+    throw new UnderstudyError('NOT_READY', 'the node is starting', { hint: 'ask again in a moment' })
+  }
+}
+
+function createApp(
+  options: HttpServerOptions,
+  node: () => NodeHandle,
+  server: Server,
+  underWay: UnderWay,
+): FastifyInstance {
   const { logger } = options
   const sendError = (thrown: unknown, request: FastifyRequest, reply: FastifyReply): FastifyReply => {
     const { status, error } = toHttpError(thrown)
@@ -116,11 +135,6 @@ function createApp(options: HttpServerOptions, server: Server, underWay: UnderWa
     frameworkErrors: (thrown, request, reply) => sendError(thrown, request as FastifyRequest, reply as FastifyReply),
     clientErrorHandler: answerClientError,
   })
-  const node = (): NodeHandle => {
-    const current = typeof options.node === 'function' ? options.node() : options.node
-    if (current !== undefined) return current
-    throw new UnderstudyError('NOT_READY', 'the node is starting', { hint: 'ask again in a moment' })
-  }
   const loopback = isLoopback(options.listen.host)
   const guard = createGuard({
     secret: options.secret,
