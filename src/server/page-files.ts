@@ -12,7 +12,7 @@ const types: Readonly<Record<string, string>> = {
 
 /** Where a build puts it. */
 export const builtPage = new URL('../page/', import.meta.url)
-export const assetPrefix = '/page/assets/'
+export const assetPrefix = '/assets/'
 
 export interface PageFile {
   readonly type: string
