@@ -21,7 +21,11 @@ interface Watcher {
   stalledSinceMs: number | undefined
 }
 
-/** A first picture waits so long for the others, so that the page does not begin with holes. */
+/**
+ * So long a picture waits for the others: all that is in it shall be of one moment. The first one waits longer, so that
+ * the page does not begin with holes. Who is slower is seen in the next one.
+ */
+const answersMs = 150
 const firstAnswersMs = 400
 
 /**
@@ -52,15 +56,15 @@ export class LivePictures {
         hint: 'close a status page, or open that of another node',
       })
     }
-    const status = this.statusOf()
+    // Before anything is promised: a node that is starting says so.
+    this.statusOf()
     const watcher: Watcher = { response, access, stalledSinceMs: undefined }
     this.watchers.add(watcher)
     response.once('close', () => this.watchers.delete(watcher))
     response.on('drain', () => {
       watcher.stalledSinceMs = undefined
     })
-    this.peersOf(status).ask(peerAddresses(status), access)
-    await Promise.race([this.peersOf(status).settled(), delay(firstAnswersMs)])
+    await this.askPeers(access, firstAnswersMs)
     if (this.closed) throw new UnderstudyError('CLOSED', 'the node is closing')
     const picture = this.picture(this.statusOf(), [])
     if (response.destroyed) return
@@ -89,25 +93,23 @@ export class LivePictures {
   }
 
   private onInterval(): void {
-    try {
-      this.take()
-    } catch (thrown) {
+    this.take().catch((thrown: unknown) => {
       // While it is starting, or closed: watchers are told, and see when it is over.
       const error = toUnderstudyError(thrown, 'taking the picture')
       this.options.logger.debug({ error: error.message }, 'no picture')
       for (const watcher of this.watchers) send(watcher, 'failure', error)
-    }
+    })
   }
 
-  private take(): void {
-    const status = this.statusOf()
-    this.follow(status)
-    const picture = this.picture(status, undefined)
+  private async take(): Promise<void> {
+    this.follow(this.statusOf())
+    const [watcher] = this.watchers
+    if (watcher !== undefined) await this.askPeers(watcher.access, answersMs)
+    if (this.closed) return
+    const picture = this.picture(this.statusOf(), undefined)
     this.samples.push(picture.sample)
     if (this.samples.length > limits.pictureSamplesMax) this.samples.shift()
     if (this.watchers.size === 0) return
-    const [first] = this.watchers
-    this.peersOf(status).ask(peerAddresses(status), first!.access)
     const text = eventText('picture', picture)
     for (const watcher of this.watchers) sendText(watcher, text)
   }
@@ -124,6 +126,13 @@ export class LivePictures {
       sample: takeSample(atMs, self, peers),
       events: events ?? this.timeline.takeFresh(),
     }
+  }
+
+  private async askPeers(access: PeerAccess, waitMs: number): Promise<void> {
+    const status = this.statusOf()
+    const peers = this.peersOf(status)
+    peers.ask(peerAddresses(status), access)
+    await Promise.race([peers.settled(), delay(waitMs)])
   }
 
   private statusOf(): NodeStatus {

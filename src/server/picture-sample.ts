@@ -28,13 +28,12 @@ function sampleNode(
   primary: Primary | undefined,
   committed: number | undefined,
 ): NodeSample {
-  const applied = shard?.sequence.applied ?? member?.applied
+  const { applied, durable } = endsOf(shard, member)
   const sample = applied === undefined ? {} : { applied }
   if (node === primary?.node || (primary === undefined && member?.role === 'primary')) {
     return { ...sample, lagEntries: 0, lagMs: 0 }
   }
   const follower = primary?.shard.followers.find((one) => one.node === node)
-  const durable = shard?.sequence.durable ?? member?.durable
   const behind = durable === undefined || committed === undefined ? undefined : Math.max(0, committed - durable)
   const lagEntries = follower?.connected === true ? follower.lagEntries : behind
   // What a primary knows of a standby that is away gets no older by itself.
@@ -44,6 +43,18 @@ function sampleNode(
     ...(lagEntries === undefined ? {} : { lagEntries }),
     ...(lagMs === undefined ? {} : { lagMs }),
   }
+}
+
+/** Before its data are open a node knows nothing of itself: that is no zero. */
+function endsOf(
+  shard: ShardStatus | undefined,
+  member: MemberStatus | undefined,
+): { readonly applied: number | undefined; readonly durable: number | undefined } {
+  if (shard === undefined) {
+    return { applied: member?.durable === undefined ? undefined : member.applied, durable: member?.durable }
+  }
+  if (shard.position === undefined) return { applied: undefined, durable: undefined }
+  return { applied: shard.sequence.applied, durable: shard.sequence.durable }
 }
 
 interface Primary {

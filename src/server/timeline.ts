@@ -18,6 +18,7 @@ export class Timeline {
   private readonly epochs = new Map<string, TimelineEvent>()
   private readonly others = new Map<string, Seen>()
   private inSync: readonly string[] | undefined
+  private hasPicture = false
 
   get events(): readonly TimelineEvent[] {
     return this.kept
@@ -70,8 +71,11 @@ export class Timeline {
     for (const member of self.members) {
       const before = this.others.get(member.node)
       this.others.set(member.node, { state: member.state, reachable: member.reachable })
-      if (before === undefined) continue
       const { node } = member
+      if (before === undefined) {
+        if (this.hasPicture) this.add({ atMs, kind: 'reach', node, text: 'is a member now' })
+        continue
+      }
       if (before.reachable !== member.reachable) {
         this.add({ atMs, kind: 'reach', node, text: member.reachable ? 'answers again' : 'does not answer any more' })
       }
@@ -81,6 +85,7 @@ export class Timeline {
         }
       }
     }
+    this.hasPicture = true
     const shard = self.shards[0]
     if (shard === undefined || shard.inSync.length === 0) return
     const before = this.inSync
@@ -112,7 +117,7 @@ export class Timeline {
       ...(removed.length === 0 ? [] : [`${removed.join(', ')} left`]),
     ]
     const why = reason === undefined ? '' : `: ${reason}`
-    this.add({ atMs, kind: 'in-sync', node, text: `in-sync set is ${inSync.join(', ')} (${parts.join(', ')}${why})` })
+    this.add({ atMs, kind: 'in-sync', node, text: `In-sync set: ${inSync.join(', ')} (${parts.join(', ')}${why})` })
   }
 
   /** Several nodes may tell of one change; the new primary knows most. */
@@ -124,7 +129,7 @@ export class Timeline {
       failover: 'by failover',
       switchover: 'by switchover',
       'by-hand': 'promoted by hand',
-      start: 'as the first primary or after a restart',
+      start: 'at the start',
     }[kind]
     const took =
       tookMs === undefined ? '' : `, took ${tookMs < 1000 ? `${tookMs} ms` : `${(tookMs / 1000).toFixed(1)} s`}`

@@ -1,4 +1,5 @@
 import { spawnSync } from 'node:child_process'
+import { randomBytes } from 'node:crypto'
 import { type Browser, type BrowserContext, type BrowserContextOptions, chromium, type Page } from 'playwright-core'
 import { ClusterProcesses, type ClusterProcessesOptions } from '#src/cli/cluster-processes.js'
 import { Load } from '#src/cli/load.js'
@@ -93,3 +94,15 @@ export function createLoad(urls: string | readonly string[], operationsPerSecond
     random: createRandom(7),
   })
 }
+
+/** So much data, of random bytes, in values of 256 KiB. */
+export async function fill(url: string, mebibytes: number): Promise<void> {
+  const each = 256 * 1024
+  for (let index = 0; index < mebibytes * 4; index++) {
+    const answer = await fetch(`${url}/v1/kv/fill-${index}`, { method: 'PUT', body: randomBytes(each) })
+    if (!answer.ok) throw new Error(`filling: ${answer.status} ${await answer.text()}`)
+  }
+}
+
+/** The primary keeps little of its journal, so that a new node is built from its data, slowly enough to be seen. */
+export const slowBootstrap = ['--segment-bytes', '1MiB', '--checkpoint-bytes', '2MiB', '--bootstrap-max-rate', '4MiB']

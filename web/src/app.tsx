@@ -3,7 +3,7 @@ import { useEffect, useMemo, useState } from 'preact/hooks'
 import type { LiveConnection } from './live.js'
 import { viewCluster } from './model/cluster-view.js'
 import { freshnessOf } from './model/freshness.js'
-import { judge } from './model/verdict.js'
+import { judge, judgePast } from './model/verdict.js'
 import { warningsOf } from './model/warnings.js'
 import { Announcer } from './parts/announcer.js'
 import { ClusterFacts } from './parts/cluster-facts.js'
@@ -114,7 +114,7 @@ export function App({ connection, tokens }: { readonly connection: LiveConnectio
           )
         ) : (
           <div class={isFresh ? 'picture' : 'picture old'}>
-            <VerdictPanel verdict={isFresh ? verdict : { ...verdict, tone: 'quiet' }} view={view} />
+            <VerdictPanel verdict={isFresh ? verdict : judgePast(verdict)} view={view} />
             <WarningList warnings={warnings} />
             <section aria-labelledby="nodes-title">
               <h2 id="nodes-title">Nodes</h2>

@@ -5,7 +5,7 @@ export interface BootstrapView {
   /** 0 to 1; undefined while it is not known how much there is. */
   readonly share: number | undefined
   readonly phase: string
-  /** "12.3 MiB of 30.1 MiB". */
+  /** "12.3 of 30.1 MiB". */
   readonly amount: string
   readonly rate: string
   readonly left: string
@@ -41,10 +41,17 @@ export function bootstrapView(shard: ShardStatus | undefined, state: string | un
   return {
     share: phase === 'transferring' && isKnown ? bytesDone / bytesExpected : phase === 'done' ? 1 : undefined,
     phase: phases[phase],
-    amount: isKnown ? `${formatBytes(bytesDone)} of about ${formatBytes(bytesExpected)}` : formatBytes(bytesDone),
+    amount: isKnown ? amountOf(bytesDone, bytesExpected) : formatBytes(bytesDone),
     rate: phase === 'transferring' ? `${formatBytes(bytesPerSecond)}/s` : '',
-    left: secondsLeft === undefined ? '' : `about ${formatSeconds(secondsLeft)} left`,
+    left: secondsLeft === undefined ? '' : secondsLeft < 1 ? 'nearly done' : `about ${formatSeconds(secondsLeft)} left`,
     source,
     note: notes.length === 0 ? undefined : notes.join('; '),
   }
+}
+
+/** The unit once, where it is the same. */
+function amountOf(bytesDone: number, bytesExpected: number): string {
+  const [done, all] = [formatBytes(bytesDone), formatBytes(bytesExpected)]
+  const [figure, unit] = done.split(' ')
+  return all.endsWith(` ${unit}`) ? `${figure} of ${all}` : `${done} of ${all}`
 }

@@ -1,7 +1,7 @@
 import type { FailoverStatus, MemberStatus, NodeStatus, ShardStatus } from '../../../src/runtime/handle.js'
 import type { LivePicture, NodeSample, PeerAnswer } from '../../../src/server/live-picture.js'
 import { type BootstrapView, bootstrapView } from './bootstrap-view.js'
-import { compareEpochs, formatAge, formatBytes, formatEpoch, formatMs, plural } from './format.js'
+import { compareEpochs, formatAge, formatBytes, formatEpoch, formatMs, formatShort, plural } from './format.js'
 
 export type Tone = 'good' | 'busy' | 'warn' | 'bad' | 'quiet'
 
@@ -29,7 +29,10 @@ export interface NodeView {
     readonly applied: number | undefined
   }
   readonly lag: { readonly entries?: number; readonly bytes?: number; readonly ms?: number }
+  /** In words: "up to date". */
   readonly lagText: string
+  /** In figures: "3 entries · 1.2 KiB · 4 ms behind". */
+  readonly lagFigures: string
   readonly lastSeenMs: number | undefined
   readonly error: string | undefined
   readonly bootstrap: BootstrapView | undefined
@@ -81,7 +84,9 @@ export function viewCluster(picture: LivePicture): ClusterView {
   const primary = byEpoch.find(({ shard }) => shard.role === 'primary')
   const leads = primary?.node ?? self.members.find(({ role, reachable }) => role === 'primary' && reachable)?.node
   const newest = primary ?? byEpoch[0] ?? shards[0]
-  const inSync = newest?.shard.inSync ?? self.members.filter((member) => member.inSync).map(({ node }) => node)
+  const members = newest?.shard.inSync ?? self.members.filter((member) => member.inSync).map(({ node }) => node)
+  // By name, the primary first: whoever joined first is no matter.
+  const inSync = [...members].sort((a, b) => Number(b === leads) - Number(a === leads) || (a < b ? -1 : 1))
   const named = new Map<string, MemberStatus | undefined>()
   if (self.voter?.witness !== true) named.set(self.node, undefined)
   for (const member of self.members) named.set(member.node, member)
@@ -197,14 +202,10 @@ function viewNode(parts: NodeParts): NodeView {
     sinceMs: shard === undefined ? undefined : Math.max(0, atMs - Date.parse(shard.since)),
     inSync,
     position: shard?.position,
-    sequence: {
-      appended: shard?.sequence.appended,
-      durable: shard?.sequence.durable ?? member?.durable,
-      committed: shard?.sequence.committed,
-      applied: shard?.sequence.applied ?? member?.applied,
-    },
+    sequence: sequenceOf(shard, member),
     lag,
     lagText: lagTextOf(parts, state, reachable, lag),
+    lagFigures: parts.isPrimary ? commitFigures(shard) : lagFiguresOf(reachable, state, lag),
     lastSeenMs: reachable ? undefined : member?.lastSeenMs,
     error: reachable ? undefined : (peer?.error ?? 'it does not answer'),
     bootstrap: bootstrapView(shard, state),
@@ -228,23 +229,43 @@ function lagTextOf(
   { isPrimary, primary }: NodeParts,
   state: string | undefined,
   reachable: boolean,
-  lag: NodeView['lag'],
+  { entries, ms }: NodeView['lag'],
 ): string {
   if (!reachable) return 'not known while it does not answer'
   if (isPrimary) return 'takes the writes'
   if (state === 'bootstrapping') return 'being built'
-  const { entries, bytes, ms } = lag
   if (entries === undefined && ms === undefined)
     return primary === undefined ? 'no primary to compare with' : 'not known'
-  if ((entries ?? 0) === 0) return 'up to date'
-  if (ms !== undefined && ms < freshMs && state === 'streaming')
-    return `up to date (${plural(entries ?? 0, 'entry', 'entries')} on the way)`
+  if (entries === 0) return state === 'streaming' ? 'up to date' : 'has everything'
+  if (state === 'streaming' && ms !== undefined && ms < freshMs) return 'up to date'
+  return ms === undefined || ms < freshMs ? 'behind' : `${formatMs(ms)} behind`
+}
+
+function lagFiguresOf(reachable: boolean, state: string | undefined, { entries, bytes, ms }: NodeView['lag']): string {
+  if (!reachable || state === 'bootstrapping') return ''
   const figures = [
     ...(entries === undefined ? [] : [plural(entries, 'entry', 'entries')]),
     ...(bytes === undefined ? [] : [formatBytes(bytes)]),
     ...(ms === undefined ? [] : [formatMs(ms)]),
   ]
-  return `${figures.join(' · ')} behind`
+  return figures.length === 0 ? '' : `${figures.join(' · ')} behind`
+}
+
+function commitFigures(shard: ShardStatus | undefined): string {
+  if (shard === undefined) return ''
+  const { commits } = shard
+  if (commits === undefined) return 'no writes in the last seconds'
+  const { perSecond, p50Ms, p99Ms } = commits
+  return `${formatShort(perSecond)} commits/s · p50 ${formatMs(p50Ms)} · p99 ${formatMs(p99Ms)}`
+}
+
+function sequenceOf(shard: ShardStatus | undefined, member: MemberStatus | undefined): NodeView['sequence'] {
+  const none = { appended: undefined, durable: undefined, committed: undefined, applied: undefined }
+  if (shard === undefined) {
+    return { ...none, durable: member?.durable, applied: member?.durable === undefined ? undefined : member.applied }
+  }
+  // Before its data are open a node knows nothing of itself: that is no zero.
+  return shard.position === undefined ? none : shard.sequence
 }
 
 /** "for 3 min": how long it is as it is. */

@@ -42,7 +42,7 @@ export function lags(samples: readonly PictureSample[], nodes: readonly string[]
   return columns(samples, nodes, (sample, node) => sample.nodes[node]?.lagMs)
 }
 
-export const latencyNames = ['median (p50)', 'slowest of 100 (p99)'] as const
+export const latencyNames = ['p50 (median)', 'p99'] as const
 
 export function latencies(samples: readonly PictureSample[]): PlotData {
   return columns(samples, latencyNames, (sample, name) =>

@@ -22,14 +22,25 @@ export function judge(view: ClusterView): Verdict {
       : 'no node that answers holds the shard yet.'
     return { tone: 'quiet', answer: 'unknown', title: 'Can fail over now: not known', because, writes }
   }
-  const reason = sentence(withLocalTimes(failover.reason, atMs))
+  const [first = '', ...limits] = withLocalTimes(failover.reason, atMs).split('; ')
   if (failover.possible) {
+    const reason = [sentence(first), ...limits.map((limit) => `But ${sentence(limit)}`)].join(' ')
     // A yes that ends in waiting writes is no calm yes.
     const tone = failover.reason.includes('writes would then wait') || view.primary === undefined ? 'warn' : 'good'
     return { tone, answer: 'yes', title: 'Can fail over now: yes', because: `because ${reason}`, writes }
   }
   const tone = coordinator.kind === 'static' && view.primary !== undefined ? 'quiet' : 'bad'
-  return { tone, answer: 'no', title: 'Can fail over now: no', because: `because ${reason}`, writes }
+  const because = `because ${sentence([first, ...limits].join('; '))}`
+  return { tone, answer: 'no', title: 'Can fail over now: no', because, writes }
+}
+
+/** An answer that is old is no answer for now. */
+export function judgePast(verdict: Verdict): Verdict {
+  return {
+    ...verdict,
+    tone: 'quiet',
+    title: verdict.title.replace('Can fail over now', 'Could fail over when last seen'),
+  }
 }
 
 function writesOf(view: ClusterView): string {
@@ -40,5 +51,5 @@ function writesOf(view: ClusterView): string {
     return `${primary} is primary, but writes wait: ${inSync.length} of at least ${inSyncMin} nodes in sync.`
   }
   if (inSync.length === 1) return `${primary} takes the writes and is the only node that holds them.`
-  return `${primary} takes the writes; each is on ${inSync.length === 2 ? 'both' : 'all'} of ${listOf(inSync)} before it is acknowledged.`
+  return `${primary} takes the writes; each is on ${listOf(inSync)} before it is acknowledged.`
 }

@@ -10,6 +10,9 @@ export interface Warning {
   readonly action: string | undefined
 }
 
+/** What a node says while writes or reads wait, or data may be gone; the rest is a matter of care. */
+const isGrave = /^failed: |may have (?:been )?lost|^no read lease|^writes in epoch .* wait for|: writes wait until/
+
 /** A standby that is further behind is worth a line. */
 const lagWarnMs = 1_000
 
@@ -24,7 +27,7 @@ export function warningsOf(view: ClusterView): readonly Warning[] {
     }
   }
   for (const [text, nodes] of said) {
-    const tone = /^failed|lost|diverged|no read lease|cannot commit|do not commit|wait for/.test(text) ? 'bad' : 'warn'
+    const tone = isGrave.test(text) ? 'bad' : 'warn'
     const local = withLocalTimes(text, view.atMs)
     const who = nodes.length === view.shards.length && nodes.length > 1 ? '' : `${listOf(nodes)}: `
     warnings.push({
@@ -124,7 +127,7 @@ function ofNode(node: NodeView, view: ClusterView): Warning[] {
   }
   const { ms } = node.lag
   if (state === 'streaming' && ms !== undefined && ms >= lagWarnMs) {
-    const text = `${name} is behind: ${node.lagText.replace(/ behind$/, '')}.`
+    const text = `${name} is ${node.lagFigures}.`
     const action =
       'It leaves the in-sync set if it stays behind. Look at its disk, its processor and the network to it.'
     return [{ id: `lag ${name}`, tone: 'warn', text, action }]
@@ -143,5 +146,5 @@ function isSaidAlready(text: string, { nodes, coordinator }: ClusterView): boole
   const outside = /^(\S+) is not in the in-sync set: (.*)$/.exec(text)
   if (outside === null) return false
   const node = nodes.find((one) => one.node === outside[1])
-  return node !== undefined && (!node.reachable || node.tone === 'busy' || node.tone === 'bad')
+  return node !== undefined && (!node.reachable || node.tone !== 'good')
 }

@@ -12,7 +12,9 @@ export function NodeCard({ view, isPrimary }: { readonly view: NodeView; readonl
       <article aria-labelledby={title}>
         <header>
           <h3 id={title}>{node}</h3>
-          <span class={`role ${isPrimary ? 'primary' : ''}`}>{view.role ?? 'unknown'}</span>
+          <span class={`role ${isPrimary ? 'primary' : ''}`}>
+            {reachable || view.role === undefined ? (view.role ?? 'unknown') : `was ${view.role}`}
+          </span>
           <span class={`set ${inSync ? 'in' : 'out'}`}>{inSync ? 'in sync' : 'not in sync'}</span>
         </header>
         <p class="state">
@@ -47,8 +49,13 @@ export function NodeCard({ view, isPrimary }: { readonly view: NodeView; readonl
 }
 
 function Lag({ view }: { readonly view: NodeView }): VNode {
-  const isBehind = view.lagText.endsWith(' behind')
-  return <p class={`lag${isBehind ? ' behind' : ''}`}>{view.reachable ? view.lagText : view.error}</p>
+  const isBehind = view.reachable && view.lagText.endsWith('behind')
+  return (
+    <div class={`lag${isBehind ? ' behind' : ''}`}>
+      <p>{view.reachable ? view.lagText : view.error}</p>
+      <p class="exact">{view.lagFigures}</p>
+    </div>
+  )
 }
 
 function Figure({ name, value }: { readonly name: string; readonly value: number | undefined }): VNode {
@@ -63,7 +70,7 @@ function Figure({ name, value }: { readonly name: string; readonly value: number
 function Progress({ node, view }: { readonly node: string; readonly view: BootstrapView }): VNode {
   const { share, phase, amount, rate, left, source, note } = view
   const percent = share === undefined ? undefined : Math.floor(share * 100)
-  const facts = [amount, rate, left].filter((text) => text !== '')
+  const facts = [amount, rate].filter((text) => text !== '').join(' · ')
   return (
     <div class="progress">
       <p class="phase">
@@ -74,8 +81,11 @@ function Progress({ node, view }: { readonly node: string; readonly view: Bootst
         <strong>{percent === undefined ? '' : `${percent} %`}</strong>
       </p>
       <progress aria-label={`Bootstrap of ${node}`} max={100} {...(percent === undefined ? {} : { value: percent })} />
-      <p class="amount">{facts.length === 0 ? (note ?? 'details are on its own page') : facts.join(' · ')}</p>
-      {note === undefined || facts.length === 0 ? undefined : <p class="note">{note}</p>}
+      <p class="amount">
+        <span>{facts === '' ? (note ?? 'more on its own page') : facts}</span>
+        <span>{left}</span>
+      </p>
+      {note === undefined || facts === '' ? undefined : <p class="note">{note}</p>}
     </div>
   )
 }

@@ -109,8 +109,9 @@ function Canvas(props: PlotProps): VNode {
             ...common,
             size: 26,
             space: 70,
-            values: (_plot, splits) => splits.map((value) => formatClock(value * 1000, shown.current.toMs).slice(0, 5)),
-            incrs: [60, 120, 180, 300, 600],
+            values: (_plot, splits, _axis, _space, step) =>
+              splits.map((value) => formatClock(value * 1000, shown.current.toMs).slice(0, step < 60 ? 8 : 5)),
+            incrs: [15, 30, 60, 120, 180, 300, 600],
           },
           { ...common, size: 58, space: 34, values: (_plot, splits) => splits.map((value) => axis(value)) },
         ],

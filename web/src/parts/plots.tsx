@@ -20,7 +20,9 @@ export function Plots(props: {
     const nodes = nodesOf(shown)
     return { positions: positions(shown, nodes), lags: lags(shown, nodes), latencies: latencies(shown) }
   }, [samples, toMs, spanMs])
-  const frame = { fromMs: toMs - spanMs, toMs, theme }
+  // Not wider than what is known: a node that has just started would show an empty field.
+  const firstMs = Math.min(samples[0]?.atMs ?? toMs, toMs - 60_000)
+  const frame = { fromMs: Math.max(toMs - spanMs, firstMs), toMs, theme }
   return (
     <section class="plots" aria-labelledby="plots-title">
       <header>
@@ -62,7 +64,7 @@ export function Plots(props: {
           {...frame}
           id="plot-position"
           title="Entries applied"
-          about="Lines that lie on each other are nodes with the same data."
+          about="Lines that meet: nodes with the same data."
           data={data.positions}
           format={formatCount}
           axis={formatShort}

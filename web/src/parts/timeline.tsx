@@ -31,7 +31,8 @@ export function Timeline({
             <time dateTime={new Date(atMs).toISOString()}>{formatClock(atMs, nowMs)}</time>
             <span class="kind">{names[kind]}</span>
             <span class="what">
-              <b>{node}</b> {withLocalTimes(text, nowMs)}
+              {kind === 'in-sync' ? '' : <b>{node} </b>}
+              {withLocalTimes(text, nowMs)}
             </span>
           </li>
         ))}

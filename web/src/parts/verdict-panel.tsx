@@ -20,7 +20,7 @@ export function VerdictPanel({ verdict, view }: { readonly verdict: Verdict; rea
         <Fact name="Primary" value={view.primary ?? 'none'} />
         <Fact name="Epoch" value={view.epoch ?? '–'} />
         <Fact name="Commits" value={commits === undefined ? 'idle' : `${formatShort(commits.perSecond)}/s`} />
-        <Fact name="p99" value={commits === undefined ? '–' : formatMs(commits.p99Ms)} />
+        <Fact name="Commit p99" value={commits === undefined ? '–' : formatMs(commits.p99Ms)} />
       </dl>
     </section>
   )
