@@ -8,7 +8,17 @@ interface Spoken {
   readonly notice: boolean
 }
 
-/** Says once what is new: the answer when it changes, warnings when they come and when all are gone. */
+interface Line {
+  readonly id: number
+  readonly text: string
+}
+
+const linesMax = 12
+
+/**
+ * Says once what is new: the answer when it changes, warnings when they come and when all are gone. Lines are added and
+ * never replaced: what follows a second later would cut off what is being read.
+ */
 export function Announcer(props: {
   readonly title: string
   readonly warnings: readonly Warning[]
@@ -16,23 +26,28 @@ export function Announcer(props: {
 }): VNode {
   const { title, warnings, notice } = props
   const before = useRef<Spoken>({ title: '', ids: new Set(), notice: false })
-  const [text, setText] = useState('')
+  const [lines, setLines] = useState<readonly Line[]>([])
   useEffect(() => {
     const spoken = before.current
-    const fresh = warnings.filter(({ id }) => !spoken.ids.has(id)).map((warning) => warning.text)
     const parts = [
       ...(notice !== undefined && !spoken.notice ? [notice] : []),
       ...(notice === undefined && spoken.notice ? ['Connected again.'] : []),
       ...(title === spoken.title ? [] : [`${title}.`]),
-      ...fresh,
+      ...warnings.filter(({ id }) => !spoken.ids.has(id)).map(({ text }) => text),
       ...(warnings.length === 0 && spoken.ids.size > 0 ? ['No warnings any more.'] : []),
     ]
     before.current = { title, ids: new Set(warnings.map(({ id }) => id)), notice: notice !== undefined }
-    if (parts.length > 0) setText(parts.join(' '))
+    if (parts.length === 0) return
+    setLines((said) => {
+      const first = (said.at(-1)?.id ?? 0) + 1
+      return [...said, ...parts.map((text, index) => ({ id: first + index, text }))].slice(-linesMax)
+    })
   })
   return (
-    <div class="unseen" role="status" aria-live="polite" aria-atomic="true">
-      {text}
+    <div class="unseen" role="log" aria-live="polite" aria-label="What has changed">
+      {lines.map(({ id, text }) => (
+        <p key={id}>{text}</p>
+      ))}
     </div>
   )
 }
