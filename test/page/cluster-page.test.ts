@@ -83,7 +83,7 @@ describe('the status page of a cluster', { skip, timeout: 240_000 }, () => {
       ['b', 'standby'],
       ['c', 'standby'],
     ]) {
-      await untilText(page, `[data-node=${node}]`, new RegExp(`${role}[sS]*in sync[sS]*epoch 1@a`))
+      await untilText(page, `[data-node=${node}]`, new RegExp(`${role}.*in sync.*epoch 1@a`, 's'))
     }
     await untilText(page, '[data-node=b] .lag', /^up to date/)
     const applied = () => appliedOf(page, 'c')
