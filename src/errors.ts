@@ -26,6 +26,7 @@ const retryableCodes: ReadonlySet<FailureCode> = new Set<FailureCode>([
   'STALE_EPOCH',
   'ADDRESS_IN_USE',
   'SWITCHOVER_REFUSED',
+  'VERIFY_REFUSED',
 ])
 
 /**
@@ -88,6 +89,9 @@ export function isFailure(error: unknown, ...codes: readonly FailureCode[]): err
   return error instanceof UnderstudyError && (codes.length === 0 || codes.includes(error.failure))
 }
 
+const fullHint = 'free space on the file system, then restart the node'
+const diskHint = 'look at the disk and the kernel log, then restart the node'
+
 /** Any thrown thing as a coded error; operating-system errors are recognised by their errno. */
 export function toUnderstudyError(error: unknown, doing: string, options: ErrorOptions = {}): UnderstudyError {
   if (error instanceof UnderstudyError) return error
@@ -103,5 +107,10 @@ export function toUnderstudyError(error: unknown, doing: string, options: ErrorO
           : errno === 'ECONNREFUSED' || errno === 'ECONNRESET' || errno === 'EPIPE'
             ? 'UNAVAILABLE'
             : 'IO'
-  return new UnderstudyError(code, `${doing}: ${text}`, { cause: error, ...options })
+  const hint = code === 'DISK_FULL' ? fullHint : errno === 'EIO' || errno === 'EROFS' ? diskHint : undefined
+  return new UnderstudyError(code, `${doing}: ${text}`, {
+    cause: error,
+    ...(hint === undefined ? {} : { hint }),
+    ...options,
+  })
 }

@@ -30,6 +30,11 @@ const engines: Readonly<Record<EngineKind, EngineFactory>> = {
   memory: memoryEngine,
 }
 
+function engineFor({ engine, bootstrapMethod }: NodeOptions): EngineFactory {
+  const factory = engines[engine]
+  return bootstrapMethod === 'auto' ? factory : { kind: factory.kind, open: factory.open }
+}
+
 interface PartsHooks {
   readonly logger: Logger
   readonly transport: Transport
@@ -55,7 +60,7 @@ export async function createNodeParts(options: NodeOptions, hooks: PartsHooks): 
       logger,
       segmentBytes: options.segmentBytes,
     }),
-    engines: engines[options.engine],
+    engines: engineFor(options),
     clock: nodeClock,
     random: nodeRandom,
     logger,
@@ -76,6 +81,7 @@ export async function createNodeParts(options: NodeOptions, hooks: PartsHooks): 
         slotRetainBytes: options.slotRetainBytes,
         writeTimeoutMs: options.writeTimeoutMs,
         bootstrapMaxBytesPerSecond: options.bootstrapMaxRate,
+        bootstrapSourceMaxBytesPerSecond: options.bootstrapSourceMaxRate,
       },
     ],
   }

@@ -1,5 +1,7 @@
-import type { NodeOptions } from './config/node-options.js'
+import { Credentials } from './access/credentials.js'
+import { credentialSources, type NodeOptions } from './config/node-options.js'
 import { parseAddress } from './core/address.js'
+import { limits } from './core/limits.js'
 import { UnderstudyError } from './errors.js'
 import { createNodeParts, createWitnessParts } from './node-parts.js'
 import { nodeClock } from './platform/node-clock.js'
@@ -39,11 +41,15 @@ function hostOf(address: string): string {
  */
 export async function startNode(options: NodeOptions, hooks: StartHooks = {}): Promise<RunningNode> {
   const logger = hooks.logger ?? createPinoLogger({ level: options.logLevel, fields: { node: options.node } })
+  const credentials = new Credentials(credentialSources(options), logger)
   const transport = createHttpUpgradeTransport({
     clock: nodeClock,
     logger,
     ...(options.secret === undefined ? {} : { secret: options.secret }),
+    dial: () => credentials.dial(),
+    admit: (request) => credentials.admitNode(request),
   })
+  credentials.onChange(() => transport.readmit())
   let address: string | undefined
   const partsHooks = {
     logger,
@@ -56,13 +62,25 @@ export async function startNode(options: NodeOptions, hooks: StartHooks = {}): P
     ? new Witness(createWitnessParts(options, partsHooks))
     : Node.create(await createNodeParts(options, partsHooks))
   let server: HttpServer | undefined
-  const close = async () => {
+  const doClose = async () => {
     try {
+      if (server !== undefined) {
+        // New requests go elsewhere; the next primary is there before those under way have to be done.
+        server.drain()
+        if (node instanceof Node) await node.prepareStop()
+        await server.drained(limits.drainTimeoutMs)
+      }
       await node.close()
     } finally {
       // Also when the node could not be closed cleanly: an open port would keep the process alive and look healthy.
       await server?.close()
+      credentials.close()
     }
+  }
+  let closing: Promise<void> | undefined
+  const close = () => {
+    closing ??= doClose()
+    return closing
   }
   const onAbort = () => {
     node.close().catch((error) => logger.error({ error: String(error) }, 'closing after an abort failed'))
@@ -72,7 +90,7 @@ export async function startNode(options: NodeOptions, hooks: StartHooks = {}): P
       server = createHttpServer({
         node,
         listen: options.listen,
-        secret: options.secret,
+        credentials,
         logger,
         ...(options.advertise === undefined ? {} : { hostNames: [hostOf(options.advertise)] }),
         attach: (httpServer) => transport.attach(httpServer),

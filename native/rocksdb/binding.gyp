@@ -10,6 +10,7 @@
       'target_name': 'understudy_rocksdb',
       'sources': [
         'src/addon.cc',
+        'src/checkpoint.cc',
         'src/entries.cc',
         'src/failure.cc',
         'src/ingestion.cc',

@@ -3,12 +3,17 @@ import { version } from '../version.js'
 import { registerBootstrap } from './bootstrap.js'
 import { registerConfig } from './config.js'
 import { registerDemo } from './demo.js'
+import { registerDoctor } from './doctor.js'
+import { registerDump } from './dump.js'
+import { registerExport } from './export.js'
+import { registerImport } from './import.js'
 import { registerInSync } from './in-sync.js'
 import { registerJournal } from './journal.js'
 import { registerPromote } from './promote.js'
 import { registerServe } from './serve.js'
 import { registerStatus } from './status.js'
 import { registerSwitchover } from './switchover.js'
+import { registerVerify } from './verify.js'
 
 export function createProgram(): Command {
   const program = new Command('understudy')
@@ -30,7 +35,12 @@ Exit codes: 0 done, 1 failed, 2 misuse or configuration, 3 not primary,
   registerSwitchover(program)
   registerPromote(program)
   registerInSync(program)
+  registerVerify(program)
+  registerDoctor(program)
+  registerDump(program)
   registerBootstrap(program)
+  registerImport(program)
+  registerExport(program)
   registerJournal(program)
   registerConfig(program)
   return program

@@ -52,7 +52,7 @@ async function serve(flags: Flags): Promise<void> {
         node,
         cluster,
         address,
-        url: `http://${address}`,
+        url: `${options.tls === undefined ? 'http' : 'https'}://${address}`,
         data,
         pid: process.pid,
         version,

@@ -77,9 +77,47 @@ const entries = [
   { key: 'secret', kind: 'text', description: 'secret shared by nodes, operators and clients', flag: false },
   { key: 'secretFile', kind: 'text', value: 'FILE', description: 'file that holds the secret', flag: true },
   {
+    key: 'accessFile',
+    kind: 'text',
+    value: 'FILE',
+    description: 'tokens and client certificates with their scopes, in TOML; read anew when it changes',
+    flag: true,
+  },
+  { key: 'tokens', kind: 'text', description: 'tokens with their scopes: SCOPE,SCOPE:TOKEN SCOPE:TOKEN', flag: false },
+  { key: 'token', kind: 'text', description: 'the token that this node shows to other nodes', flag: false },
+  {
+    key: 'tokenFile',
+    kind: 'text',
+    value: 'FILE',
+    description: 'file with the token that this node shows to other nodes',
+    flag: true,
+  },
+  {
+    key: 'tlsCert',
+    kind: 'text',
+    value: 'FILE',
+    description: 'certificate of this node in PEM, intermediates behind it; read anew when it changes',
+    flag: true,
+  },
+  { key: 'tlsKey', kind: 'text', value: 'FILE', description: 'private key of the certificate in PEM', flag: true },
+  {
+    key: 'tlsCa',
+    kind: 'text',
+    value: 'FILE',
+    description: 'authority that signed the certificates of other nodes and of clients, in PEM',
+    flag: true,
+  },
+  {
+    key: 'tlsClients',
+    kind: 'text',
+    value: 'RULE',
+    description: 'none | optional | required: certificates of clients (default: optional with tlsCa)',
+    flag: true,
+  },
+  {
     key: 'insecure',
     kind: 'flag',
-    description: 'listen beyond this machine without a secret: anybody may read and write',
+    description: 'listen beyond this machine without credentials: anybody may read and write',
     flag: true,
   },
   { key: 'logLevel', kind: 'text', value: 'LEVEL', description: 'debug | info | warn | error | silent', flag: true },
@@ -112,6 +150,20 @@ const entries = [
     description: 'bytes per second that a bootstrap of this node takes at most (default: no limit)',
     flag: true,
   },
+  {
+    key: 'bootstrapSourceMaxRate',
+    kind: 'bytes',
+    value: 'SIZE',
+    description: 'bytes per second that this node sends at most to all it helps to build (default: no limit)',
+    flag: true,
+  },
+  {
+    key: 'bootstrapMethod',
+    kind: 'text',
+    value: 'METHOD',
+    description: "auto | range-chunks: whether the engine's files are copied where both sides can",
+    flag: true,
+  },
 ] as const satisfies readonly OptionEntry[]
 
 export type OptionKey = (typeof entries)[number]['key']
@@ -130,6 +182,8 @@ export const optionsOfData = [
   'slotRetainBytes',
   'checkpointBytes',
   'bootstrapMaxRate',
+  'bootstrapSourceMaxRate',
+  'bootstrapMethod',
 ] as const satisfies readonly OptionKey[]
 
 /** Not options of a node, but read from the environment by commands. */

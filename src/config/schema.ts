@@ -1,4 +1,5 @@
 import { z } from 'zod'
+import { tokenText } from '../access/access-list.js'
 import { limits } from '../core/limits.js'
 import { namePattern, nameRule } from './name.js'
 import type { OptionKey } from './option-table.js'
@@ -52,6 +53,14 @@ export const fields = {
     .max(limits.secretBytesMax, `must be at most ${limits.secretBytesMax} characters`)
     .regex(/^[\x21-\x7e]*$/, 'must be visible ASCII characters without spaces, as it stands in a header'),
   secretFile: text,
+  accessFile: text,
+  tokens: text,
+  token: tokenText,
+  tokenFile: text,
+  tlsCert: text,
+  tlsKey: text,
+  tlsCa: text,
+  tlsClients: z.enum(['none', 'optional', 'required'], 'must be "none", "optional" or "required"'),
   insecure: z.boolean('must be true or false'),
   logLevel: z.enum(logLevels, `must be one of ${logLevels.join(', ')}`),
   writeTimeoutMs: integer(1, limits.writeTimeoutMsMax),
@@ -59,6 +68,8 @@ export const fields = {
   slotRetainBytes: bytes(limits.segmentBytesMin, 2 ** 40),
   checkpointBytes: bytes(limits.segmentBytesMin, 2 ** 40),
   bootstrapMaxRate: bytes(1024, 2 ** 40),
+  bootstrapSourceMaxRate: bytes(1024 ** 2, 2 ** 40),
+  bootstrapMethod: z.enum(['auto', 'range-chunks'], 'must be "auto" or "range-chunks"'),
 } as const satisfies Record<OptionKey, z.ZodType>
 
 export const optionsSchema = z.strictObject(fields).partial()

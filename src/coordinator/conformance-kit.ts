@@ -1,6 +1,7 @@
 /** What the coordinator suite is made of; tests of a single coordinator may use it too. */
 import assert from 'node:assert/strict'
 import type { FailureCode } from '../core/failure.js'
+import { epochZero } from '../core/position.js'
 import type { ShardRecord } from '../core/record.js'
 import { UnderstudyError } from '../errors.js'
 import type { Clock } from '../ports/clock.js'
@@ -114,7 +115,7 @@ export function makeRecord(coordinatorId: string, changes: Partial<ShardRecord> 
     nonce: nonces.toString(16).padStart(32, '0'),
     settings: { durability: 'standby', inSyncMin: 2, failoverMs: 1000, inSyncTimeoutMs: 1000 },
     floor: { epoch, sequence: 42, chain: 'c'.repeat(32) },
-    lossy: false,
+    lossySince: epochZero,
     handedOver: false,
     voters: [],
     ...changes,

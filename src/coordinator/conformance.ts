@@ -31,7 +31,7 @@ export function describeCoordinatorConformance(name: string, harness: Coordinato
         const nothing = await a.read('main', patient)
         assert.equal(nothing.record, undefined)
         assert.equal(nothing.revision, 0)
-        const record = makeRecord(nothing.coordinatorId, { lossy: true, voters: ['a', 'b'] })
+        const record = makeRecord(nothing.coordinatorId, { lossySince: { number: 1, node: 'a' }, voters: ['a', 'b'] })
         const created = await a.swap('main', 0, record, patient)
         assert.equal(created.swapped, true)
         assert.deepEqual(created.state.record, record)

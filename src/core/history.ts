@@ -1,6 +1,6 @@
 import type { EpochStart } from './entry.js'
 import type { Failure } from './failure.js'
-import { type Epoch, formatEpoch, formatPosition, type Position, sameEpoch } from './position.js'
+import { compareEpochs, type Epoch, formatEpoch, formatPosition, type Position, sameEpoch } from './position.js'
 
 /** How a journal answers a subscriber. `common` names a sequence; its chain must still be compared (KIP-101, KIP-279). */
 export type SubscriptionAnswer =
@@ -85,10 +85,14 @@ export function decideRejoin(question: {
   readonly here: Position | undefined
   readonly committed: number
   readonly applied: number
-  /** Durability `local`, or the record marks the epoch `lossy`. */
+  /** Durability `local`: what was committed here may have been nowhere else. */
   readonly mayUndo: boolean
+  /** Of the primary's record: what was committed in an epoch before a forced promotion may be undone. */
+  readonly lossySince: Epoch
 }): RejoinDecision {
-  const { common, base, end, here, committed, applied, mayUndo } = question
+  const { common, base, end, here, committed, applied } = question
+  // A journal that ends in that epoch or in a later one has followed it: nothing in it is excused by the force.
+  const mayUndo = question.mayUndo || compareEpochs(end.epoch, question.lossySince) < 0
   const kept = Math.max(committed, applied)
   if (common.sequence < kept && !mayUndo) {
     return {

@@ -9,7 +9,7 @@ import {
   type Position,
   sameEpoch,
 } from './position.js'
-import { compareRecords, hasMember, type Member, newerRecord, type ShardRecord, sameMember } from './record.js'
+import { compareRecords, hasMember, isLossy, type Member, newerRecord, type ShardRecord, sameMember } from './record.js'
 
 /** What a node says of itself when it is asked. */
 export interface PeerState {
@@ -125,7 +125,7 @@ export function decidePromotion(question: PromotionQuestion): PromotionDecision 
       version: newest.version + 1,
       nonce: question.nonce,
       floor: clean && newest.floor.sequence > question.committedEnd.sequence ? newest.floor : question.committedEnd,
-      lossy: !clean,
+      lossySince: clean ? newest.lossySince : epoch,
       handedOver: false,
     },
     basis: newest,
@@ -171,7 +171,7 @@ export function confirmPromotion(
       }
     }
     // At durability local the old primary went on alone until it heard of this epoch.
-    if (!decision.record.lossy && peer.committed > decision.durable) {
+    if (!isLossy(decision.record) && peer.committed > decision.durable) {
       return {
         code: 'PROMOTION_REFUSED',
         message: `${peer.member.node} has committed up to ${peer.committed} meanwhile, this node ends at ${decision.durable}: ${peer.committed - decision.durable} entries would be lost`,

@@ -1,4 +1,4 @@
-import { compareEpochs, type Epoch, type Position } from './position.js'
+import { compareEpochs, type Epoch, type Position, sameEpoch } from './position.js'
 
 export type Durability = 'local' | 'standby'
 
@@ -39,8 +39,11 @@ export interface ShardRecord {
    * never promoted (C5).
    */
   readonly floor: Position
-  /** True if this epoch began by a forced promotion that may have left committed entries behind. */
-  readonly lossy: boolean
+  /**
+   * The last epoch that began by a forced promotion which may have left committed entries behind; `epochZero` if none
+   * did. Entries of an earlier epoch that this history lacks may be undone, whenever their node comes back (C5).
+   */
+  readonly lossySince: Epoch
   /** True if the primary before gave up its lease and named this one: nobody's promise is to be waited out (L5). */
   readonly handedOver: boolean
   /**
@@ -81,6 +84,11 @@ export function formatSettings(settings: ShardSettings): string {
 export function newerRecord(a: ShardRecord | undefined, b: ShardRecord | undefined): ShardRecord | undefined {
   if (a === undefined || b === undefined) return a ?? b
   return compareRecords(a, b) >= 0 ? a : b
+}
+
+/** Did the record's own epoch begin by a forced promotion that may have lost something? */
+export function isLossy(record: ShardRecord): boolean {
+  return sameEpoch(record.lossySince, record.epoch)
 }
 
 export function compareRecords(a: ShardRecord, b: ShardRecord): number {

@@ -163,7 +163,6 @@ function recordAfter(question: TakeoverQuestion): ShardRecord {
     nonce: question.nonce,
     // At `local` what is committed here may be nowhere else: who lacks it may lead all the same (C6).
     floor: record.settings.durability === 'local' ? record.floor : laterPosition(committedEnd, record.floor),
-    lossy: false,
     handedOver: false,
   }
 }
@@ -281,19 +280,20 @@ export function decideForced(question: {
   const inSync = [self, ...present]
   const absent = others.filter((one) => !hasMember(inSync, one))
   while (inSync.length < known.settings.inSyncMin && absent.length > 0) inSync.push(absent.shift()!)
+  const epoch = nextEpoch(seen, self.node)
   return {
     type: 'take',
     missingEntries,
     record: {
       ...known,
       coordinatorId: question.coordinatorId,
-      epoch: nextEpoch(seen, self.node),
+      epoch,
       primary: self,
       inSync,
       version: known.version + 1,
       nonce: question.nonce,
       floor: clean ? laterPosition(question.committedEnd, known.floor) : question.committedEnd,
-      lossy: !clean,
+      lossySince: clean ? known.lossySince : epoch,
       handedOver: false,
     },
   }

@@ -19,6 +19,8 @@ export type AddonFailure =
   | 'PROTOCOL'
   | 'FAMILY'
   | 'INVARIANT'
+  /** A setting that this build of RocksDB does not have. */
+  | 'CONFIG'
 
 export interface Packed {
   /** Entries as the codec's chunk encodes them. */
@@ -50,6 +52,8 @@ export interface Database {
   /** Flat: family, key, value or undefined, ... */
   write(keys: ReadonlyArray<number | Uint8Array | undefined>, meta: MetaChanges): Promise<void>
   flush(): Promise<void>
+  /** Flushes, then links all files into a directory that must not exist. */
+  checkpoint(directory: string): Promise<void>
   ingest(family: number, name: string, chunk: Uint8Array, meta: MetaChanges): Promise<void>
   /** Families flat: id, name, ... Durable when it resolves. */
   finishIngest(families: ReadonlyArray<number | string>, idNext: number, meta: MetaChanges): Promise<void>
@@ -77,8 +81,17 @@ export interface Database {
   releaseCursor(cursor: number): void
 }
 
+export interface DescribedFiles {
+  readonly meta: readonly Buffer[]
+  readonly files: ReadonlyArray<string | number>
+}
+
 interface Addon {
   readonly Database: new (options: object) => Database
+  /** What a checkpoint holds; nobody may have it open. `files` is flat: name, bytes, checksum, ... */
+  describeFiles(directory: string): Promise<DescribedFiles>
+  /** CRC-32C of a whole file. */
+  checksumFile(path: string): Promise<{ readonly bytes: number; readonly checksum: number }>
   /** Stores of every thread, at once. */
   closeAll(): void
 }
@@ -89,8 +102,24 @@ const prebuilt = `understudy-db-rocksdb-${process.platform}-${process.arch}`
 
 let loaded: Addon | undefined
 
+/** How RocksDB is set up; the same for all families of a store, and free to change from one start to the next. */
+export interface RocksdbSettings {
+  /** Of the block cache, which all families share; indexes and filters are in it. */
+  readonly cacheBytes: number
+  /** Of all families together, before they are written out. */
+  readonly writeBufferBytes: number
+  /** Undefined: the best of those in this build that cost little. */
+  readonly compression: RocksdbCompression | undefined
+  /** Of the bloom filters; 0: none. */
+  readonly bloomBitsPerKey: number
+}
+
+export const rocksdbCompressions = ['lz4', 'snappy', 'zstd', 'none'] as const
+
+export type RocksdbCompression = (typeof rocksdbCompressions)[number]
+
 /** A new, closed store. Throws `CONFIG` where the addon was not built. */
-export function createDatabase(): Database {
+export function createDatabase(settings: RocksdbSettings): Database {
   const addon = useAddon()
   const { keyBytesMax, valueBytesMax, familyNameBytesMax, batchOperationsMax, blockOriginsMax, blockEntriesMax } =
     limits
@@ -101,12 +130,23 @@ export function createDatabase(): Database {
     batchOperationsMax,
     blockOriginsMax,
     blockEntriesMax,
-    writeBufferBytes: limits.rocksdbWriteBufferBytes,
-    writeBuffersBytes: limits.rocksdbWriteBuffersBytes,
-    cacheBytes: limits.rocksdbCacheBytes,
+    // One family may fill half of it before it is written out.
+    writeBufferBytes: Math.ceil(settings.writeBufferBytes / 2),
+    writeBuffersBytes: settings.writeBufferBytes,
+    cacheBytes: settings.cacheBytes,
+    compression: settings.compression ?? '',
+    bloomBitsPerKey: settings.bloomBitsPerKey,
     familyPrefix: bookkeeping.familyPrefix,
     idNextKey: bookkeeping.idNext,
   })
+}
+
+export function describeFiles(directory: string): Promise<DescribedFiles> {
+  return useAddon().describeFiles(directory)
+}
+
+export function checksumFile(path: string): Promise<{ readonly bytes: number; readonly checksum: number }> {
+  return useAddon().checksumFile(path)
 }
 
 /** True if the engine can be used here. */

@@ -29,6 +29,8 @@ export type FrameHandler = (name: MessageName | 'block', payload: Uint8Array) =>
  */
 export class Link {
   readonly remote: string
+  /** What the handshake has agreed on. */
+  protocol: number = limits.protocolVersionMin
   /** Resolves once, with the reason; undefined if a side closed on purpose. */
   readonly closed: Promise<UnderstudyError | undefined>
   private readonly connection: Connection

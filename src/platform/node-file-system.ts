@@ -10,18 +10,34 @@ function errno(error: unknown): string | undefined {
   return (error as NodeJS.ErrnoException | undefined)?.code
 }
 
+/** Errors of an open file do not say which one it is; those of calls with a path do. */
+async function naming<T>(path: string, work: Promise<T>): Promise<T> {
+  try {
+    return await work
+  } catch (error) {
+    if (error instanceof Error && !('path' in error)) {
+      error.message += ` '${path}'`
+      Object.assign(error, { path })
+    }
+    throw error
+  }
+}
+
 class NodeFile implements File {
   private readonly handle: FileHandle
+  private readonly path: string
   private closing: Promise<void> | undefined
 
-  constructor(handle: FileHandle) {
+  constructor(handle: FileHandle, path: string) {
     this.handle = handle
+    this.path = path
   }
 
   async read(into: Uint8Array, offset: number): Promise<number> {
     let done = 0
     while (done < into.length) {
-      const { bytesRead } = await this.handle.read(into, done, into.length - done, offset + done)
+      const reading = this.handle.read(into, done, into.length - done, offset + done)
+      const { bytesRead } = await naming(this.path, reading)
       if (bytesRead === 0) break
       done += bytesRead
     }
@@ -29,23 +45,23 @@ class NodeFile implements File {
   }
 
   async write(parts: readonly Uint8Array[], offset: number): Promise<void> {
-    await writeAll(this.handle, parts, offset)
+    await naming(this.path, writeAll(this.handle, parts, offset))
   }
 
   async datasync(): Promise<void> {
-    await this.handle.datasync()
+    await naming(this.path, this.handle.datasync())
   }
 
   async sync(): Promise<void> {
-    await this.handle.sync()
+    await naming(this.path, this.handle.sync())
   }
 
   async truncate(bytes: number): Promise<void> {
-    await this.handle.truncate(bytes)
+    await naming(this.path, this.handle.truncate(bytes))
   }
 
   async size(): Promise<number> {
-    return (await this.handle.stat()).size
+    return (await naming(this.path, this.handle.stat())).size
   }
 
   async close(): Promise<void> {
@@ -58,12 +74,12 @@ export const nodeFileSystem: FileSystem = Object.freeze({
   join,
 
   async open(path: string, mode: 'read' | 'write' | 'create'): Promise<File> {
-    return new NodeFile(await open(path, flags[mode], 0o640))
+    return new NodeFile(await open(path, flags[mode], 0o640), path)
   },
 
   async readFile(path: string, bytesMax: number): Promise<Uint8Array> {
     const handle = await open(path, 'r')
-    const file = new NodeFile(handle)
+    const file = new NodeFile(handle, path)
     try {
       const bytes = await file.size()
       if (bytes > bytesMax) {
@@ -111,7 +127,7 @@ export const nodeFileSystem: FileSystem = Object.freeze({
     if (process.platform === 'win32') return
     const handle = await open(path, 'r')
     try {
-      await handle.sync()
+      await naming(path, handle.sync())
     } finally {
       await handle.close()
     }

@@ -169,6 +169,7 @@ export class AutomaticLeadership implements Leadership {
     const { context, host } = this
     if (this.closed) return
     context.peers.update(context.cluster.others)
+    this.rememberCompany()
     const { record, state } = context.cluster
     const { primary } = context
     if (primary !== undefined && state !== undefined) {
@@ -182,6 +183,17 @@ export class AutomaticLeadership implements Leadership {
     context.wake.signal()
     host.onPrimaryChanged()
     this.look()
+  }
+
+  private rememberCompany(): void {
+    const { store, cluster } = this.context
+    if (cluster.others.length === 0 || store.superblock === undefined || store.superblock.hadCompany === true) return
+    store
+      .update((now) => (now.hadCompany === true ? now : { ...now, hadCompany: true }))
+      .catch((error) => {
+        // A provisional history may have been given up in the meantime.
+        if (!this.closed && store.superblock !== undefined) this.host.fail(error)
+      })
   }
 
   /** The watch shows less than what was swapped: late, or the store went backwards. A read tells. */

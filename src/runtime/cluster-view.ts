@@ -1,3 +1,4 @@
+import { limits } from '../core/limits.js'
 import type { ShardRecord } from '../core/record.js'
 import type { AutomaticCoordinator, Coordinator, MemberAddress, RecordState } from '../ports/coordinator.js'
 
@@ -36,6 +37,7 @@ export class ClusterView {
           for (const member of event.members) {
             if (member.node !== node) this.addresses.set(member.node, member.address)
           }
+          this.forgetStrangers(event.members)
           break
         case 'connected':
           if (!this.connectedNow) this.connectionSinceMs = wallMs()
@@ -50,6 +52,14 @@ export class ClusterView {
       }
       for (const listener of this.listeners) listener()
     })
+  }
+
+  /** Nodes that came and went under ever new names: the oldest that are not registered go (I8). */
+  private forgetStrangers(registered: readonly MemberAddress[]): void {
+    for (const name of this.addresses.keys()) {
+      if (this.addresses.size <= limits.membersMax) return
+      if (!registered.some((member) => member.node === name)) this.addresses.delete(name)
+    }
   }
 
   /** All other members, in the order in which they became known. */

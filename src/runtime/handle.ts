@@ -3,8 +3,10 @@ import type { Family, Operation } from '../core/entry.js'
 import type { LifecycleState, Role } from '../core/lifecycle.js'
 import type { Epoch, Position } from '../core/position.js'
 import type { ShardRecord, ShardSettings } from '../core/record.js'
+import type { AccessStatus } from '../ports/access.js'
 import type { Engine, KeyRange } from '../ports/engine.js'
 import type { VoterStatus } from '../ports/voter.js'
+import type { VerifyOptions, VerifyResult } from './verify-report.js'
 
 export interface WaitOptions {
   /** Ends the wait with `TIMEOUT` (reads) or `ACK_TIMEOUT` (writes). Default `writeTimeoutMs` of the limits. */
@@ -89,6 +91,11 @@ export interface ShardHandle {
   switchover(options?: SwitchoverOptions): Promise<SwitchoverResult>
   /** Takes a member out of the in-sync set by hand; refused below `inSyncMin`. */
   removeFromInSync(node: string, options?: WaitOptions): Promise<ShardRecord>
+  /**
+   * Compares this node's content with that of all others, at one position, while they serve. Differences are no error:
+   * the result names them. Rejects with `VERIFY_REFUSED` when there is nothing to compare.
+   */
+  verify(options?: VerifyOptions): Promise<VerifyResult>
   status(): ShardStatus
   /** Returns what stops it. */
   subscribe(listener: (event: ShardEvent) => void): () => void
@@ -185,6 +192,8 @@ export interface LagStatus {
 
 export interface BootstrapStatus {
   readonly phase: 'waiting' | 'snapshot' | 'transferring' | 'catching-up' | 'installing' | 'done'
+  /** How the content comes: as files of a checkpoint of the source's engine, or key by key. */
+  readonly method: 'checkpoint' | 'range-chunks' | undefined
   readonly source: string | undefined
   /** Sequence of the first snapshot. */
   readonly position: number | undefined
@@ -301,6 +310,8 @@ export interface NodeStatus {
   readonly shards: readonly ShardStatus[]
   /** Only where this node hosts the voter of the builtin coordinator. */
   readonly voter?: VoterStatus
+  /** Only over HTTP: who may use the node, and until when its certificate is valid. */
+  readonly access?: AccessStatus
 }
 
 export interface MemberStatus {

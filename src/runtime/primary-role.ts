@@ -1,7 +1,6 @@
 import type { Family, Operation, Origin } from '../core/entry.js'
 import type { FailureCode } from '../core/failure.js'
 import { InSyncState, type MemberProgress } from '../core/in-sync.js'
-import { invariant } from '../core/invariant.js'
 import { limits } from '../core/limits.js'
 import { type Epoch, formatEpoch, type Position } from '../core/position.js'
 import { type Member, type ShardRecord, sameMember } from '../core/record.js'
@@ -14,6 +13,7 @@ import type { Applier } from './applier.js'
 import { FamilyMaker } from './family-maker.js'
 import type { ShardEvent, WaitOptions, WriteOptions } from './handle.js'
 import { LeaseKeeper, type LeaseTerms } from './lease-keeper.js'
+import { RecordChanges, type SaveRecord } from './record-changes.js'
 import { Waiters } from './waiters.js'
 import { type LeftWrite, WriteQueue } from './write-queue.js'
 
@@ -48,11 +48,7 @@ export interface PrimaryParts {
   /** Absent where nobody takes over by itself: then there is no read lease either. */
   readonly lease?: LeaseTerms | undefined
   readonly nextRequest: () => number
-  /**
-   * Makes a record durable: here, and with the coordinator if there is one; it is told to others only afterwards.
-   * Resolves with the record that is there then: another one, if somebody else has changed it.
-   */
-  readonly saveRecord: (record: ShardRecord, signal: AbortSignal) => Promise<ShardRecord | undefined>
+  readonly saveRecord: SaveRecord
   /** The coordinator's record is somebody else's. */
   readonly onDeposed: (reason: string) => void
   readonly nonce: () => string
@@ -83,7 +79,7 @@ export class PrimaryRole {
   /** By node: the newest connection of a node is the one that counts (S2). */
   private readonly followers = new Map<string, FollowerLink>()
   private readonly left = new WeakSet<FollowerLink>()
-  private savedRecord: ShardRecord
+  private readonly changes: RecordChanges
   private committedTold = 0
   private ready = false
   private ended = false
@@ -91,12 +87,10 @@ export class PrimaryRole {
   private changeReason = ''
   private readonly ending = new AbortController()
   private pausedForHandOver = false
-  private recordTurn: Promise<void> = Promise.resolve()
 
   constructor(parts: PrimaryParts) {
     this.parts = parts
     this.epoch = parts.record.epoch
-    this.savedRecord = parts.record
     this.waiters = new Waiters(parts.clock)
     this.inSync = new InSyncState({
       record: parts.record,
@@ -108,6 +102,18 @@ export class PrimaryRole {
       committed: parts.committed,
     })
     this.inSync.onOwnRecordDurable(parts.record.version)
+    this.changes = new RecordChanges({
+      record: parts.record,
+      recordHeldBy: parts.recordHeldBy,
+      inSync: this.inSync,
+      logger: parts.logger,
+      nonce: parts.nonce,
+      saveRecord: parts.saveRecord,
+      ending: this.ending.signal,
+      onSaved: (record, reason) => this.onRecordSaved(record, reason),
+      onDeposed: parts.onDeposed,
+      onFailed: parts.onFailed,
+    })
     this.committedTold = parts.committed
     this.setTold = parts.record.inSync.map((member) => member.node)
     this.lease =
@@ -161,7 +167,7 @@ export class PrimaryRole {
 
   /** The newest record that is durable here: what others may be told. */
   get durableRecord(): ShardRecord {
-    return this.savedRecord
+    return this.changes.durable
   }
 
   get applied(): Position {
@@ -230,14 +236,18 @@ export class PrimaryRole {
     return this.followers.has(node)
   }
 
-  /** By hand, or asked for by the member itself. */
-  async removeFromInSync(node: string, options: WaitOptions): Promise<ShardRecord> {
+  /** By hand; or asked for by the member itself in the session `asking`, of which another one knows nothing. */
+  async removeFromInSync(node: string, options: WaitOptions, asking?: FollowerLink): Promise<ShardRecord> {
     if (this.parts.recordHeldBy === 'coordinator') {
       const timeoutMs = options.timeoutMs ?? limits.writeTimeoutMs
       const what = `removing ${node} from the in-sync set: another change is under way`
       // A hand-over carries the set as it is.
       const isFree = () => !this.inSync.changing && !this.pausedForHandOver
       await this.waiters.until(isFree, { ...options, timeoutMs, what })
+    }
+    const follower = this.followers.get(node)
+    if (asking !== undefined && follower !== undefined && follower !== asking) {
+      throw new UnderstudyError('STALE_INCARNATION', `${node} has connected anew: it does not leave the in-sync set`)
     }
     const record = this.inSync.leaveOf(node)
     if (record === undefined) {
@@ -249,9 +259,8 @@ export class PrimaryRole {
       )
     }
     // Who left by hand stays out for the rest of its session; connecting anew, it may join again.
-    const follower = this.followers.get(node)
     if (follower !== undefined) this.left.add(follower)
-    this.propose(record, 'removed by hand, or stopped')
+    this.changes.propose(record, 'removed by hand, or stopped')
     await this.waiters.until(() => this.inSync.record.version > record.version || !this.inSync.changing, {
       timeoutMs: options.timeoutMs ?? limits.writeTimeoutMs,
       signal: options.signal,
@@ -270,7 +279,7 @@ export class PrimaryRole {
       { member: node, version: record.version },
       'standby is behind or away: it leaves the in-sync set',
     )
-    this.propose(record, 'behind or away for longer than inSyncTimeoutMs')
+    this.changes.propose(record, 'behind or away for longer than inSyncTimeoutMs')
     return true
   }
 
@@ -281,7 +290,7 @@ export class PrimaryRole {
   renewRecord(): void {
     if (this.ended || this.pausedForHandOver || this.inSync.missing.length > 0) return
     const record = this.inSync.renewalOf()
-    if (record !== undefined) this.propose(record, 'renewed')
+    if (record !== undefined) this.changes.propose(record, 'renewed')
   }
 
   // Hand-over
@@ -322,41 +331,8 @@ export class PrimaryRole {
     this.changed()
   }
 
-  /**
-   * Swaps the record for one that names another primary; the lease must have been given up (L5). When the outcome is
-   * not known at `signal`, a swap of this node's own record decides: only one of the two can happen.
-   */
   handOver(next: ShardRecord, signal: AbortSignal): Promise<'handed-over' | 'rolled-back' | 'deposed'> {
-    const result = this.recordTurn.then(async () => {
-      invariant(!this.inSync.changing, 'one change of the record at a time')
-      try {
-        const held = await this.parts.saveRecord(next, AbortSignal.any([signal, this.ending.signal]))
-        return this.handedOver(next, held)
-      } catch (error) {
-        if (this.ended) return 'deposed'
-        this.parts.logger.warn({ error: String(error) }, 'the hand-over is taken back')
-        const own = { ...this.inSync.record, version: next.version, nonce: this.parts.nonce() }
-        const held = await this.parts.saveRecord(own, this.ending.signal)
-        if (held?.nonce !== own.nonce) return this.handedOver(next, held)
-        this.savedRecord = own
-        this.inSync.propose(own)
-        this.inSync.onSwapped(own)
-        return 'rolled-back'
-      }
-    })
-    this.recordTurn = result.then(
-      () => undefined,
-      (error) => {
-        if (!this.ended) this.parts.onFailed(error)
-      },
-    )
-    return result
-  }
-
-  private handedOver(next: ShardRecord, held: ShardRecord | undefined): 'handed-over' | 'deposed' {
-    if (held?.nonce === next.nonce) return 'handed-over'
-    this.deposedBy(held)
-    return 'deposed'
+    return this.changes.handOver(next, signal)
   }
 
   // Progress
@@ -425,44 +401,14 @@ export class PrimaryRole {
     // Its promise comes before the compare-and-swap that makes it one whose promise the lease needs (L1).
     if (this.lease?.hasPromise(member) === false) return
     this.parts.logger.info({ member: member.node, version: record.version }, 'standby joins the in-sync set')
-    this.propose(record, 'caught up')
+    this.changes.propose(record, 'caught up')
   }
 
-  /**
-   * From this call on commits wait for the new set too. Then the record is made durable here, then sent: nobody can
-   * hold a record that its primary does not know of.
-   */
-  private propose(change: ShardRecord, reason: string): void {
-    const record = { ...change, nonce: this.parts.nonce() }
-    this.inSync.propose(record)
-    this.recordTurn = this.recordTurn
-      .then(async () => {
-        if (this.ended || !(await this.save(record))) return
-        this.savedRecord = record
-        // Deposed meanwhile: what a smaller set would have committed belongs to an epoch that is over.
-        if (this.ended) return
-        if (this.parts.recordHeldBy === 'coordinator') this.inSync.onSwapped(record)
-        else this.inSync.onOwnRecordDurable(record.version)
-        this.changeReason = reason
-        for (const follower of this.followers.values()) follower.tellRecord(record)
-        this.parts.onRecord(record)
-        this.changed()
-      })
-      .catch((error) => {
-        if (!this.ended) this.parts.onFailed(error)
-      })
-  }
-
-  /** True if `record` is the shard's now; else this role is over. */
-  private async save(record: ShardRecord): Promise<boolean> {
-    const held = await this.parts.saveRecord(record, this.ending.signal)
-    if (held?.nonce === record.nonce) return true
-    this.deposedBy(held)
-    return false
-  }
-
-  private deposedBy(held: ShardRecord | undefined): void {
-    this.parts.onDeposed(`the record was changed to epoch ${held === undefined ? 'none' : formatEpoch(held.epoch)}`)
+  private onRecordSaved(record: ShardRecord, reason: string): void {
+    this.changeReason = reason
+    for (const follower of this.followers.values()) follower.tellRecord(record)
+    this.parts.onRecord(record)
+    this.changed()
   }
 
   private forgetSession(member: Member): void {
@@ -471,7 +417,7 @@ export class PrimaryRole {
     const takeBack = this.inSync.takeBackOf()
     if (takeBack !== undefined) {
       this.parts.logger.warn({ member: member.node, version: takeBack.version }, 'standby left before it had joined')
-      this.propose(takeBack, 'left before it had joined')
+      this.changes.propose(takeBack, 'left before it had joined')
     }
   }
 

@@ -20,6 +20,8 @@ export class PrimaryWatch {
   private flushedAtMs = 0
   private durable = 0
   private lastTickMs = 0
+  /** Since when each other node answers without a break. */
+  private readonly answeringSinceMs = new Map<string, number>()
 
   constructor(context: ShardContext, resign: (reason: string) => void) {
     this.context = context
@@ -38,6 +40,7 @@ export class PrimaryWatch {
     this.lastTickMs = nowMs
     this.committed = 0
     this.durable = 0
+    this.answeringSinceMs.clear()
   }
 
   tick(): void {
@@ -52,6 +55,7 @@ export class PrimaryWatch {
       this.goodAtMs += gapMs
       this.flushedAtMs += gapMs
     }
+    this.noteAnswers(nowMs)
     this.dropLaggards(role, nowMs, data.journal.appended.sequence)
     this.judgeSelf(role, nowMs)
   }
@@ -94,7 +98,7 @@ export class PrimaryWatch {
     const commits = inSync.record.settings.durability === 'standby' && inSync.committed > this.committed
     if (alone || role.holdsLease || commits) this.goodAtMs = nowMs
     this.committed = inSync.committed
-    if (nowMs - this.goodAtMs <= giveUpMs || !this.anotherCould(role)) return
+    if (nowMs - this.goodAtMs <= giveUpMs || !this.anotherCould(role, nowMs)) return
     this.resign(
       `neither lease nor commits for ${Math.round(nowMs - this.goodAtMs)} ms, and another member may take over`,
     )
@@ -102,14 +106,26 @@ export class PrimaryWatch {
 
   /**
    * A member of the set that answers but does not follow, or nobody to ask at all: then this node is cut off. One that
-   * is under repair or fenced could not: giving up would only end what it is repaired from.
+   * is under repair or fenced could not: giving up would only end what it is repaired from. One that has just come back
+   * has its time to follow first: without the coordinator nobody could lead in this node's place.
    */
-  private anotherCould(role: PrimaryRole): boolean {
+  private anotherCould(role: PrimaryRole, nowMs: number): boolean {
     const { context } = this
     const others = role.inSync.members.filter((member) => member.node !== context.config.node)
     const reachable = context.peers.answers.filter((answer) => hasMember(others, answer.member))
     if (reachable.length === 0) return !context.cluster.connected && others.length > 0
-    return reachable.some((answer) => mayLead(answer.state) && role.inSync.progressOf(answer.member) === undefined)
+    return reachable.some(
+      ({ state, member }) =>
+        mayLead(state) &&
+        role.inSync.progressOf(member) === undefined &&
+        nowMs - (this.answeringSinceMs.get(member.node) ?? nowMs) >= context.timings.giveUpMs,
+    )
+  }
+
+  private noteAnswers(nowMs: number): void {
+    const answering = new Set(this.context.peers.answers.map(({ member }) => member.node))
+    for (const node of this.answeringSinceMs.keys()) if (!answering.has(node)) this.answeringSinceMs.delete(node)
+    for (const node of answering) if (!this.answeringSinceMs.has(node)) this.answeringSinceMs.set(node, nowMs)
   }
 
   private newLaggards(): Laggards {

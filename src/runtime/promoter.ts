@@ -1,6 +1,6 @@
 import { epochZero, higherEpoch, nextEpoch, sameEpoch } from '../core/position.js'
 import { confirmPromotion, decidePromotion, type PeerState } from '../core/promotion.js'
-import type { ShardRecord } from '../core/record.js'
+import { isLossy, type ShardRecord } from '../core/record.js'
 import { errorFromFailure, UnderstudyError } from '../errors.js'
 import type { PromoteResult } from './handle.js'
 import { PrimaryRole } from './primary-role.js'
@@ -44,7 +44,7 @@ export async function promote(context: ShardContext, force: boolean, hooks: Lead
   return {
     epoch: decision.epoch,
     position: data.journal.appended,
-    mayLose: decision.record.lossy
+    mayLose: isLossy(decision.record)
       ? {
           entries: decision.missingEntries,
           seconds: undefined,
@@ -67,7 +67,7 @@ export function firstRecord(context: ShardContext, historyId: string, incarnatio
     nonce: context.random.hex(16),
     settings: context.config.settings,
     floor: context.emptyPosition(historyId),
-    lossy: false,
+    lossySince: epochZero,
     handedOver: false,
     voters: [...context.configuredNames].sort(),
   }

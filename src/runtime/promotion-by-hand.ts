@@ -1,4 +1,4 @@
-import { newerRecord, type ShardRecord, sameMember } from '../core/record.js'
+import { isLossy, newerRecord, type ShardRecord, sameMember } from '../core/record.js'
 import { decideForced, decideTakeover, type MemberState } from '../core/takeover.js'
 import { errorFromFailure, UnderstudyError } from '../errors.js'
 import type { LossEstimate, PromoteResult } from './handle.js'
@@ -80,8 +80,8 @@ export class PromotionByHand {
     if (state.record !== undefined && state.record.historyId !== stored.historyId && !force) {
       throw new UnderstudyError('PROMOTION_REFUSED', 'the coordinator has a record of another history')
     }
-    if (forced.record.lossy) await this.waitOutRegistration(known, answers)
-    const mayLose: LossEstimate | undefined = forced.record.lossy
+    if (isLossy(forced.record)) await this.waitOutRegistration(known, answers)
+    const mayLose: LossEstimate | undefined = isLossy(forced.record)
       ? {
           entries: forced.missingEntries,
           seconds: undefined,

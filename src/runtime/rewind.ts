@@ -5,7 +5,7 @@ import { backoffMs } from '../core/backoff.js'
 import { decideRejoin } from '../core/history.js'
 import { invariant } from '../core/invariant.js'
 import { limits } from '../core/limits.js'
-import { formatPosition, type Position } from '../core/position.js'
+import { epochZero, formatPosition, type Position } from '../core/position.js'
 import { sameMember } from '../core/record.js'
 import { TouchedKeys } from '../core/rewind.js'
 import { errorFromFailure, UnderstudyError } from '../errors.js'
@@ -231,6 +231,7 @@ export class Rewind {
       applied: opened.applier.applied.sequence,
       // Decided when the mark was made.
       mayUndo: true,
+      lossySince: epochZero,
     })
     if (decision.type === 'bootstrap') throw new NeedsResync(decision.reason)
     if (decision.type === 'fence') {

@@ -19,6 +19,7 @@ import type { JournalFactory } from '../ports/journal.js'
 import type { Logger } from '../ports/logger.js'
 import type { Random } from '../ports/random.js'
 import type { Transport } from '../ports/transport.js'
+import type { Checkpoints } from './checkpoints.js'
 import { ClusterView } from './cluster-view.js'
 import { DivergentFiles } from './divergent-files.js'
 import type { Forwarder } from './forwarder.js'
@@ -48,6 +49,8 @@ export interface ShardConfig {
   readonly slotRetainBytes: number
   readonly writeTimeoutMs: number
   readonly bootstrapMaxBytesPerSecond: number | undefined
+  /** Over all bootstraps that are served here. */
+  readonly bootstrapSourceMaxBytesPerSecond?: number | undefined
 }
 
 export interface ShardParts {
@@ -85,6 +88,8 @@ export class ShardContext {
   readonly divergent: DivergentFiles
   data: ShardData | undefined
   slots: Slots | undefined
+  /** With the data, where the engine has files to hand out. */
+  checkpoints: Checkpoints | undefined
   primary: PrimaryRole | undefined
   standby: StandbySession | undefined
   peers!: Peers
@@ -203,7 +208,7 @@ export class ShardContext {
     if (automatic === undefined) return undefined
     const { leaseMs, heartbeatMs } = this.timings
     const solitude = () => ({
-      othersKnown: this.cluster.others.length > 0,
+      othersKnown: this.cluster.others.length > 0 || this.store.superblock?.hadCompany === true,
       registeredUntilMs: automatic.registeredUntilMs,
     })
     return { leaseMs, heartbeatMs, solitude }
@@ -286,7 +291,9 @@ export class ShardContext {
 
   /** This node's answer to who it is and how far. */
   stateMessage(): Message<'state'> {
-    const { data, record } = this
+    const { data } = this
+    // A change that is under way may come to nothing: only what is durable is told.
+    const record = this.primary?.durableRecord ?? this.store.superblock?.record
     return {
       member: { node: this.config.node, incarnation: this.self?.incarnation ?? '0'.repeat(32) },
       state: this.stateNow,

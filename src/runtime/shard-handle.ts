@@ -30,6 +30,7 @@ import type { Shard } from './shard.js'
 import type { ShardContext } from './shard-context.js'
 import type { ShardData } from './shard-data.js'
 import { lagMsOf } from './shard-status.js'
+import type { VerifyOptions, VerifyResult } from './verify-report.js'
 
 /** The shard as its users see it: writes go where the primary is, reads say how fresh they must be. */
 export class ShardAccess implements ShardHandle {
@@ -160,6 +161,10 @@ export class ShardAccess implements ShardHandle {
     const { primary } = this.context
     if (primary === undefined) throw this.notPrimary()
     return primary.removeFromInSync(node, options)
+  }
+
+  verify(options: VerifyOptions = {}): Promise<VerifyResult> {
+    return awake(this.context.clock, () => this.shard.verifier.verify(options))
   }
 
   status(): ShardStatus {

@@ -1,5 +1,5 @@
 import { formatPosition } from '../core/position.js'
-import { sameMember } from '../core/record.js'
+import { isLossy, sameMember } from '../core/record.js'
 import { coordinatorStatus, failoverStatus, failoverWarnings } from './failover-picture.js'
 import type { FollowerSession } from './follower-session.js'
 import { lagBytesOf } from './follower-session.js'
@@ -113,7 +113,7 @@ function warningsOf(context: ShardContext, followers: readonly FollowerSession[]
   if (obstacle !== undefined) warnings.push(obstacle)
   if (primary?.isReady === true && primary.lease?.isHeld === false) warnings.push(withoutLease(primary))
   warnings.push(...failoverWarnings(context, followers))
-  if (record?.lossy === true)
+  if (record !== undefined && isLossy(record))
     warnings.push(`epoch ${record.epoch.number} began by a forced promotion: committed entries may have been lost`)
   if (record !== undefined && record.inSync.length === 1)
     warnings.push(`writes rest on one node only (${record.inSync[0]!.node})`)

@@ -41,6 +41,11 @@ export interface Superblock {
    */
   readonly provisional: boolean
   readonly slots: readonly Slot[]
+  /**
+   * Another node takes part, or did: a primary that is alone in its set then reads under its registration only, also
+   * after a restart in which it sees nobody (L4).
+   */
+  readonly hadCompany?: boolean | undefined
   /** Present while entries are undone: the data here is not readable and counts for nothing before it is gone. */
   readonly rewinding?: RewindMark | undefined
 }
@@ -72,6 +77,8 @@ export interface IncomingState {
   readonly families: ReadonlyArray<{ readonly id: number; readonly name: string }>
   readonly familyIdNext: number
   readonly restarts: number
+  /** The content comes as files of this checkpoint, taken at `highest`; absent while it comes in chunks. */
+  readonly checkpoint?: string | undefined
 }
 
 /**
@@ -83,6 +90,8 @@ export class ShardStore {
   readonly root: string
   readonly current: string
   readonly incoming: string
+  /** Of the data's engine; they go when the data does. */
+  readonly checkpoints: string
   private readonly shards: string
   private readonly old: string
   private superblockNow: Superblock | undefined
@@ -94,6 +103,7 @@ export class ShardStore {
     this.root = files.join(this.shards, shard)
     this.current = files.join(this.root, 'current')
     this.incoming = files.join(this.root, 'incoming')
+    this.checkpoints = files.join(this.current, 'checkpoints')
     this.old = files.join(this.root, 'old')
   }
 

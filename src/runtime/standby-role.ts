@@ -1,6 +1,6 @@
 import { backoffMs } from '../core/backoff.js'
 import { limits } from '../core/limits.js'
-import { formatEpoch, formatPosition, higherEpoch, sameEpoch } from '../core/position.js'
+import { epochZero, formatEpoch, formatPosition, higherEpoch, sameEpoch } from '../core/position.js'
 import { compareRecords, type ShardRecord, sameMember } from '../core/record.js'
 import { toUnderstudyError, UnderstudyError } from '../errors.js'
 import type { Forwarder } from './forwarder.js'
@@ -121,7 +121,8 @@ export class StandbyRole {
         onCommitted: (sequence) => data.noteCommitted(sequence),
         givePromise: (epoch) => context.givePromise(epoch),
         freshness: context.cluster.automatic === undefined ? 'announced' : 'told',
-        mayUndo: context.config.settings.durability === 'local' || welcome.record?.lossy === true,
+        mayUndo: context.config.settings.durability === 'local',
+        lossySince: welcome.record?.lossySince ?? epochZero,
         saveTail: async (common) => {
           sideFile = (await context.divergent.save(data.journal, common.sequence))?.name
         },

@@ -40,6 +40,7 @@ export interface StandbyParts {
   readonly freshness: 'told' | 'announced'
   /** What is committed here may be undone: durability `local`, or the primary's epoch began by a forced promotion. */
   readonly mayUndo: boolean
+  readonly lossySince: Epoch
   /** Durable when it resolves: what the journal has after the common position. */
   readonly saveTail: (common: Position) => Promise<void>
   readonly onTruncated: (to: Position, cutEntries: number) => void
@@ -212,6 +213,7 @@ export class StandbySession {
       committed: this.parts.committed(),
       applied: this.parts.applied(),
       mayUndo: this.parts.mayUndo,
+      lossySince: this.parts.lossySince,
     })
     switch (decision.type) {
       case 'fence':

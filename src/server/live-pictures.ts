@@ -1,24 +1,18 @@
-import type { ServerResponse } from 'node:http'
 import { limits } from '../core/limits.js'
 import { toUnderstudyError, UnderstudyError } from '../errors.js'
 import type { Logger } from '../ports/logger.js'
 import type { NodeHandle, NodeStatus } from '../runtime/handle.js'
+import type { EventStream } from './event-stream.js'
 import type { LivePicture, PictureHistory, PictureSample } from './live-picture.js'
 import { type PeerAccess, type PeerAddress, PeerStatuses } from './peer-statuses.js'
 import { takeSample } from './picture-sample.js'
 import { Timeline } from './timeline.js'
 
 export interface LivePicturesOptions {
-  /** Throws while the node is starting. */
+  /** Both throw while the node is starting. */
   readonly node: () => NodeHandle
+  readonly status: () => NodeStatus
   readonly logger: Logger
-}
-
-interface Watcher {
-  readonly response: ServerResponse
-  readonly access: PeerAccess
-  /** Since when it has taken nothing; undefined: it takes what it gets. */
-  stalledSinceMs: number | undefined
 }
 
 /**
@@ -34,7 +28,10 @@ const firstAnswersMs = 400
  */
 export class LivePictures {
   private readonly options: LivePicturesOptions
-  private readonly watchers = new Set<Watcher>()
+  /** With what the others are asked for each of them. */
+  private readonly watchers = new Map<EventStream, () => PeerAccess>()
+  /** Those that wait for their first picture, too. */
+  private watching = 0
   private readonly samples: PictureSample[] = []
   private readonly timeline = new Timeline()
   private peers: PeerStatuses | undefined
@@ -48,39 +45,39 @@ export class LivePictures {
     this.timer.unref()
   }
 
-  /** Sends pictures until either side ends it; throws if there are too many watchers or the node cannot say anything. */
-  async watch(response: ServerResponse, access: PeerAccess): Promise<void> {
-    if (this.closed) throw new UnderstudyError('CLOSED', 'the node is closing')
-    if (this.watchers.size >= limits.pictureWatchersMax) {
-      throw new UnderstudyError('BACKPRESSURE', `${this.watchers.size} watch this node already; that is the limit`, {
+  /**
+   * Sends pictures on the stream that `open` makes, until it ends. Throws before that if too many watch already or the
+   * node cannot say anything.
+   */
+  async watch(access: () => PeerAccess, open: () => EventStream): Promise<void> {
+    if (this.watching >= limits.pictureWatchersMax) {
+      throw new UnderstudyError('BACKPRESSURE', `${this.watching} watch this node already; that is the limit`, {
         hint: 'close a status page, or open that of another node',
       })
     }
-    // Before anything is promised: a node that is starting says so.
-    this.statusOf()
-    const watcher: Watcher = { response, access, stalledSinceMs: undefined }
-    this.watchers.add(watcher)
-    response.once('close', () => this.watchers.delete(watcher))
-    response.on('drain', () => {
-      watcher.stalledSinceMs = undefined
-    })
-    await this.askPeers(access, firstAnswersMs)
-    if (this.closed) throw new UnderstudyError('CLOSED', 'the node is closing')
-    const picture = this.picture(this.statusOf(), [])
-    if (response.destroyed) return
-    response.writeHead(200, {
-      'Content-Type': 'text/event-stream; charset=utf-8',
-      'Cache-Control': 'no-store',
-      // A proxy that gathers would show an old picture.
-      'X-Accel-Buffering': 'no',
-    })
-    const history: PictureHistory = {
-      intervalMs: limits.pictureIntervalMs,
-      samples: this.samples,
-      events: this.timeline.events,
+    this.watching += 1
+    let stream: EventStream
+    try {
+      await this.askPeers(access(), firstAnswersMs)
+      if (this.closed) throw new UnderstudyError('CLOSED', 'the node is closing', { hint: 'ask another node' })
+      const picture = this.picture(this.options.status(), [])
+      stream = open()
+      const history: PictureHistory = {
+        intervalMs: limits.pictureIntervalMs,
+        samples: this.samples,
+        events: this.timeline.events,
+      }
+      stream.send('history', history)
+      stream.send('picture', picture)
+    } catch (error) {
+      this.watching -= 1
+      throw error
     }
-    send(watcher, 'history', history)
-    send(watcher, 'picture', picture)
+    this.watchers.set(stream, access)
+    stream.onEnd(() => {
+      this.watching -= 1
+      this.watchers.delete(stream)
+    })
   }
 
   /** Ends all streams. Idempotent. */
@@ -88,8 +85,7 @@ export class LivePictures {
     this.closed = true
     clearInterval(this.timer)
     this.unsubscribe?.()
-    for (const { response } of this.watchers) response.end()
-    this.watchers.clear()
+    for (const stream of [...this.watchers.keys()]) stream.end()
   }
 
   private onInterval(): void {
@@ -97,27 +93,25 @@ export class LivePictures {
       // While it is starting, or closed: watchers are told, and see when it is over.
       const error = toUnderstudyError(thrown, 'taking the picture')
       this.options.logger.debug({ error: error.message }, 'no picture')
-      for (const watcher of this.watchers) send(watcher, 'failure', error)
+      for (const stream of this.watchers.keys()) stream.send('failure', error)
     })
   }
 
   private async take(): Promise<void> {
-    this.follow(this.statusOf())
-    const [watcher] = this.watchers
-    if (watcher !== undefined) await this.askPeers(watcher.access, answersMs)
+    this.follow(this.options.status())
+    const [access] = this.watchers.values()
+    if (access !== undefined) await this.askPeers(access(), answersMs)
     if (this.closed) return
-    const picture = this.picture(this.statusOf(), undefined)
+    const picture = this.picture(this.options.status(), undefined)
     this.samples.push(picture.sample)
     if (this.samples.length > limits.pictureSamplesMax) this.samples.shift()
-    if (this.watchers.size === 0) return
-    const text = eventText('picture', picture)
-    for (const watcher of this.watchers) sendText(watcher, text)
+    for (const stream of this.watchers.keys()) stream.send('picture', picture)
   }
 
   /** `events` undefined: those that nobody was sent yet. */
   private picture(self: NodeStatus, events: LivePicture['events'] | undefined): LivePicture {
     const atMs = Date.now()
-    const peers = this.watchers.size === 0 ? [] : this.peersOf(self).answers(peerAddresses(self))
+    const peers = this.watching === 0 ? [] : this.peersOf(self).answers(peerAddresses(self))
     if (events === undefined) this.timeline.onPicture(atMs, self, peers)
     return {
       atMs,
@@ -129,14 +123,10 @@ export class LivePictures {
   }
 
   private async askPeers(access: PeerAccess, waitMs: number): Promise<void> {
-    const status = this.statusOf()
+    const status = this.options.status()
     const peers = this.peersOf(status)
     peers.ask(peerAddresses(status), access)
     await Promise.race([peers.settled(), delay(waitMs)])
-  }
-
-  private statusOf(): NodeStatus {
-    return this.options.node().status()
   }
 
   private peersOf(status: NodeStatus): PeerStatuses {
@@ -156,25 +146,6 @@ export class LivePictures {
 function peerAddresses(status: NodeStatus): readonly PeerAddress[] {
   const peers: PeerAddress[] = status.members.map(({ node, address }) => ({ node, address }))
   return peers.filter(({ node }) => node !== status.node).slice(0, limits.membersMax)
-}
-
-function send(watcher: Watcher, event: string, data: unknown): void {
-  sendText(watcher, eventText(event, data))
-}
-
-function eventText(event: string, data: unknown): string {
-  return `event: ${event}\ndata: ${JSON.stringify(data)}\n\n`
-}
-
-/** Whoever is slow misses pictures, the next one is newer anyway; whoever takes nothing at all is let go. */
-function sendText(watcher: Watcher, text: string): void {
-  const { response } = watcher
-  if (!response.headersSent || response.destroyed) return
-  if (response.writableLength < limits.pictureBacklogBytesMax) {
-    if (!response.write(text)) watcher.stalledSinceMs ??= performance.now()
-  }
-  const { stalledSinceMs } = watcher
-  if (stalledSinceMs !== undefined && performance.now() - stalledSinceMs > limits.httpStallTimeoutMs) response.destroy()
 }
 
 function delay(ms: number): Promise<void> {

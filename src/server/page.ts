@@ -1,9 +1,14 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
+import type { Credentials } from '../access/credentials.js'
+import { limits } from '../core/limits.js'
 import { UnderstudyError } from '../errors.js'
+import { EventStream } from './event-stream.js'
 import { livePath } from './live-picture.js'
 import { LivePictures, type LivePicturesOptions } from './live-pictures.js'
-import { assetPrefix, builtPage, chooseEncoding, type PageFile, readPage } from './page-files.js'
+import { assetPrefix, chooseEncoding, type PageFile, readPage } from './page-files.js'
+import type { PeerAccess } from './peer-statuses.js'
 import { parseQuery } from './request.js'
+import { access } from './route-access.js'
 
 /** Nothing but what this port serves: no other host, no inline code, no frame, no form. */
 const contentSecurityPolicy = [
@@ -28,48 +33,68 @@ const securityHeaders = {
   'Cross-Origin-Resource-Policy': 'same-origin',
 } as const
 
-/** The files of the page hold no data: they are served to everybody, so that the page can ask for the token. */
-export function isPagePath(path: string): boolean {
-  return path === '/' || path.startsWith(assetPrefix)
+export interface StatusPageOptions extends LivePicturesOptions {
+  readonly credentials: Credentials
+  /** Whether the credentials of this request would still be taken. */
+  readonly isAllowed: (request: FastifyRequest) => boolean
+  /** The stream is no request that a stop waits for. */
+  readonly onStream: (request: FastifyRequest) => void
+  readonly heartbeatMs?: number
 }
 
-/** The status page, and the stream of pictures that it shows. */
-export class StatusPage {
-  private readonly pictures: LivePictures
-  private readonly directory: URL
+export interface StatusPage {
+  /** Ends the streams. Idempotent. */
+  close(): void
+}
+
+/**
+ * `GET /` and its files, which hold no data and are for everybody, so that the page can ask for the token; and the
+ * stream of pictures that it shows, for whoever may read the status.
+ */
+export function addStatusPage(app: FastifyInstance, options: StatusPageOptions): StatusPage {
+  const pictures = new LivePictures(options)
+  const files = new PageFiles()
+  const method = ['GET', 'HEAD']
+  app.route({ method, url: '/', handler: (request, reply) => files.send('/', request, reply) })
+  app.route({
+    method,
+    url: `${assetPrefix}:name`,
+    handler: (request, reply) => {
+      const { name } = request.params as { readonly name: string }
+      return files.send(`${assetPrefix}${name}`, request, reply)
+    },
+  })
+  app.get(livePath, { ...access('anybody-known') }, async (request, reply) => {
+    parseQuery(request, [])
+    await pictures.watch(
+      () => peerAccess(options.credentials, request),
+      () => {
+        options.onStream(request)
+        reply.hijack()
+        return new EventStream(reply.raw, {
+          isAllowed: () => options.isAllowed(request),
+          unsentBytesMax: limits.pictureUnsentBytesMax,
+          ...(options.heartbeatMs === undefined ? {} : { heartbeatMs: options.heartbeatMs }),
+        })
+      },
+    )
+  })
+  return { close: () => pictures.close() }
+}
+
+/**
+ * The others are asked as this node asks them for replication. With a shared secret, which no node sends, they are asked
+ * in the name of whoever watches, as `understudy status` asks them.
+ */
+function peerAccess(credentials: Credentials, request: FastifyRequest): PeerAccess {
+  const { token, tls } = credentials.dial()
+  return { authorization: token === undefined ? request.headers.authorization : `Bearer ${token}`, tls }
+}
+
+class PageFiles {
   private files: Promise<ReadonlyMap<string, PageFile>> | undefined
 
-  constructor(options: LivePicturesOptions & { readonly directory?: URL }) {
-    this.pictures = new LivePictures(options)
-    this.directory = options.directory ?? builtPage
-  }
-
-  register(app: FastifyInstance): void {
-    const method = ['GET', 'HEAD']
-    app.route({ method, url: '/', handler: (request, reply) => this.sendFile('/', request, reply) })
-    app.route({
-      method,
-      url: `${assetPrefix}:name`,
-      handler: (request, reply) => {
-        const { name } = request.params as { readonly name: string }
-        return this.sendFile(`${assetPrefix}${name}`, request, reply)
-      },
-    })
-    app.get(livePath, async (request, reply) => {
-      parseQuery(request, [])
-      const tls = request.protocol === 'https' ? {} : undefined
-      await this.pictures.watch(reply.raw, { authorization: request.headers.authorization, tls })
-      reply.hijack()
-      return reply
-    })
-  }
-
-  /** Ends the streams: a server that closes does not wait for them. Idempotent. */
-  close(): void {
-    this.pictures.close()
-  }
-
-  private async sendFile(path: string, request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply> {
+  async send(path: string, request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply> {
     const file = (await this.read()).get(path)
     if (file === undefined) {
       throw new UnderstudyError('NOT_FOUND', 'the status page has no such file', { hint: 'load the page again' })
@@ -88,7 +113,7 @@ export class StatusPage {
 
   /** Once, at the first request; what failed is tried again. */
   private read(): Promise<ReadonlyMap<string, PageFile>> {
-    this.files ??= readPage(this.directory).catch((error: unknown) => {
+    this.files ??= readPage().catch((error: unknown) => {
       this.files = undefined
       throw error
     })

@@ -1,5 +1,6 @@
-import { type RequestOptions, request as requestHttp } from 'node:http'
-import { request as requestHttps } from 'node:https'
+import { request as requestHttp } from 'node:http'
+import { type RequestOptions, request as requestHttps } from 'node:https'
+import type { ConnectionOptions } from 'node:tls'
 import { parseAddress } from '../core/address.js'
 import { limits } from '../core/limits.js'
 import type { NodeStatus } from '../runtime/handle.js'
@@ -10,11 +11,11 @@ export interface PeerAddress {
   readonly address: string
 }
 
-/** How another node is asked: with the credentials of whoever watches, never with more. */
+/** How another node is asked. */
 export interface PeerAccess {
   readonly authorization: string | undefined
-  /** With what this node's own port is spoken to; the others of a cluster are configured alike. */
-  readonly tls: Pick<RequestOptions, 'agent'> | undefined
+  /** Undefined: the cluster speaks plain text. */
+  readonly tls: ConnectionOptions | undefined
 }
 
 interface Told {
@@ -90,7 +91,7 @@ function fetchStatus(address: string, { authorization, tls }: PeerAccess): Promi
       path: '/v1/status',
       headers: { accept: 'application/json', ...(authorization === undefined ? {} : { authorization }) },
       signal: AbortSignal.timeout(limits.picturePeerTimeoutMs),
-      ...(tls?.agent === undefined ? {} : { agent: tls.agent }),
+      ...tls,
     }
     const sent = (tls === undefined ? requestHttp : requestHttps)(options, (response) => {
       const parts: Buffer[] = []

@@ -17,6 +17,7 @@ export class Faults {
   private readonly cluster: SimulatedCluster
   private readonly disks: DiskDamage
   private readonly lasting = new Set<() => void>()
+  private areOver = false
 
   constructor(world: World, cluster: SimulatedCluster) {
     this.world = world
@@ -25,9 +26,14 @@ export class Faults {
   }
 
   endAll(): void {
+    this.areOver = true
     for (const end of [...this.lasting]) end()
     this.disks.endAll()
-    // A standby that was removed by hand stays out of the set until its next connection.
+    this.connectAnew()
+  }
+
+  /** A standby that was removed by hand stays out of the set until its next connection. */
+  private connectAnew(): void {
     const { nodes } = this.cluster
     for (const one of nodes) {
       for (const other of nodes) if (one !== other) this.world.links.network.dropConnections(one.address, other.address)
@@ -110,6 +116,8 @@ export class Faults {
       case 'coordinator-cut':
       case 'coordinator-reply-lost':
       case 'coordinator-restart':
+      case 'coordinator-rolled-back':
+      case 'coordinator-wiped':
         return this.coordinator(kind, random)
       case 'switchover': {
         const to = random.chance(0.5) ? random.pick(cluster.nodes).name : undefined
@@ -121,9 +129,11 @@ export class Faults {
         return this.operate(random, 'promote', (node) => node.shard().promote())
       case 'remove-from-in-sync': {
         const leaving = random.pick(cluster.nodes).name
-        return this.operate(random, `remove ${leaving} from the in-sync set`, (node) =>
-          node.shard().removeFromInSync(leaving),
-        )
+        return this.operate(random, `remove ${leaving} from the in-sync set`, async (node) => {
+          await node.shard().removeFromInSync(leaving)
+          // Asked for before the faults were over, and done only now.
+          if (this.areOver) this.connectAnew()
+        })
       }
     }
   }
@@ -180,6 +190,14 @@ export class Faults {
         world.trace.story('world', 'the coordinator restarts')
         world.time.schedule(random.skewed(20, 500), over)
         return true
+      }
+      case 'coordinator-rolled-back':
+      case 'coordinator-wiped': {
+        const { past } = cluster
+        const wiped = kind === 'coordinator-wiped'
+        const end = wiped ? past.wipe() : past.rollBack((count) => random.below(count))
+        if (end === undefined) return false
+        return this.last(`the coordinator ${wiped ? 'is wiped' : 'goes back to an old backup'}`, random, [end])
       }
       default:
         return this.last('nobody reaches the coordinator', random, [weather.away()])

@@ -4,6 +4,7 @@ import { type Position, sameEpoch } from '../core/position.js'
 import type { UnderstudyError } from '../errors.js'
 import type { ShardStatus } from '../runtime/handle.js'
 import type { Node } from '../runtime/node.js'
+import { CoordinatorPast } from './coordinator-past.js'
 import { CoordinatorWeather } from './coordinator-weather.js'
 import { nodesThatHold } from './durability-audit.js'
 import { Oracle } from './oracle.js'
@@ -32,6 +33,7 @@ export class SimulatedCluster {
   /** Nodes whose disk was damaged on purpose: they may report it. */
   readonly damaged = new Set<string>()
   readonly weather: CoordinatorWeather
+  readonly past: CoordinatorPast
   /** Machines that pretend to be one of the nodes. */
   private readonly seconds = new Set<SimulatedNode>()
   private readonly hooks: NodeHooks
@@ -72,6 +74,7 @@ export class SimulatedCluster {
     this.nodes = plan.nodes.map((name) => new SimulatedNode(world, name, this.hooks))
     this.witness = plan.coordinator === 'builtin' ? new SimulatedNode(world, witnessName, this.hooks) : undefined
     this.weather = new CoordinatorWeather(this.nodes)
+    this.past = new CoordinatorPast(this)
     const watch = () => {
       this.watch()
       time.schedule(watchEveryMs, watch)
@@ -247,6 +250,7 @@ export class SimulatedCluster {
   }
 
   private watch(): void {
+    this.past.note()
     for (const one of this.nodes) {
       this.observe(one)
       if (one.serving?.shard().state === 'failed' && this.looksAfter(one))

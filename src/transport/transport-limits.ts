@@ -17,7 +17,7 @@ export function transportLimits(overrides: Partial<TransportLimits> = {}): Trans
     handshakeTimeoutMs: limits.handshakeTimeoutMs,
     handshakesMax: limits.handshakesMax,
     connectionsMax: limits.connectionsMax,
-    closeTimeoutMs: limits.closeTimeoutMs,
+    closeTimeoutMs: limits.connectionLingerMs,
     unsentBytesMax: limits.sendBufferBytesMax + limits.frameBytesMax,
     ...overrides,
   }

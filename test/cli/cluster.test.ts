@@ -215,7 +215,7 @@ describe('commands against a running cluster', () => {
     assert.equal(refused.code, 1, refused.stderr)
     assert.match(refused.stderr, /PROMOTION_REFUSED: 1 of 3 nodes answer/)
     assert.match(refused.stderr, /with --force: c ends at 3;.*cannot be known \(a, last seen at 3; b, last seen at 3\)/)
-    const forced = await understudy(['promote', '--url', urls.c!, '--force', '--timeout', '500ms', '--json'])
+    const forced = await understudy(['promote', '--url', urls.c!, '--force', '--timeout', '3s', '--json'])
     assert.equal(forced.code, 4, forced.stderr)
     assert.match(codedError(forced).message, /has taken epoch 3@c/)
     const { warnings } = await picture('c')

@@ -44,6 +44,11 @@ describe('defaults', () => {
       inSyncTimeoutMs: limits.failoverMs,
       engine: 'level',
       secret: undefined,
+      accessFile: undefined,
+      tokens: undefined,
+      token: undefined,
+      tokenFile: undefined,
+      tls: undefined,
       insecure: false,
       logLevel: 'info',
       writeTimeoutMs: limits.writeTimeoutMs,
@@ -51,6 +56,8 @@ describe('defaults', () => {
       slotRetainBytes: limits.slotRetainBytesMax,
       checkpointBytes: limits.checkpointBytes,
       bootstrapMaxRate: undefined,
+      bootstrapSourceMaxRate: undefined,
+      bootstrapMethod: 'auto',
     })
   })
 
@@ -299,7 +306,7 @@ describe('the builtin coordinator', () => {
     const given = {
       ...{ durability: 'local', inSyncMin: 1, failoverMs: 1000, inSyncTimeoutMs: 1000, engine: 'level' },
       ...{ writeTimeoutMs: 1, segmentBytes: '1MiB', slotRetainBytes: '1GiB', checkpointBytes: '1MiB' },
-      bootstrapMaxRate: '1MiB',
+      ...{ bootstrapMaxRate: '1MiB', bootstrapSourceMaxRate: '1MiB', bootstrapMethod: 'auto' },
     }
     assert.deepEqual(Object.keys(given), [...optionsOfData])
     for (const [key, value] of Object.entries(given)) {

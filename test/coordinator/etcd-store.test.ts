@@ -62,7 +62,7 @@ describe('etcd beside the coordinator', { skip, concurrency: false }, () => {
           `"inSync":[{"node":"a","incarnation":"${'a'.repeat(32)}"},{"node":"b","incarnation":"${'b'.repeat(32)}"}],` +
           `"version":1,"nonce":"${nonce}",` +
           '"settings":{"durability":"standby","inSyncMin":2,"failoverMs":1000,"inSyncTimeoutMs":1000},' +
-          `"floor":{"epoch":{"number":1,"node":"a"},"sequence":42,"chain":"${'c'.repeat(32)}"},"lossy":false,"handedOver":false,"voters":[]}`,
+          `"floor":{"epoch":{"number":1,"node":"a"},"sequence":42,"chain":"${'c'.repeat(32)}"},"lossySince":{"number":0,"node":""},"handedOver":false,"voters":[]}`,
       )
     }))
 

@@ -3,7 +3,7 @@ import { describe, test } from 'node:test'
 import fc from 'fast-check'
 import type { EpochStart } from '#src/core/entry.js'
 import { answerSubscription, commonEnd, decideRejoin } from '#src/core/history.js'
-import type { Position } from '#src/core/position.js'
+import { epochZero, type Position } from '#src/core/position.js'
 import { epoch, position } from './support.js'
 
 /** An abstract journal: one block per entry; its chain is the list of all entries before. */
@@ -178,6 +178,7 @@ describe('rejoining with a tail', () => {
     committed: 10,
     applied: 9,
     mayUndo: false,
+    lossySince: epochZero,
   }
 
   test('C5: a tail that was never committed is cut at the common position', () => {
@@ -213,5 +214,16 @@ describe('rejoining with a tail', () => {
     const old = { ...facts, base: position(12), committed: 14, applied: 14 }
     assert.equal(decideRejoin({ ...old, mayUndo: true }).type, 'bootstrap')
     assert.equal(decideRejoin(old).type, 'fence')
+  })
+
+  test('C5: a forced promotion excuses what was committed in the epochs before it, and nothing later', () => {
+    const undone = { type: 'rewind', to: position(10), cutEntries: 5 }
+    const { number, node } = facts.end.epoch
+    const after = (sinceNumber: number) =>
+      decideRejoin({ ...facts, committed: 11, lossySince: epoch(sinceNumber, node) })
+    assert.deepEqual(after(number + 1), undone)
+    assert.deepEqual(after(number + 7), undone, 'epochs have passed since')
+    assert.equal(after(number).type, 'fence', 'it has followed that epoch')
+    assert.equal(after(number - 1).type, 'fence')
   })
 })

@@ -23,6 +23,7 @@ import {
 import { compareRecords, type Member, type ShardRecord, sameMember } from '#src/core/record.js'
 import { decideTakeover, type MemberState } from '#src/core/takeover.js'
 import { timingsOf } from '#src/core/timings.js'
+import { propertyRuns } from '../support/property-runs.js'
 import { type Entry, epochsOf, positionAt } from './model-journal.js'
 import { member, record } from './support.js'
 
@@ -162,6 +163,7 @@ class Model {
         committed: node.committed,
         applied: node.committed,
         mayUndo: false,
+        lossySince: epochZero,
       })
       assert.equal(decision.type, 'truncate', `${node.name} has committed what ${primary.name} does not have`)
       if (decision.type !== 'truncate') return
@@ -562,10 +564,13 @@ for (const [count, inSyncMin] of [
         seen.handOvers += model.handOvers
         seen.leasedReads += model.leasedReads
       }),
-      { numRuns: 800 },
+      { numRuns: propertyRuns(800) },
     )
     assert.ok(
-      seen.committed > 50 && seen.takeovers > 30 && seen.handOvers > 5 && seen.leasedReads > 50,
+      seen.committed > propertyRuns(50) &&
+        seen.takeovers > propertyRuns(30) &&
+        seen.handOvers > propertyRuns(5) &&
+        seen.leasedReads > propertyRuns(50),
       `too little happened: ${JSON.stringify(seen)}`,
     )
     if (process.env.TEST_LOG !== undefined) console.log(JSON.stringify(seen))

@@ -8,9 +8,10 @@ import { test } from 'node:test'
 import fc from 'fast-check'
 import { answerSubscription, decideRejoin } from '#src/core/history.js'
 import { InSyncState, type MemberProgress } from '#src/core/in-sync.js'
-import { compareEpochs, type Epoch, formatEpoch, higherEpoch, sameEpoch } from '#src/core/position.js'
+import { compareEpochs, type Epoch, epochZero, formatEpoch, higherEpoch, sameEpoch } from '#src/core/position.js'
 import { confirmPromotion, decidePromotion, type PeerState, type PromotionDecision } from '#src/core/promotion.js'
 import { compareRecords, type Member, type ShardRecord, sameMember } from '#src/core/record.js'
+import { propertyRuns } from '../support/property-runs.js'
 import { type Entry, epochsOf, positionAt } from './model-journal.js'
 import { member, record } from './support.js'
 
@@ -92,6 +93,7 @@ class Model {
         committed: node.committed,
         applied: node.committed,
         mayUndo: false,
+        lossySince: epochZero,
       })
       assert.equal(decision.type, 'truncate', `${node.name} has committed what ${primary.name} does not have`)
       if (decision.type !== 'truncate') return
@@ -324,10 +326,10 @@ for (const [count, inSyncMin] of [
         committed += model.history.length
         promotions += model.promotions
       }),
-      { numRuns: 800 },
+      { numRuns: propertyRuns(800) },
     )
     assert.ok(
-      committed > 50 && promotions > 30,
+      committed > propertyRuns(50) && promotions > propertyRuns(30),
       `too little happened: ${committed} committed, ${promotions} promotions`,
     )
   })

@@ -9,6 +9,7 @@ import { describe, test } from 'node:test'
 import fc from 'fast-check'
 import { compareEpochs, type Epoch, epochZero, nextEpoch, sameEpoch } from '#src/core/position.js'
 import { OwnRequests } from '#src/core/requests.js'
+import { propertyRuns } from '../support/property-runs.js'
 
 interface Entry {
   readonly epoch: Epoch
@@ -404,10 +405,10 @@ describe("a node's own requests", { timeout: 120_000 }, () => {
           resent += model.resent
           for (const node of model.nodes) writes += node.issued.size
         }),
-        { numRuns: 1500 },
+        { numRuns: propertyRuns(1500) },
       )
       assert.ok(
-        changes > 400 && resent > 200 && writes > 4000,
+        changes > propertyRuns(400) && resent > propertyRuns(200) && writes > propertyRuns(4000),
         `${changes} changes, ${resent} resent, ${writes} writes`,
       )
     })

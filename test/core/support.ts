@@ -1,4 +1,4 @@
-import type { Epoch, Position } from '#src/core/position.js'
+import { type Epoch, epochZero, type Position } from '#src/core/position.js'
 import type { PeerState } from '#src/core/promotion.js'
 import type { Member, ShardRecord, ShardSettings } from '#src/core/record.js'
 
@@ -30,7 +30,7 @@ export function record(inSync: readonly string[], changes: Partial<ShardRecord> 
     settings: standbyOfTwo,
     nonce: 'n'.repeat(32),
     floor: position(0, epoch(0, '')),
-    lossy: false,
+    lossySince: epochZero,
     handedOver: false,
     voters: ['a', 'b', 'c'],
     ...changes,

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import { Laggards } from '#src/core/laggards.js'
+import { isLossy } from '#src/core/record.js'
 import {
   decideForced,
   decideTakeover,
@@ -58,7 +59,7 @@ describe('takeover', () => {
     assert.deepEqual(next.primary, member('b'))
     assert.equal(next.version, 2)
     assert.equal(next.nonce, 'f'.repeat(32))
-    assert.equal(next.lossy, false)
+    assert.equal(isLossy(next), false)
     assert.equal(next.handedOver, false)
   })
 
@@ -189,7 +190,7 @@ describe('promotion by hand under a coordinator', () => {
   test('without a record: every member of the known set must answer, and none may know more', () => {
     const decision = forced()
     assert.ok(decision.type === 'take')
-    assert.equal(decision.record.lossy, false)
+    assert.equal(isLossy(decision.record), false)
     assert.equal(decision.record.coordinatorId, 'd'.repeat(32), 'the record belongs to the coordinator that is there')
     assert.deepEqual(namesOf(decision.record.inSync), ['b', 'a', 'c'])
     for (const changes of [
@@ -214,7 +215,7 @@ describe('promotion by hand under a coordinator', () => {
   test('C5: force marks the epoch lossy, says how much, and floors at what is here', () => {
     const decision = forced({ answers: [answer('a', { committed: 15 })], force: true })
     assert.ok(decision.type === 'take')
-    assert.equal(decision.record.lossy, true)
+    assert.equal(isLossy(decision.record), true)
     assert.equal(decision.missingEntries, 5)
     assert.deepEqual(decision.record.floor, position(8))
   })

@@ -211,7 +211,15 @@ describe('warnings', () => {
 
   test('figures that move do not make another warning of it', () => {
     const bootstrap: BootstrapStatus = {
-      ...{ phase: 'transferring', source: 'a', position: 1, bytesDone: 25, bytesExpected: 100, entriesDone: 1 },
+      ...{
+        phase: 'transferring',
+        method: 'range-chunks',
+        source: 'a',
+        position: 1,
+        bytesDone: 25,
+        bytesExpected: 100,
+        entriesDone: 1,
+      },
       ...{ bytesPerSecond: 5, secondsLeft: 15, resumedFrom: undefined, restarts: 0 },
       ...{ retryInMs: undefined, lastError: undefined },
     }

@@ -36,6 +36,7 @@ async function open(cluster: ClusterProcesses, node: string, options: BrowserCon
 
 async function save(page: Page, name: string): Promise<void> {
   await page.mouse.move(0, 0)
+  await page.evaluate('document.activeElement?.blur()')
   await page.screenshot({ path: `${directory}${name}.png`, fullPage: true })
   process.stdout.write(`${name}\n`)
 }

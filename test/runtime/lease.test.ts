@@ -226,6 +226,23 @@ describe('reads of a cluster that fails over by itself', { timeout: 60_000 }, ()
     })
   })
 
+  test('L4: alone in its set after a restart, a primary reads under its registration if it ever had company', async () => {
+    await withPrimary({ nodes: ['a', 'b'], settings: { inSyncMin: 1 } }, async (cluster, primary, [other]) => {
+      cluster.kill(other!)
+      await until(() => cluster.shard(primary).status().inSync.length === 1, 'the other one has left')
+      cluster.kill(primary)
+      // Nobody is there any more who would tell of the other one.
+      await until(() => cluster.store.members.length === 0, 'no registration is left')
+      await cluster.start(primary)
+      await until(() => cluster.shard(primary).state === 'primary', 'it leads again')
+      assert.equal(await readAs(cluster, primary, 'k'), 'old')
+      cluster.coordinators.get(primary)!.setWeather({ reachable: false })
+      await until(() => cluster.shard(primary).status().lease === undefined, 'its registration is over')
+      const failure = await failureOf(readAs(cluster, primary, 'k', undefined, { timeoutMs: 200 }))
+      assert.equal(failure.failure, 'FENCED')
+    })
+  })
+
   test('a confirmed read needs an answer of every member, after it began', async () => {
     await withPrimary({}, async (cluster, primary, others) => {
       const ticket = cluster.shard(primary).beginRead('confirmed')

@@ -106,6 +106,23 @@ describe('a primary looks at itself', () => {
     }
   })
 
+  test('L3: a member that has just come back has the time to follow: nobody could take its place without a coordinator', () => {
+    const { world, pass } = watched()
+    world.holdsLease = false
+    world.followerDurable = undefined
+    world.isReachable = false
+    pass(5 * timings.giveUpMs)
+    world.isReachable = true
+    pass(timings.giveUpMs)
+    assert.deepEqual(world.resigned, [], 'it answers, and does not follow yet')
+    world.followerDurable = 1
+    pass(2 * timings.giveUpMs)
+    assert.deepEqual(world.resigned, [], 'it follows')
+    world.followerDurable = undefined
+    pass(timings.giveUpMs)
+    assert.match(world.resigned[0]!, /neither lease nor commits/, 'it answers, and does not follow')
+  })
+
   test('L3: while everybody follows it does not give up: the way to the record is not free, that is all', () => {
     const { world, pass } = watched()
     world.holdsLease = false

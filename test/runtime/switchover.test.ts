@@ -181,6 +181,31 @@ describe('switchover', { timeout: 60_000 }, () => {
     })
   })
 
+  test('I9: a standby that stops and is back before its leave was decided stays in the set', async () => {
+    await withCluster(automatic, async (cluster) => {
+      await cluster.startAll()
+      await settled(cluster)
+      const role = contextOf(cluster, 'a').primary!
+      const removed: string[] = []
+      cluster.shard('a').subscribe((event) => {
+        if (event.type === 'in-sync') removed.push(...event.removed)
+      })
+      const heal = loseRequests(cluster, 'a')
+      // Some change is under way and decided only later: the leave has to wait for it.
+      role.renewRecord()
+      await cluster.stop('b')
+      await cluster.start('b')
+      await until(() => cluster.shard('b').state === 'streaming', 'b follows again')
+      assert.ok(role.inSync.changing, 'the change is still under way')
+      heal()
+      await until(() => !role.inSync.changing, 'the change was decided')
+      await cluster.shard('a').write([put('k', 'v')])
+      await until(() => !role.inSync.changing, 'no change is under way')
+      // Taken out by what its former session asked for, it would stay out as long as this one lasts.
+      assert.deepEqual(removed, [])
+    })
+  })
+
   test('I8: a primary that is stopped while the coordinator goes away closes all the same', async () => {
     await withCluster(automatic, async (cluster) => {
       await cluster.startAll()

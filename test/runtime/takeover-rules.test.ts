@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import { limits } from '#src/core/limits.js'
+import { compareEpochs } from '#src/core/position.js'
 import type { ShardRecord } from '#src/core/record.js'
 import { timingsOf } from '#src/core/timings.js'
 import { UnderstudyError } from '#src/errors.js'
@@ -325,20 +326,12 @@ describe('rules of a takeover', { timeout: 120_000 }, () => {
 
   test('C5, F39: by hand and with force: the epoch is lossy, and the old primary undoes what that gave up', async () => {
     await withCluster(automatic, async (cluster) => {
-      await settled(cluster)
-      await cluster.shard('a').write([put('k1', 'all')])
-      cluster.kill('c')
-      await until(() => cluster.shard('a').status().inSync.length === 2, 'c has left')
-      await cluster.shard('a').write([put('k1', 'given up'), put('k2', 'given up')])
-      await untilApplied(cluster, ['b'], await cluster.shard('a').write([put('k3', 'given up')]))
-      cluster.kill('a')
-      cluster.kill('b')
-      await cluster.start('c')
+      await leftBehind(cluster)
       const refused = await failureOf(cluster.shard('c').promote({ timeoutMs: 5000 }))
       assert.equal(refused.failure, 'PROMOTION_REFUSED')
       const promoted = cluster.shard('c').promote({ force: true, timeoutMs: 20_000 })
       assert.ok((await promoted).mayLose !== undefined)
-      assert.equal(cluster.store.state('main').record?.lossy, true)
+      assert.equal(cluster.store.state('main').record?.lossySince.node, 'c')
       // It waits for a second member: the first one that comes back takes that place.
       await cluster.start('a')
       await until(() => cluster.shard('c').state === 'primary', 'c leads')
@@ -352,7 +345,48 @@ describe('rules of a takeover', { timeout: 120_000 }, () => {
       for (const name of ['a', 'b']) assert.equal(cluster.shard(name).status().divergentFiles.length, 1, name)
     })
   })
+
+  test('C5: a node that missed the forced epoch undoes what it gave up in a later one as well', async () => {
+    await withCluster(automatic, async (cluster) => {
+      await leftBehind(cluster)
+      const promoted = cluster.shard('c').promote({ force: true, timeoutMs: 20_000 })
+      const { epoch: forced } = await promoted
+      await cluster.start('a')
+      await until(() => cluster.shard('c').state === 'primary', 'c leads')
+      await until(() => cluster.shard('c').status().inSync.includes('a'), 'a has joined')
+      await cluster.shard('c').switchover({ to: 'a', timeoutMs: 10_000 })
+      await until(() => cluster.shard('a').state === 'primary', 'a leads')
+      const { record } = cluster.store.state('main')
+      assert.ok(compareEpochs(record!.epoch, forced) > 0, 'a later epoch')
+      assert.deepEqual(record!.lossySince, forced)
+      await cluster.start('b')
+      await untilInSync(cluster, 'a', cluster.names)
+      await untilApplied(cluster, cluster.names, await cluster.shard('b').write([put('k4', 'all')]))
+      assert.equal(await read(cluster, 'b', 'k2'), undefined)
+      await assertSame(cluster)
+      assert.equal(cluster.shard('b').status().divergentFiles.length, 1)
+      assert.ok(
+        !cluster
+          .shard('a')
+          .status()
+          .warnings.some((warning) => warning.includes('forced promotion')),
+      )
+    })
+  })
 })
+
+/** `c` alone is up, in nobody's set, and lacks what `a` and `b` committed without it. */
+async function leftBehind(cluster: TestCluster): Promise<void> {
+  await settled(cluster)
+  await cluster.shard('a').write([put('k1', 'all')])
+  cluster.kill('c')
+  await until(() => cluster.shard('a').status().inSync.length === 2, 'c has left')
+  await cluster.shard('a').write([put('k1', 'given up'), put('k2', 'given up')])
+  await untilApplied(cluster, ['b'], await cluster.shard('a').write([put('k3', 'given up')]))
+  cluster.kill('a')
+  cluster.kill('b')
+  await cluster.start('c')
+}
 
 describe('a coordinator that says something else for a while', { timeout: 60_000 }, () => {
   test('S1: the only member leads again as soon as the record is back', async () => {

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
-import { type IncomingMessage, request } from 'node:http'
+import { createServer, type IncomingMessage, request } from 'node:http'
 import { describe, test } from 'node:test'
 import { brotliDecompressSync, gunzipSync } from 'node:zlib'
 import { limits } from '#src/core/limits.js'
@@ -8,9 +8,14 @@ import { silentLogger } from '#src/ports/logger.js'
 import { createHttpServer } from '#src/server/http-server.js'
 import type { LivePicture, PictureHistory } from '#src/server/live-picture.js'
 import { readPage } from '#src/server/page-files.js'
+import { PeerStatuses } from '#src/server/peer-statuses.js'
 import { EventStreamParser, type StreamEvent } from '../../web/src/model/event-stream.js'
+import { Authority, withoutOpenssl } from '../support/certificates.js'
+import { testCredentials } from '../support/credentials.js'
+import { makeDirectory, removeDirectory } from '../support/directory.js'
 import { FakeNode } from '../support/fake-node.js'
 import { withServer } from '../support/fake-server.js'
+import { closeServer, listenAnywhere } from '../support/listen.js'
 
 const member = (node: string, address: string, reachable = true) => ({
   ...({ node, address, reachable, role: 'standby', state: 'streaming', epoch: { number: 1, node: 'a' } } as const),
@@ -224,7 +229,12 @@ describe('the stream of pictures', () => {
       return status()
     }
     const server = createHttpServer({
-      ...{ node: other, listen: { host: '127.0.0.1', port: 0 }, secret, logger: silentLogger },
+      ...{
+        node: other,
+        listen: { host: '127.0.0.1', port: 0 },
+        credentials: testCredentials({ secret }),
+        logger: silentLogger,
+      },
     })
     const peerAddress = await server.listen()
     try {
@@ -248,12 +258,74 @@ describe('the stream of pictures', () => {
         node.members = [member('b', peerAddress)]
         const stream = await Stream.open(address)
         const { peers } = await stream.find<LivePicture>('picture', (picture) => picture.peers[0]?.error !== undefined)
-        assert.match(peers[0]!.error!, /secret|not asked/, 'this node has no secret that it could add by itself')
+        assert.match(
+          peers[0]!.error!,
+          /asks for a token|not asked/,
+          'this node has no secret that it could add by itself',
+        )
         stream.close()
       })
       assert.ok(asked - before < 10)
     } finally {
       await server.close()
+    }
+  })
+
+  test("a node that has a token of its own shows that one, and keeps the reader's to itself", async () => {
+    const tokens = 'read:token-of-a-reader-0 replicate:token-of-the-nodes-0'
+    const shown: string[] = []
+    const peer = createServer((request, response) => {
+      shown.push(request.headers.authorization ?? 'none')
+      response.end(JSON.stringify(new FakeNode('b').status()))
+    })
+    const peerAddress = await listenAnywhere(peer)
+    try {
+      await withServer(
+        async ({ address, node, ask }) => {
+          node.members = [member('b', peerAddress)]
+          assert.equal((await ask('/page/live')).status, 401)
+          const stream = await Stream.open(address, { authorization: 'Bearer token-of-a-reader-0' })
+          await stream.find<LivePicture>('picture', ({ peers }) => peers[0]?.status?.node === 'b')
+          assert.deepEqual([...new Set(shown)], ['Bearer token-of-the-nodes-0'])
+          stream.close()
+        },
+        { credentials: testCredentials({ tokens }) },
+      )
+    } finally {
+      await closeServer(peer)
+    }
+  })
+
+  test('with TLS the others are asked with TLS, and believed only with a certificate of the same authority', {
+    skip: withoutOpenssl,
+  }, async () => {
+    const directory = await makeDirectory()
+    try {
+      const authority = new Authority(directory)
+      const stranger = new Authority(directory, 'stranger')
+      const own = testCredentials({ tls: { ...authority.issue('a.internal'), ca: authority.ca, clients: 'none' } })
+      const foreign = testCredentials({ tls: { ...stranger.issue('b.internal'), ca: stranger.ca, clients: 'none' } })
+      const answerOf = async (address: string) => {
+        const peers = new PeerStatuses('shop')
+        const asked = [{ node: 'a', address }]
+        peers.ask(asked, { authorization: undefined, tls: own.dial().tls })
+        await peers.settled()
+        return peers.answers(asked)[0]!
+      }
+      await withServer(
+        async ({ address }) => assert.equal((await answerOf(address)).status?.node, 'a', 'the same authority'),
+        { credentials: own },
+      )
+      await withServer(
+        async ({ address }) => {
+          const { status, error } = await answerOf(address)
+          assert.equal(status, undefined)
+          assert.match(error!, /certificate|signature/)
+        },
+        { credentials: foreign },
+      )
+    } finally {
+      await removeDirectory(directory)
     }
   })
 
@@ -294,7 +366,12 @@ describe('the stream of pictures', () => {
 
   test('I8: a server that closes ends its streams and waits for none', async () => {
     const server = createHttpServer({
-      ...{ node: new FakeNode(), listen: { host: '127.0.0.1', port: 0 }, secret: undefined, logger: silentLogger },
+      ...{
+        node: new FakeNode(),
+        listen: { host: '127.0.0.1', port: 0 },
+        credentials: testCredentials({}),
+        logger: silentLogger,
+      },
     })
     const stream = await Stream.open(await server.listen())
     await stream.find('picture', () => true)

@@ -7,6 +7,8 @@ import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
 import { type PlantedBug, plantedBugs } from './planted-bugs.js'
 
+const saidMax = 160
+
 const root = fileURLToPath(new URL('../../..', import.meta.url))
 
 /** A copy of the program with these edits; throws if one does not fit. */
@@ -35,15 +37,16 @@ export function plant(bug: PlantedBug): string {
   return directory
 }
 
-interface Search {
+export interface Search {
   readonly bug: PlantedBug
-  readonly found: boolean
+  /** How many seeds it took; undefined: it has survived. */
+  readonly seedsTaken: number | undefined
   /** The seed that found it and what was said, or the end of the report. */
   readonly said: string
   readonly tookMs: number
 }
 
-function search(bug: PlantedBug, from: number, workers: number): Promise<Search> {
+export function search(bug: PlantedBug, from: number, workers: number): Promise<Search> {
   const directory = plant(bug)
   const begunMs = performance.now()
   const child = spawn(
@@ -66,11 +69,11 @@ function search(bug: PlantedBug, from: number, workers: number): Promise<Search>
     child.on('error', reject)
     child.on('close', () => {
       rmSync(directory, { recursive: true, force: true })
-      const line = /^seed \d+ failed: .*/m.exec(said)?.[0]
+      const line = /^seed (\d+) failed: (.*)/m.exec(said)
       resolve({
         bug,
-        found: line !== undefined,
-        said: line ?? said.trim().slice(-400),
+        seedsTaken: line === null ? undefined : Number(line[1]) - from + 1,
+        said: line?.[2] ?? said.trim().slice(-400),
         tookMs: performance.now() - begunMs,
       })
     })
@@ -82,6 +85,7 @@ async function main(): Promise<void> {
     options: {
       from: { type: 'string', default: '1' },
       only: { type: 'string' },
+      workers: { type: 'string', default: String(availableParallelism()) },
       check: { type: 'boolean', default: false },
     },
   })
@@ -94,18 +98,22 @@ async function main(): Promise<void> {
   }
   const waiting = [...chosen]
   let survived = 0
+  console.log('| rule | planted bug | found by seed, of at most | first said |\n| --- | --- | --- | --- |')
   const work = async () => {
     for (let bug = waiting.shift(); bug !== undefined; bug = waiting.shift()) {
-      const { found, said, tookMs } = await search(bug, Number(values.from), 1)
-      if (!found) survived += 1
-      console.log(
-        `${found ? 'found   ' : 'SURVIVED'} ${bug.rule.padEnd(8)} ${bug.name} (${(tookMs / 1000).toFixed(0)} s): ${said.slice(0, 240)}`,
-      )
+      const { seedsTaken, said } = await search(bug, Number(values.from), 1)
+      if (seedsTaken === undefined) survived += 1
+      const found = seedsTaken === undefined ? 'SURVIVED' : `${seedsTaken}`
+      console.log(`| ${bug.rule} | ${bug.name} | ${found} of ${bug.seeds} | ${inOneCell(said)} |`)
     }
   }
-  await Promise.all(Array.from({ length: availableParallelism() }, work))
+  await Promise.all(Array.from({ length: Number(values.workers) }, work))
   console.log(`\n${chosen.length} planted, ${survived} survived`)
   process.exitCode = survived === 0 ? 0 : 1
+}
+
+function inOneCell(said: string): string {
+  return said.replaceAll('\n', ' ').replaceAll('|', '/').slice(0, saidMax)
 }
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) await main()

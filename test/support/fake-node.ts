@@ -2,7 +2,7 @@
 import type { Family, Operation } from '#src/core/entry.js'
 import { type LifecycleState, roleOf } from '#src/core/lifecycle.js'
 import type { Epoch, Position } from '#src/core/position.js'
-import { formatPosition } from '#src/core/position.js'
+import { epochZero, formatPosition } from '#src/core/position.js'
 import { UnderstudyError } from '#src/errors.js'
 import type { EngineIterator, EngineSnapshot, ScanOptions } from '#src/ports/engine.js'
 import type {
@@ -27,6 +27,7 @@ import type {
   SwitchoverResult,
   WriteOptions,
 } from '#src/runtime/handle.js'
+import type { VerifyOptions, VerifyResult } from '#src/runtime/verify-report.js'
 
 type Pairs = Map<string, Uint8Array>
 
@@ -107,7 +108,17 @@ export class FakeShard implements ShardHandle {
   ])
   /** Thrown by the next calls, by their name, until taken out. */
   failures = new Map<
-    'write' | 'fresh' | 'promote' | 'switchover' | 'removeFromInSync' | 'reader' | 'next' | 'beginRead' | 'granted',
+    | 'write'
+    | 'fresh'
+    | 'promote'
+    | 'switchover'
+    | 'verify'
+    | 'verifyEnd'
+    | 'removeFromInSync'
+    | 'reader'
+    | 'next'
+    | 'beginRead'
+    | 'granted',
     Error
   >()
   /** What was asked for, as the server handed it over. */
@@ -156,6 +167,8 @@ export class FakeShard implements ShardHandle {
       | 'fresh'
       | 'promote'
       | 'switchover'
+      | 'verify'
+      | 'verifyEnd'
       | 'removeFromInSync'
       | 'reader'
       | 'next'
@@ -298,11 +311,54 @@ export class FakeShard implements ShardHandle {
       settings: { durability: 'standby' as const, inSyncMin: 2, failoverMs: 1000, inSyncTimeoutMs: 1000 },
       nonce: '00'.repeat(16),
       floor: { epoch: this.epoch, sequence: 0, chain: '00'.repeat(16) },
-      lossy: false,
+      lossySince: epochZero,
       handedOver: false,
       voters: [],
     }
   }
+
+  verified: VerifyResult = {
+    verdict: 'equal',
+    node: 'a',
+    position: { epoch: { number: 1, node: 'a' }, sequence: 7, chain: '00'.repeat(16) },
+    nodes: [{ node: 'b', address: 'b:7400', state: 'equal', failure: undefined, differences: 0, more: false }],
+    differences: [],
+    families: 1,
+    entries: 10,
+    bytes: 1000,
+    durationMs: 3,
+  }
+
+  async verify(options: VerifyOptions = {}): Promise<VerifyResult> {
+    const { onProgress, signal, ...rest } = options
+    this.#check('verify', rest)
+    onProgress?.({
+      phase: 'waiting',
+      family: undefined,
+      entries: 0,
+      bytes: 0,
+      bytesExpected: undefined,
+      differences: 0,
+    })
+    onProgress?.({
+      phase: 'comparing',
+      family: 'default',
+      entries: 5,
+      bytes: 500,
+      bytesExpected: 1000,
+      differences: 0,
+    })
+    this.#check('verifyEnd', undefined)
+    if (this.verifyHangs) {
+      await new Promise<void>((resolve) => signal?.addEventListener('abort', () => resolve(), { once: true }))
+      this.calls.push({ name: 'verifyAborted', argument: undefined })
+      throw new UnderstudyError('ABORTED', 'the comparison was aborted')
+    }
+    return this.verified
+  }
+
+  /** `verify` goes on until it is aborted. */
+  verifyHangs = false
 
   status(): ShardStatus {
     const sequence = this.sequence

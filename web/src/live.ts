@@ -136,7 +136,11 @@ export class Refusal extends Error {
 
   static async of(response: Response): Promise<Refusal> {
     const body: unknown = await response.json().catch(() => undefined)
-    return new Refusal(response.status, typeof body === 'object' && body !== null ? { ...body } : {})
+    return Refusal.from(response.status, typeof body === 'object' && body !== null ? { ...body } : {})
+  }
+
+  static from(status: number, body: Readonly<Record<string, unknown>>): Refusal {
+    return new Refusal(status, body)
   }
 }
 

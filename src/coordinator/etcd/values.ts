@@ -33,7 +33,7 @@ const recordSchema = z.strictObject({
     inSyncTimeoutMs: natural,
   }),
   floor: z.strictObject({ epoch, sequence: natural, chain: hex16 }),
-  lossy: z.boolean(),
+  lossySince: epoch,
   handedOver: z.boolean(),
   voters: z.array(name).max(limits.membersMax),
 })

@@ -2,7 +2,8 @@
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { ClusterProcesses } from '#src/cli/cluster-processes.js'
+import { ClusterProcesses, type NodePlace } from '#src/cli/cluster-processes.js'
+import { FaultyDisk } from '../fs-shim/faulty-disk.js'
 import { Clients } from './clients.js'
 import {
   type CoordinatorKind,
@@ -93,6 +94,7 @@ class TestBed {
   private readonly cluster: ClusterProcesses
   private readonly coordinators: CoordinatorProcesses
   private readonly coordinatorDirectory: string
+  private readonly disks: ReadonlyMap<string, FaultyDisk>
   private readonly monitor: Monitor
   private readonly clients: Clients
   private readonly checks: RoundChecks
@@ -103,7 +105,9 @@ class TestBed {
     cluster: ClusterProcesses,
     coordinators: CoordinatorProcesses,
     coordinatorDirectory: string,
+    disks: ReadonlyMap<string, FaultyDisk>,
   ) {
+    this.disks = disks
     this.options = options
     this.cluster = cluster
     this.coordinators = coordinators
@@ -128,21 +132,22 @@ class TestBed {
   }
 
   static async create(options: CellOptions): Promise<TestBed> {
-    const { coordinator, durability, network, failoverMs } = options
-    const places = network?.places
+    const { coordinator, durability, network, failoverMs, kind } = options
     const directory = mkdtempSync(join(tmpdir(), 'understudy-coordinator-'))
-    const etcd = coordinator === 'etcd' ? await EtcdProcesses.create(directory, places) : undefined
+    const disks = kind.needs.includes('disks') ? disksIn(directory, coordinator, kind.losesPower === true) : new Map()
+    const places = disks.size === 0 ? network?.places : onDisks(disks, network)
+    const etcd = coordinator === 'etcd' ? await EtcdProcesses.create(directory, network?.places) : undefined
     const cluster = await ClusterProcesses.create({
       names,
       durability,
       inSyncMin: durability === 'local' ? 1 : 2,
       coordinator: etcd?.url ?? coordinator,
       witnesses: coordinator === 'builtin' ? [witness] : [],
-      args: ['--failover-ms', String(failoverMs)],
+      args: ['--failover-ms', String(failoverMs), ...(kind.args ?? [])],
       ...(places === undefined ? {} : { places }),
     })
     const coordinators = etcd ?? (coordinator === 'builtin' ? witnessOf(cluster) : noCoordinator)
-    const bed = new TestBed(options, cluster, coordinators, directory)
+    const bed = new TestBed(options, cluster, coordinators, directory, disks)
     try {
       if (coordinator === 'builtin') cluster.start(witness)
       for (const name of names) cluster.start(name)
@@ -176,6 +181,7 @@ class TestBed {
         coordinator,
         coordinators: this.coordinators,
         network,
+        disks: this.disks,
         names,
         primary,
         book,
@@ -190,6 +196,7 @@ class TestBed {
     } catch (error) {
       failed = error as Error
     }
+    for (const disk of this.disks.values()) disk.heal()
     await this.clients.stop()
     try {
       if (failed === undefined) {
@@ -221,14 +228,32 @@ class TestBed {
     await this.monitor.close()
     this.clients.close()
     await this.options.network?.healAll()
+    // Nothing hangs while it is ended.
+    for (const disk of this.disks.values()) disk.heal()
     if (keep) this.cluster.keepFiles()
     await this.cluster.close()
     await this.coordinators.close()
+    for (const disk of this.disks.values()) disk.close()
     if (!keep) rmSync(this.coordinatorDirectory, { recursive: true, force: true, maxRetries: 5 })
   }
 }
 
 export { coordinatorNames, names as nodeNames }
+
+function disksIn(directory: string, coordinator: CoordinatorKind, undo: boolean): ReadonlyMap<string, FaultyDisk> {
+  // The members of an etcd are not our processes.
+  const all = [...names, ...(coordinator === 'builtin' ? [witness] : [])]
+  return new Map(all.map((name) => [name, new FaultyDisk(directory, name, { undo })]))
+}
+
+function onDisks(disks: ReadonlyMap<string, FaultyDisk>, network: Network | undefined): ReadonlyMap<string, NodePlace> {
+  return new Map(
+    [...disks].map(([name, { launcher }]) => {
+      const place = network?.places.get(name)
+      return [name, { host: place?.host ?? '127.0.0.1', launcher: [...(place?.launcher ?? []), ...launcher] }]
+    }),
+  )
+}
 
 function hashOf(text: string): number {
   let hash = 0

@@ -1,5 +1,7 @@
 /** The kinds of faults: what is done to the cluster, and what is waited for before it is undone. */
 import type { ClusterProcesses } from '#src/cli/cluster-processes.js'
+import type { FaultyDisk } from '../fs-shim/faulty-disk.js'
+import { shimLibrary } from '../fs-shim/shim-library.js'
 import type { CoordinatorKind, CoordinatorProcesses } from './coordinators.js'
 import type { Network } from './network.js'
 import type { Acknowledged, RoundBook } from './round-book.js'
@@ -11,6 +13,8 @@ export interface FaultContext {
   readonly coordinators: CoordinatorProcesses
   /** Undefined where links cannot be cut; kinds that need it are not run then. */
   readonly network: Network | undefined
+  /** Of kinds that need them: the disks of the nodes and of the witness. */
+  readonly disks: ReadonlyMap<string, FaultyDisk>
   readonly names: readonly string[]
   /** Primary when the round began. */
   readonly primary: string
@@ -38,7 +42,11 @@ export interface FaultKind {
   /** Rounds of the full run. */
   readonly rounds: number
   /** `coordinator`: one that promotes by itself. With the static one reads are linearizable only while nobody is cut off. */
-  readonly needs: 'nothing' | 'coordinator' | 'network and coordinator'
+  readonly needs: 'nothing' | 'coordinator' | 'network and coordinator' | 'disks and coordinator'
+  /** What was not synced can be lost with a process. */
+  readonly losesPower?: boolean
+  /** More arguments of the nodes. */
+  readonly args?: readonly string[]
   run(context: FaultContext): Promise<FaultTimes>
 }
 
@@ -63,23 +71,24 @@ export const kinds: readonly FaultKind[] = [
 export function canRun(kind: FaultKind, coordinator: CoordinatorKind, network: boolean): boolean {
   const { needs } = kind
   if (needs.includes('network') && !network) return false
+  if (needs.includes('disks') && typeof shimLibrary() !== 'string') return false
   return needs === 'nothing' || coordinator !== 'static'
 }
 
-function others(context: FaultContext, ...names: readonly string[]): readonly string[] {
+export function others(context: FaultContext, ...names: readonly string[]): readonly string[] {
   return context.names.filter((name) => !names.includes(name))
 }
 
-function pick<T>(context: FaultContext, list: readonly T[]): T {
+export function pick<T>(context: FaultContext, list: readonly T[]): T {
   return list[Math.floor(context.random() * list.length)]!
 }
 
-function highestNumber(book: RoundBook): number {
+export function highestNumber(book: RoundBook): number {
   return book.acknowledged.reduce((highest, { epoch }) => Math.max(highest, epoch.number), 0)
 }
 
 /** Waits for a write in an epoch above `epoch`; with the static coordinator somebody promotes one of the candidates. */
-async function takenOver(
+export async function takenOver(
   context: FaultContext,
   faultAtMs: number,
   epoch: number,
@@ -111,13 +120,13 @@ async function promoteByHand(context: FaultContext, candidates: readonly string[
   }
 }
 
-function firstAfter(book: RoundBook, ms: number): Acknowledged {
+export function firstAfter(book: RoundBook, ms: number): Acknowledged {
   return book.acknowledged.reduce((first, one) =>
     one.calledMs >= ms && (first.calledMs < ms || one.returnedMs < first.returnedMs) ? one : first,
   )
 }
 
-function pauseAround(book: RoundBook, fromMs: number): number {
+export function pauseAround(book: RoundBook, fromMs: number): number {
   return longestGap(
     book.acknowledged.map(({ returnedMs }) => returnedMs),
     fromMs,
@@ -125,7 +134,7 @@ function pauseAround(book: RoundBook, fromMs: number): number {
   )
 }
 
-async function someWrites(context: FaultContext, count = 100, timeoutMs = takeoverTimeoutMs): Promise<void> {
+export async function someWrites(context: FaultContext, count = 100, timeoutMs = takeoverTimeoutMs): Promise<void> {
   const nowMs = performance.now()
   await context.book.untilAcknowledged(`${count} more writes`, (one) => one.calledMs >= nowMs, timeoutMs, count)
 }

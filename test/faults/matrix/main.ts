@@ -1,9 +1,12 @@
 /** The matrix of faults as a command: `npm run test:faults`, with `--json` one object per line. */
 import { type CellOptions, coordinatorNames, nodeNames, type RoundResult, runCell } from './cell.js'
 import { type CoordinatorKind, EtcdProcesses } from './coordinators.js'
-import { canRun, type FaultKind, kinds } from './kinds.js'
+import { diskKinds } from './disk-kinds.js'
+import { canRun, type FaultKind, kinds as otherKinds } from './kinds.js'
 import { Network } from './network.js'
 import { type CellSummary, commandOf, lineOf, summarize, tableOf } from './report.js'
+
+const kinds: readonly FaultKind[] = [...otherKinds, ...diskKinds]
 
 interface Wish {
   readonly kinds: readonly FaultKind[]

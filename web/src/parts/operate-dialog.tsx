@@ -24,6 +24,7 @@ export function OperateDialog({ operation, view, tokens, onClose }: OperateDialo
   const [token, setToken] = useState(tokens.admin ?? '')
   const [keep, setKeep] = useState(tokens.isKept)
   const [isUnderWay, setUnderWay] = useState(false)
+  const [progress, setProgress] = useState('')
   const [result, setResult] = useState<Result | undefined>(undefined)
   useEffect(() => {
     dialog.current!.showModal()
@@ -39,7 +40,7 @@ export function OperateDialog({ operation, view, tokens, onClose }: OperateDialo
     setUnderWay(true)
     setResult(undefined)
     const { signal } = abort.current
-    const done = isSwitchover ? await switchover(target!, tokens, signal) : await verify(tokens, signal)
+    const done = isSwitchover ? await switchover(target!, tokens, signal) : await verify(tokens, signal, setProgress)
     if (signal.aborted) return
     setUnderWay(false)
     setResult(done)
@@ -84,6 +85,8 @@ export function OperateDialog({ operation, view, tokens, onClose }: OperateDialo
           {isUnderWay ? <p class="busy">{isSwitchover ? `Switching over to ${target}…` : 'Comparing…'}</p> : undefined}
           {result === undefined ? undefined : <ResultText result={result} />}
         </div>
+        {/* Too often for being read aloud. */}
+        {isUnderWay && progress !== '' ? <p class="help">{progress}</p> : undefined}
         <div class="buttons">
           <button type="button" onClick={() => dialog.current!.close()}>
             {isDone ? 'Close' : isUnderWay ? 'Leave' : 'Cancel'}

@@ -1,0 +1,57 @@
+// Mutation testing of src/core and src/journal. Started by scripts/mutate.mjs, one batch of files at a time; see
+// docs/MUTATION-TESTING.md. Not part of the checks of every change: a whole run takes hours.
+
+/** The quick ones first: Stryker stops at the first test file that fails. */
+const tests = {
+  core: [
+    'append',
+    'bootstrap',
+    'failover-status',
+    'handshake',
+    'history',
+    'in-sync',
+    'lifecycle',
+    'position',
+    'promotion',
+    'recovery',
+    'registrations',
+    'retention',
+    'start',
+    'takeover',
+    'voter-records',
+    'lease',
+    'requests',
+    'model',
+    'model-coordinator',
+    'rewind',
+  ],
+  journal: ['disk-errors', 'inspect', 'side-file', 'concurrency', 'conformance', 'power-loss', 'damage'],
+}
+
+const folder = process.env.UNDERSTUDY_MUTATE ?? 'core'
+const name = process.env.UNDERSTUDY_MUTATE_NAME ?? folder
+process.env.UNDERSTUDY_PROPERTY_SHARE ??= '0.25'
+
+// biome-ignore lint/style/noDefaultExport: that is how Stryker reads it
+export default {
+  testRunner: 'tap',
+  plugins: ['@stryker-mutator/tap-runner'],
+  tap: {
+    testFiles: tests[folder].map((test) => `build/test/${folder}/${test}.test.js`),
+    nodeArgs: ['--test-reporter=tap', '-r', '{{hookFile}}', '{{testFile}}'],
+  },
+  // A test is a test file here, run in a process of its own.
+  coverageAnalysis: 'perTest',
+  buildCommand: 'tsc -b test',
+  ignorePatterns: ['/build', '/dist', '/native', '/bench', '/.ci'],
+  concurrency: 1,
+  timeoutMS: 10_000,
+  timeoutFactor: 4,
+  disableTypeChecks: true,
+  // Stryker would rewrite it with the JavaScript API of TypeScript, which version 7 does not have; nothing needs it.
+  tsconfigFile: 'none',
+  tempDirName: 'build/mutation/sandbox',
+  reporters: ['json'],
+  jsonReporter: { fileName: `build/mutation/${name}.json` },
+  allowEmpty: true,
+}
