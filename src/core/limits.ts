@@ -218,6 +218,8 @@ export const limits = Object.freeze({
   /** Of RocksDB: what all families together gather before they are written out, their block cache, their filters. */
   rocksdbWriteBufferBytes: 64 * MiB,
   rocksdbCacheBytes: 64 * MiB,
+  /** What indexes and filters need is in it. */
+  rocksdbCacheBytesMin: 8 * MiB,
   rocksdbBloomBitsPerKey: 10,
   /** Keys that are looked for in memory, beside everything else, before a worker thread reads them. */
   rocksdbCachedReadsMax: 64,
@@ -294,6 +296,14 @@ export const limits = Object.freeze({
   connectionLingerMs: 2_000,
   /** How long a database that is closed while it opens may go on opening. */
   closeDuringOpenMs: 3_000,
+
+  // Dead-man's switch
+  heartbeatIntervalMs: 10_000,
+  heartbeatIntervalMsMin: 1_000,
+  heartbeatIntervalMsMax: 3_600_000,
+  heartbeatTimeoutMs: 10_000,
+  /** A standby whose data may be older than this does not call. */
+  heartbeatLagMsMax: 30_000,
 
   // Command line
   /** A node that is asked for its status answers at once, or does not answer. */

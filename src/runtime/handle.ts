@@ -6,6 +6,7 @@ import type { ShardRecord, ShardSettings } from '../core/record.js'
 import type { AccessStatus } from '../ports/access.js'
 import type { Engine, KeyRange } from '../ports/engine.js'
 import type { VoterStatus } from '../ports/voter.js'
+import type { HistogramSnapshot } from './histogram.js'
 import type { VerifyOptions, VerifyResult } from './verify-report.js'
 
 export interface WaitOptions {
@@ -338,7 +339,7 @@ export interface NodeHandle {
   close(): Promise<void>
 }
 
-/** Numbers behind `/metrics`; histograms are handed over as observations since the last call. */
+/** Numbers behind `/metrics`: totals since the process began; reading them changes nothing. */
 export interface MetricsSnapshot {
   readonly shards: readonly ShardMetrics[]
   readonly voter?: VoterStatus
@@ -364,10 +365,10 @@ export interface ShardMetrics {
     /** By `from>to`, names of lifecycle states. */
     readonly transitions: ReadonlyMap<string, number>
   }
-  readonly observations: {
-    readonly commitSeconds: readonly number[]
-    readonly journalFlushSeconds: readonly number[]
-    readonly applySeconds: readonly number[]
-    readonly blockEntries: readonly number[]
+  readonly histograms: {
+    readonly commitSeconds: HistogramSnapshot
+    readonly journalFlushSeconds: HistogramSnapshot
+    readonly applySeconds: HistogramSnapshot
+    readonly blockEntries: HistogramSnapshot
   }
 }

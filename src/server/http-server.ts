@@ -17,6 +17,7 @@ import { type KnownRoute, KnownRoutes } from './known-routes.js'
 import { addKeyValueRoutes } from './kv-routes.js'
 import { bind, createListener, type ListenerTimes } from './listener.js'
 import { createMetrics } from './metrics.js'
+import { addOpenApiRoute } from './openapi.js'
 import { addOperateRoutes } from './operate-routes.js'
 import { addStatusPage, type StatusPage } from './page.js'
 import { keyPathPrefix, keyRoute, parseQuery } from './request.js'
@@ -141,6 +142,8 @@ function createApp(options: HttpServerOptions, server: Server, underWay: UnderWa
     },
     logger: false,
     exposeHeadRoutes: false,
+    // Our own hook says it, in the form of every other error.
+    return503OnClosing: false,
     bodyLimit: limits.httpControlBodyBytesMax,
     // The path of a key is bytes; the handler takes it from the original URL.
     rewriteUrl: (request) => {
@@ -197,6 +200,7 @@ function createApp(options: HttpServerOptions, server: Server, underWay: UnderWa
     parseQuery(request, [])
     return reply.type(metrics.contentType).send(await metrics.collect(node()))
   })
+  addOpenApiRoute(app, routes)
   return { app, events, page, routes }
 }
 
