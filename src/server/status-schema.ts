@@ -49,9 +49,9 @@ export const bootstrapSchema = z.object({
 })
 
 const commitsSchema = z.object({
-  perSecond: z.number(),
-  p50Ms: z.number().describe('From a write to its acknowledgement; at most 19 % too high, never too low'),
-  p99Ms: z.number(),
+  perSecond: z.number().describe('Writes that were acknowledged, per second'),
+  p50Ms: z.number().describe('From a write to its acknowledgement, the median; at most 19 % too high, never too low'),
+  p99Ms: z.number().describe('The same for the slowest of 100'),
 })
 
 const followerSchema = z.object({
