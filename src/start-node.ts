@@ -1,15 +1,18 @@
 import { Credentials } from './access/credentials.js'
+import { isLoopback } from './config/address.js'
 import { credentialSources, type NodeOptions } from './config/node-options.js'
-import { parseAddress } from './core/address.js'
+import { formatAddress, parseAddress } from './core/address.js'
 import { limits } from './core/limits.js'
 import { UnderstudyError } from './errors.js'
 import { createNodeParts, createWitnessParts } from './node-parts.js'
+import { httpPing } from './platform/http-ping.js'
 import { nodeClock } from './platform/node-clock.js'
 import { createPinoLogger } from './platform/pino-logger.js'
 import type { Logger } from './ports/logger.js'
 import type { NodeHandle } from './runtime/handle.js'
 import { Node } from './runtime/node.js'
 import { Witness } from './runtime/witness.js'
+import { Heartbeat } from './server/heartbeat.js'
 import { createHttpServer, type HttpServer } from './server/http-server.js'
 import { createHttpUpgradeTransport } from './transport/http-upgrade.js'
 
@@ -33,6 +36,11 @@ export interface RunningNode {
 
 function hostOf(address: string): string {
   return parseAddress(address)?.host ?? address
+}
+
+function warnOfPlainText({ listen }: NodeOptions, credentials: Credentials, logger: Logger): void {
+  if (listen === undefined || isLoopback(listen.host) || credentials.tls !== undefined) return
+  logger.warn({ address: formatAddress(listen) }, 'without tlsCert tokens and data are sent as plain text')
 }
 
 /**
@@ -62,8 +70,13 @@ export async function startNode(options: NodeOptions, hooks: StartHooks = {}): P
     ? new Witness(createWitnessParts(options, partsHooks))
     : Node.create(await createNodeParts(options, partsHooks))
   let server: HttpServer | undefined
+  const heartbeat =
+    options.heartbeat === undefined
+      ? undefined
+      : new Heartbeat({ node, clock: nodeClock, logger, ping: httpPing, ...options.heartbeat })
   const doClose = async () => {
     try {
+      await heartbeat?.close()
       if (server !== undefined) {
         // New requests go elsewhere; the next primary is there before those under way have to be done.
         server.drain()
@@ -96,10 +109,12 @@ export async function startNode(options: NodeOptions, hooks: StartHooks = {}): P
         attach: (httpServer) => transport.attach(httpServer),
       })
       address = await server.listen()
+      warnOfPlainText(options, credentials, logger)
     }
     hooks.signal?.throwIfAborted()
     hooks.signal?.addEventListener('abort', onAbort, { once: true })
     await node.start()
+    heartbeat?.start()
     return { node, address, close }
   } catch (error) {
     await close()

@@ -2,6 +2,7 @@ import { type Address, formatAddress } from '../core/address.js'
 import { limits } from '../core/limits.js'
 import { isLoopback, isUnspecified, readAddress } from './address.js'
 import { checkAccess } from './check-access.js'
+import { checkHeartbeat } from './check-heartbeat.js'
 import { checkWitness } from './check-witness.js'
 import { closest } from './closest.js'
 import { type CoordinatorOptions, parseCoordinator } from './coordinator.js'
@@ -47,10 +48,16 @@ export function checkOptions(input: Readonly<Record<string, unknown>>): CheckedO
   const witness = given.witness ?? false
   if (witness) checkWitness({ coordinator, node: given.node, input }, report)
   const { durability, inSyncMin } = checkDurability(given, input, coordinator, report)
+  const heartbeat = checkHeartbeat(given, input, report)
   const segmentBytes = given.segmentBytes ?? limits.segmentBytes
   const slotRetainBytes = given.slotRetainBytes ?? limits.slotRetainBytesMax
   if (slotRetainBytes < segmentBytes) {
     report('slotRetainBytes', `${slotRetainBytes} is less than one segment (segmentBytes ${segmentBytes})`)
+  }
+  const engine = given.engine ?? 'level'
+  for (const key of ['rocksdbCacheBytes', 'rocksdbCompression'] as const) {
+    if (given[key] !== undefined && engine !== 'rocksdb' && !witness)
+      report(key, `has no meaning with engine ${engine}`)
   }
   const failoverMs = given.failoverMs ?? limits.failoverMs
   const inSyncTimeoutMs = given.inSyncTimeoutMs ?? failoverMs
@@ -69,15 +76,18 @@ export function checkOptions(input: Readonly<Record<string, unknown>>): CheckedO
       inSyncMin,
       failoverMs,
       inSyncTimeoutMs,
-      engine: given.engine ?? 'level',
+      engine,
       secret,
       ...access.sources,
       insecure: given.insecure ?? false,
+      heartbeat,
       logLevel: given.logLevel ?? 'info',
       writeTimeoutMs: given.writeTimeoutMs ?? limits.writeTimeoutMs,
       segmentBytes,
       slotRetainBytes,
       checkpointBytes: given.checkpointBytes ?? limits.checkpointBytes,
+      rocksdbCacheBytes: given.rocksdbCacheBytes,
+      rocksdbCompression: given.rocksdbCompression,
       bootstrapMaxRate: given.bootstrapMaxRate,
       bootstrapSourceMaxRate: given.bootstrapSourceMaxRate,
       bootstrapMethod: given.bootstrapMethod ?? 'auto',
@@ -93,7 +103,7 @@ export function resolveOptions(input: OptionsInput): NodeOptions {
 }
 
 /** What they hold is in no message. */
-const secretKeys: ReadonlySet<string> = new Set(['secret', 'token', 'tokens'])
+const secretKeys: ReadonlySet<string> = new Set(['secret', 'token', 'tokens', 'heartbeatUrl'])
 
 type Report = (path: OptionKey, message: string, suggestion?: string) => void
 

@@ -5,7 +5,12 @@ import type { Durability } from '../core/record.js'
 import type { EngineKind } from '../ports/engine.js'
 import type { CoordinatorOptions } from './coordinator.js'
 import { optionsOfData } from './option-table.js'
-import type { LogLevel } from './schema.js'
+import type { Compression, LogLevel } from './schema.js'
+
+export interface HeartbeatOptions {
+  readonly url: URL
+  readonly intervalMs: number
+}
 
 /** Everything a node is started with: checked, and with every default filled in. */
 export interface NodeOptions {
@@ -33,6 +38,8 @@ export interface NodeOptions {
   /** Undefined: plain text, to this node and from it to the others. */
   readonly tls: TlsFiles | undefined
   readonly insecure: boolean
+  /** Undefined: nobody is called. */
+  readonly heartbeat: HeartbeatOptions | undefined
   readonly logLevel: LogLevel
   readonly writeTimeoutMs: number
   readonly segmentBytes: number
@@ -40,6 +47,9 @@ export interface NodeOptions {
   readonly checkpointBytes: number
   /** Bytes per second; undefined: no limit. */
   readonly bootstrapMaxRate: number | undefined
+  /** Of engine rocksdb alone; undefined: its defaults. */
+  readonly rocksdbCacheBytes: number | undefined
+  readonly rocksdbCompression: Compression | undefined
   /** Bytes per second over all bootstraps that this node serves; undefined: no limit. */
   readonly bootstrapSourceMaxRate: number | undefined
   /** `range-chunks`: this node neither asks for files of an engine nor hands them out. */
@@ -51,7 +61,7 @@ export function credentialSources(options: NodeOptions): CredentialSources {
   return { secret, accessFile, tokens, token, tokenFile, tls }
 }
 
-/** For people and logs: of secrets it only says that they are set. */
+/** For people and logs: of secrets it only says that they are set; the path of the heartbeat is one with most services. */
 export function describeOptions(options: NodeOptions): Record<string, string | number | boolean> {
   const {
     secret,
@@ -62,7 +72,10 @@ export function describeOptions(options: NodeOptions): Record<string, string | n
     coordinator,
     advertise,
     bootstrapMaxRate,
+    rocksdbCacheBytes,
+    rocksdbCompression,
     bootstrapSourceMaxRate,
+    heartbeat,
     accessFile,
     tokenFile,
     ...rest
@@ -72,8 +85,11 @@ export function describeOptions(options: NodeOptions): Record<string, string | n
     ...(listen === undefined ? {} : { listen: formatAddress(listen) }),
     ...(advertise === undefined ? {} : { advertise }),
     ...(bootstrapMaxRate === undefined ? {} : { bootstrapMaxRate }),
+    ...(rocksdbCacheBytes === undefined ? {} : { rocksdbCacheBytes }),
+    ...(rocksdbCompression === undefined ? {} : { rocksdbCompression }),
     ...(bootstrapSourceMaxRate === undefined ? {} : { bootstrapSourceMaxRate }),
     ...(coordinator === undefined ? {} : { coordinator: coordinator.url }),
+    ...(heartbeat === undefined ? {} : { heartbeat: `${heartbeat.url.origin}, every ${heartbeat.intervalMs} ms` }),
     secret: secret === undefined ? 'none' : 'set',
     ...(accessFile === undefined ? {} : { accessFile }),
     ...(tokens === undefined ? {} : { tokens: 'set' }),

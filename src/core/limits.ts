@@ -218,6 +218,8 @@ export const limits = Object.freeze({
   /** Of RocksDB: what all families together gather before they are written out, their block cache, their filters. */
   rocksdbWriteBufferBytes: 64 * MiB,
   rocksdbCacheBytes: 64 * MiB,
+  /** What indexes and filters need is in it. */
+  rocksdbCacheBytesMin: 8 * MiB,
   rocksdbBloomBitsPerKey: 10,
   /** Keys that are looked for in memory, beside everything else, before a worker thread reads them. */
   rocksdbCachedReadsMax: 64,
@@ -279,11 +281,29 @@ export const limits = Object.freeze({
   rangePieceBytes: 64 * KiB,
   rangePieceEntriesMax: 512,
   rangeLimitMax: 1_000_000,
+  /** The status page: how often its picture is taken, how many samples and events it keeps, who may watch at once. */
+  pictureIntervalMs: 1_000,
+  pictureSamplesMax: 900,
+  pictureEventsMax: 200,
+  pictureWatchersMax: 32,
+  /** A watcher that lets more pile up is dropped; the history that each one begins with is the largest piece. */
+  pictureUnsentBytesMax: 1 * MiB,
+  /** What another node says of itself for the picture. */
+  picturePeerTimeoutMs: 1_500,
+  picturePeerBytesMax: 1 * MiB,
   closeTimeoutMs: 10_000,
   /** How long a connection that this side has ended waits for the other side's end: a peer that is cut off sends none. */
   connectionLingerMs: 2_000,
   /** How long a database that is closed while it opens may go on opening. */
   closeDuringOpenMs: 3_000,
+
+  // Dead-man's switch
+  heartbeatIntervalMs: 10_000,
+  heartbeatIntervalMsMin: 1_000,
+  heartbeatIntervalMsMax: 3_600_000,
+  heartbeatTimeoutMs: 10_000,
+  /** A standby whose data may be older than this does not call. */
+  heartbeatLagMsMax: 30_000,
 
   // Command line
   /** A node that is asked for its status answers at once, or does not answer. */

@@ -40,6 +40,9 @@ export interface BootstrapParts extends IncomingDataParts {
   readonly onProgress: (progress: BootstrapProgress) => void
   readonly onRetry: () => void
   readonly onBytes: (bytes: number) => void
+  readonly onChecksumFailure: () => void
+  /** What was received is thrown away. */
+  readonly onStartedOver: () => void
 }
 
 type Content =
@@ -71,6 +74,7 @@ export class Bootstrap {
     this.data = new IncomingData(parts, (restarts) => {
       this.refusedBy.clear()
       this.progress.startedOver(restarts)
+      this.parts.onStartedOver()
     })
   }
 
@@ -330,7 +334,18 @@ export class Bootstrap {
       this.progress.advance(bytes, entries)
       this.parts.onBytes(bytes)
     }
-    const parts = { link, inbox, snapshot, data: this.data, clock, logger, maxBytesPerSecond, onChunk }
+    const { onChecksumFailure } = this.parts
+    const parts = {
+      link,
+      inbox,
+      snapshot,
+      data: this.data,
+      clock,
+      logger,
+      maxBytesPerSecond,
+      onChunk,
+      onChecksumFailure,
+    }
     await new ChunkTransfer(parts).run(signal)
   }
 

@@ -6,6 +6,7 @@ import type { ShardRecord, ShardSettings } from '../core/record.js'
 import type { AccessStatus } from '../ports/access.js'
 import type { Engine, KeyRange } from '../ports/engine.js'
 import type { VoterStatus } from '../ports/voter.js'
+import type { HistogramSnapshot } from './histogram.js'
 import type { VerifyOptions, VerifyResult } from './verify-report.js'
 
 export interface WaitOptions {
@@ -225,6 +226,14 @@ export interface FollowerStatus {
   readonly since: string
 }
 
+/** From a write to its acknowledgement, of writes taken here. */
+export interface CommitsStatus {
+  readonly perSecond: number
+  /** At most 19 % above the true value, never below. */
+  readonly p50Ms: number
+  readonly p99Ms: number
+}
+
 export interface SlotStatus {
   readonly name: string
   readonly sequence: number
@@ -276,6 +285,8 @@ export interface ShardStatus {
    * on others, and on a primary that has no lease now.
    */
   readonly lease: { readonly heldMs: number } | undefined
+  /** On a primary, of the last five seconds; undefined while there were no commits. */
+  readonly commits?: CommitsStatus | undefined
   readonly followers: readonly FollowerStatus[]
   readonly slots: readonly SlotStatus[]
   readonly journal: { readonly bytes: number; readonly segments: number; readonly baseSequence: number }
@@ -328,7 +339,7 @@ export interface NodeHandle {
   close(): Promise<void>
 }
 
-/** Numbers behind `/metrics`; histograms are handed over as observations since the last call. */
+/** Numbers behind `/metrics`: totals since the process began; reading them changes nothing. */
 export interface MetricsSnapshot {
   readonly shards: readonly ShardMetrics[]
   readonly voter?: VoterStatus
@@ -354,10 +365,10 @@ export interface ShardMetrics {
     /** By `from>to`, names of lifecycle states. */
     readonly transitions: ReadonlyMap<string, number>
   }
-  readonly observations: {
-    readonly commitSeconds: readonly number[]
-    readonly journalFlushSeconds: readonly number[]
-    readonly applySeconds: readonly number[]
-    readonly blockEntries: readonly number[]
+  readonly histograms: {
+    readonly commitSeconds: HistogramSnapshot
+    readonly journalFlushSeconds: HistogramSnapshot
+    readonly applySeconds: HistogramSnapshot
+    readonly blockEntries: HistogramSnapshot
   }
 }

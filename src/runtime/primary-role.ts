@@ -9,6 +9,7 @@ import type { Clock } from '../ports/clock.js'
 import type { Engine } from '../ports/engine.js'
 import type { Journal } from '../ports/journal.js'
 import type { Logger } from '../ports/logger.js'
+import type { Tracer } from '../ports/tracer.js'
 import type { Applier } from './applier.js'
 import { FamilyMaker } from './family-maker.js'
 import type { ShardEvent, WaitOptions, WriteOptions } from './handle.js'
@@ -64,6 +65,7 @@ export interface PrimaryParts {
   readonly onCommitted: (sequence: number) => void
   readonly onFailed: (error: unknown) => void
   readonly observe: { commitSeconds(seconds: number): void; blockEntries(entries: number): void }
+  readonly tracer?: Tracer | undefined
 }
 
 /** Everything that a node does as primary in one epoch. */
@@ -136,6 +138,7 @@ export class PrimaryRole {
         this.pumpAll()
       },
       observe: parts.observe,
+      tracer: parts.tracer,
       onFailed: parts.onFailed,
       takeOver: parts.takeOver,
       applied: () => parts.applier.applied.sequence,

@@ -33,6 +33,7 @@ import { ShardSessions } from './shard-sessions.js'
 import { describeShard } from './shard-status.js'
 import { StandbyRole } from './standby-role.js'
 import { StaticLeadership } from './static-leadership.js'
+import { traced } from './traced.js'
 import { Verifier } from './verifier.js'
 
 /**
@@ -224,7 +225,7 @@ export class Shard {
   }
 
   get metrics(): ShardMetrics {
-    return { shard: this.context.config.name, status: this.status, ...this.context.observer.take() }
+    return { shard: this.context.config.name, status: this.status, ...this.context.observer.totals }
   }
 
   // The loop
@@ -347,12 +348,23 @@ export class Shard {
     })
     let kept: Engine | undefined
     try {
-      kept = await this.bootstrap.run(this.interrupt.signal)
+      const { bootstrap } = this
+      kept = await traced(
+        context.parts.tracer,
+        'understudy.bootstrap',
+        { 'understudy.reason': reason },
+        async (span) => {
+          try {
+            return await bootstrap.run(this.interrupt.signal)
+          } finally {
+            const { source = 'none', bytesDone, entriesDone } = bootstrap.progress.status
+            span?.set({ 'understudy.source': source, 'understudy.bytes': bytesDone, 'understudy.entries': entriesDone })
+          }
+        },
+      )
     } catch (error) {
       if (context.stopping || this.interrupt.signal.aborted) return
       throw error
-    } finally {
-      context.observer.bootstrapRestarts += this.bootstrap.progress.status.restarts
     }
     await this.openData(kept)
     context.transition('bootstrapped', 'the new data is in place')

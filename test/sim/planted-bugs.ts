@@ -149,8 +149,10 @@ export const plantedBugs: readonly PlantedBug[] = [
       'const committed = journal.durable.sequence;',
     ),
   ]),
-  bug('recovered blocks are called durable without fsync', 'J3', 'crash,power-loss,power-loss-all', [
+  // The flush mark before a subscription syncs them too: a second line, taken out with the first.
+  bug('recovered blocks are called durable without fsync', 'J3', 'crash,disk-slow', [
     edit(recovery, 'await segment.file.sync();', ''),
+    edit(standby, '            await this.journal.mark();\n', ''),
   ]),
   bug('the name of a new segment is not synced', 'J3', 'power-loss,power-loss-all,crash', [
     edit('journal/segment-maker.js', 'await fs.syncDirectory(directory);', ''),
@@ -180,12 +182,15 @@ export const plantedBugs: readonly PlantedBug[] = [
       'return untilMs !== undefined;',
     ),
   ]),
-  bug('a promise does not bind', 'L1', 'connection-drop,partition-pair,partition-node,slow-link', [
+  bug('a promise does not bind', 'L1', 'connection-drop,partition-halves,slow-link,coordinator-slow,coordinator-cut', [
     edit(lease, 'this.until = Math.max(this.until, nowMs + this.promiseMs);', ''),
   ]),
-  bug('a promise is forgotten at a restart', 'L1', 'crash,restart,connection-drop,partition-pair,partition-node', [
-    edit(lease, 'this.until = startMs + promiseMs;', 'this.until = startMs;'),
-  ]),
+  bug(
+    'a promise is forgotten at a restart',
+    'L1',
+    'crash,connection-drop,partition-halves,coordinator-slow,coordinator-cut',
+    [edit(lease, 'this.until = startMs + promiseMs;', 'this.until = startMs;')],
+  ),
   bug(
     'the lease of one member is enough',
     'L1',

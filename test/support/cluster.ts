@@ -22,6 +22,8 @@ import type { Clock, Timer } from '#src/ports/clock.js'
 import type { EngineFactory } from '#src/ports/engine.js'
 import type { FileSystem } from '#src/ports/file-system.js'
 import { type LogFields, type Logger, silentLogger } from '#src/ports/logger.js'
+import type { Tracer } from '#src/ports/tracer.js'
+import type { Transport } from '#src/ports/transport.js'
 import { Node } from '#src/runtime/node.js'
 import { type PowerLoss, SimulatedDisk } from '#src/sim/disk.js'
 import { createInMemoryNetwork, type InMemoryNetwork } from '#src/transport/in-memory.js'
@@ -44,10 +46,17 @@ export interface ClusterOptions {
   readonly bootstrapMaxBytesPerSecond?: number
   /** `memory`: an automatic coordinator in this process; default: static, promotion by hand. */
   readonly coordinator?: 'static' | 'memory'
+  /** `memory`: a node that is started now does not reach it until its weather is changed. */
+  readonly coordinatorAway?: boolean
   /** Time runs so many times faster: time-outs that take seconds end within a test. */
   readonly timeFactor?: number
   /** Where the others are believed to be, if not at their addresses. */
   readonly addresses?: Readonly<Record<string, string>>
+  /** What a node sends and receives through, around its own transport. */
+  readonly transport?: (name: string, own: Transport) => Transport
+  readonly tracer?: Tracer
+  /** Instead of keeping warnings in `warnings`. */
+  readonly logger?: (name: string) => Logger
 }
 
 export interface LogLine {
@@ -105,7 +114,7 @@ export class TestCluster {
       options.engines?.[name] ?? (this.options.storage === 'simulated' ? memoryEngine : diskEngine)
     const logger =
       process.env.TEST_LOG === undefined
-        ? this.listener(name)
+        ? (options.logger?.(name) ?? this.listener(name))
         : createPinoLogger({ level: 'debug' }).child({ node: name })
     const clock = new MortalClock(options.timeFactor === undefined ? nodeClock : fastClock(options.timeFactor))
     this.clocks.set(name, clock)
@@ -126,8 +135,12 @@ export class TestCluster {
       clock,
       random: nodeRandom,
       logger,
-      coordinator: options.coordinator === 'memory' ? this.coordinatorOf(name, clock) : this.staticOf(name, options),
-      transport: this.network.transport(this.address(name)),
+      coordinator:
+        options.coordinator === 'memory'
+          ? this.coordinatorOf(name, clock, options.coordinatorAway)
+          : this.staticOf(name, options),
+      transport: (options.transport ?? ((_name, own) => own))(name, this.network.transport(this.address(name))),
+      ...(options.tracer === undefined ? {} : { tracer: options.tracer }),
       shards: [
         {
           name: 'main',
@@ -163,10 +176,11 @@ export class TestCluster {
     })
   }
 
-  private coordinatorOf(name: string, clock: Clock): InMemoryCoordinator {
+  private coordinatorOf(name: string, clock: Clock, isAway = false): InMemoryCoordinator {
     const { failoverMs = limits.failoverMs, inSyncTimeoutMs = limits.inSyncTimeoutMs } = this.options.settings ?? {}
     const { registrationMs } = timingsOf({ failoverMs, inSyncTimeoutMs })
     const client = this.store.client({ clock, registrationMs })
+    if (isAway) client.setWeather({ reachable: false })
     this.coordinators.set(name, client)
     return client
   }

@@ -22,6 +22,7 @@ import type {
   ReadTicket,
   ShardEvent,
   ShardHandle,
+  ShardMetrics,
   ShardStatus,
   SwitchoverOptions,
   SwitchoverResult,
@@ -70,9 +71,8 @@ export class FakeNode implements NodeHandle {
   }
 
   metrics(): MetricsSnapshot {
-    const { counters, observations } = this.main
-    this.main.observations = { commitSeconds: [], journalFlushSeconds: [], applySeconds: [], blockEntries: [] }
-    return { shards: [{ shard: 'main', status: this.main.status(), counters, observations }] }
+    const { counters, histograms } = this.main
+    return { shards: [{ shard: 'main', status: this.main.status(), counters, histograms }] }
   }
 
   async close(): Promise<void> {
@@ -140,11 +140,11 @@ export class FakeShard implements ShardHandle {
     rewoundEntries: 7,
     transitions: new Map([['catching-up>streaming', 7]]),
   }
-  observations: { [K in 'commitSeconds' | 'journalFlushSeconds' | 'applySeconds' | 'blockEntries']: number[] } = {
-    commitSeconds: [0.002],
-    journalFlushSeconds: [0.0003],
-    applySeconds: [0.0001],
-    blockEntries: [3],
+  histograms: ShardMetrics['histograms'] = {
+    commitSeconds: { bounds: [0.001, 0.01], counts: [0, 1, 0], sum: 0.002, count: 1 },
+    journalFlushSeconds: { bounds: [0.001, 0.01], counts: [1, 0, 0], sum: 0.0003, count: 1 },
+    applySeconds: { bounds: [0.001, 0.01], counts: [1, 0, 0], sum: 0.0001, count: 1 },
+    blockEntries: { bounds: [1, 4], counts: [0, 1, 0], sum: 3, count: 1 },
   }
   readonly #listeners = new Set<(event: ShardEvent) => void>()
 
