@@ -28,5 +28,11 @@ export type {
   SwitchoverResult,
   WaitOptions,
 } from './runtime/handle.js'
-export type { VerifyOptions, VerifyResult } from './runtime/verify-report.js'
+export type {
+  VerifiedNode,
+  VerifyDifference,
+  VerifyOptions,
+  VerifyProgress,
+  VerifyResult,
+} from './runtime/verify-report.js'
 export { version } from './version.js'
