@@ -10,7 +10,7 @@ import { limits } from './core/limits.js'
 import { timingsOf } from './core/timings.js'
 import { levelEngine } from './engine/level.js'
 import { memoryEngine } from './engine/memory.js'
-import { rocksdbEngine } from './engine/rocksdb.js'
+import { createRocksdbEngine } from './engine/rocksdb.js'
 import { UnderstudyError } from './errors.js'
 import { createJournalFactory } from './journal/journal-factory.js'
 import { nodeClock } from './platform/node-clock.js'
@@ -25,14 +25,19 @@ import type { NodeParts } from './runtime/node.js'
 import type { WitnessParts } from './runtime/witness.js'
 import { version } from './version.js'
 
-const engines: Readonly<Record<EngineKind, EngineFactory>> = {
-  level: levelEngine,
-  rocksdb: rocksdbEngine,
-  memory: memoryEngine,
+const engines: Readonly<Record<EngineKind, (options: NodeOptions) => EngineFactory>> = {
+  level: () => levelEngine,
+  rocksdb: ({ rocksdbCacheBytes, rocksdbCompression }) =>
+    createRocksdbEngine({
+      ...(rocksdbCacheBytes === undefined ? {} : { cacheBytes: rocksdbCacheBytes }),
+      ...(rocksdbCompression === undefined ? {} : { compression: rocksdbCompression }),
+    }),
+  memory: () => memoryEngine,
 }
 
-function engineFor({ engine, bootstrapMethod }: NodeOptions): EngineFactory {
-  const factory = engines[engine]
+function engineFor(options: NodeOptions): EngineFactory {
+  const { engine, bootstrapMethod } = options
+  const factory = engines[engine](options)
   return bootstrapMethod === 'auto' ? factory : { kind: factory.kind, open: factory.open }
 }
 

@@ -48,7 +48,7 @@ Each check is ok, warn, fail or unknown, and says what to do next. It changes no
 Examples:
   understudy doctor --url http://10.0.0.1:7400
   understudy doctor --url http://10.0.0.1:7400 --data /var/lib/understudy
-  understudy doctor --json | jq -r '.checks[] | select(.status != "ok") | .found'
+  understudy doctor --json | jq '.checks[] | select(.status != "ok")'
 
 Exit codes: 0 nothing failed (warnings do not count); 1 a check failed; 4 the node does
 not answer.`,
@@ -96,15 +96,15 @@ function configOf(file: string): NodeOptions {
 
 function addressOf(flags: DoctorFlags, options: NodeOptions | undefined): NodeAddress {
   if (flags.url !== undefined || options === undefined) return nodeAddress(flags)
-  const { listen } = options
+  const { listen, advertise, tls } = options
   if (listen === undefined) {
     throw new UnderstudyError('CONFIG', `${flags.config}: this node listens nowhere, and cannot be asked`)
   }
-  const { tls } = options
   const files =
     tls === undefined ? {} : { cert: tls.cert, key: tls.key, ...(tls.ca === undefined ? {} : { ca: tls.ca }) }
-  const scheme = tls === undefined ? 'http' : 'https'
-  const address = nodeAddress({ ...files, ...flags, url: `${scheme}://${formatAddress(listen)}` })
+  // A certificate names the node as others reach it.
+  const at = tls === undefined ? formatAddress(listen) : (advertise ?? formatAddress(listen))
+  const address = nodeAddress({ ...files, ...flags, url: `${tls === undefined ? 'http' : 'https'}://${at}` })
   // The node itself is asked as the node would ask another one, unless somebody says who asks.
   return { ...address, secret: address.secret ?? options.secret ?? tokenToShow(credentialSources(options)) }
 }
@@ -127,7 +127,9 @@ function render({ checks, cluster }: Diagnosis): string[] {
   const indent = 4 + 2 + idWidth + 2
   for (const check of [...checks].sort((a, b) => order.indexOf(a.status) - order.indexOf(b.status))) {
     const head = `${painted(check.status, paint)}  ${check.id.padEnd(idWidth)}  `
-    lines.push(...wrap(`${head}${check.found}`, width, indent))
+    const [first = '', ...more] = check.found.split('\n')
+    lines.push(...wrap(`${head}${first}`, width, indent))
+    for (const line of more) lines.push(...wrap(`${' '.repeat(indent)}${line}`, width, indent))
     if (check.next !== undefined && check.status !== 'ok') {
       lines.push(...wrap(`${' '.repeat(indent)}-> ${check.next}`, width, indent + 3))
     }

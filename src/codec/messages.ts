@@ -386,6 +386,11 @@ const rawFrames: ReadonlySet<number> = new Set<number>([
 /** What a part of a file has before its bytes. */
 const filePieceHeadBytes = 12
 
+/** Bytes that go to the disk as they came are not joined: how much stands before them; undefined for other types. */
+export function unjoinedHeadBytes(type: number): number | undefined {
+  return type === frameTypes.filePiece ? filePieceHeadBytes : undefined
+}
+
 export function frameName(type: number): MessageName | 'block' | undefined {
   return namesByType.get(type)
 }

@@ -54,6 +54,11 @@ export function checkOptions(input: Readonly<Record<string, unknown>>): CheckedO
   if (slotRetainBytes < segmentBytes) {
     report('slotRetainBytes', `${slotRetainBytes} is less than one segment (segmentBytes ${segmentBytes})`)
   }
+  const engine = given.engine ?? 'level'
+  for (const key of ['rocksdbCacheBytes', 'rocksdbCompression'] as const) {
+    if (given[key] !== undefined && engine !== 'rocksdb' && !witness)
+      report(key, `has no meaning with engine ${engine}`)
+  }
   const failoverMs = given.failoverMs ?? limits.failoverMs
   const inSyncTimeoutMs = given.inSyncTimeoutMs ?? failoverMs
   if (problems.length > 0) return { problems, options: undefined }
@@ -71,7 +76,7 @@ export function checkOptions(input: Readonly<Record<string, unknown>>): CheckedO
       inSyncMin,
       failoverMs,
       inSyncTimeoutMs,
-      engine: given.engine ?? 'level',
+      engine,
       secret,
       ...access.sources,
       insecure: given.insecure ?? false,
@@ -81,6 +86,8 @@ export function checkOptions(input: Readonly<Record<string, unknown>>): CheckedO
       segmentBytes,
       slotRetainBytes,
       checkpointBytes: given.checkpointBytes ?? limits.checkpointBytes,
+      rocksdbCacheBytes: given.rocksdbCacheBytes,
+      rocksdbCompression: given.rocksdbCompression,
       bootstrapMaxRate: given.bootstrapMaxRate,
       bootstrapSourceMaxRate: given.bootstrapSourceMaxRate,
       bootstrapMethod: given.bootstrapMethod ?? 'auto',

@@ -5,7 +5,7 @@ import type { Durability } from '../core/record.js'
 import type { EngineKind } from '../ports/engine.js'
 import type { CoordinatorOptions } from './coordinator.js'
 import { optionsOfData } from './option-table.js'
-import type { LogLevel } from './schema.js'
+import type { Compression, LogLevel } from './schema.js'
 
 export interface HeartbeatOptions {
   readonly url: URL
@@ -47,6 +47,9 @@ export interface NodeOptions {
   readonly checkpointBytes: number
   /** Bytes per second; undefined: no limit. */
   readonly bootstrapMaxRate: number | undefined
+  /** Of engine rocksdb alone; undefined: its defaults. */
+  readonly rocksdbCacheBytes: number | undefined
+  readonly rocksdbCompression: Compression | undefined
   /** Bytes per second over all bootstraps that this node serves; undefined: no limit. */
   readonly bootstrapSourceMaxRate: number | undefined
   /** `range-chunks`: this node neither asks for files of an engine nor hands them out. */
@@ -69,6 +72,8 @@ export function describeOptions(options: NodeOptions): Record<string, string | n
     coordinator,
     advertise,
     bootstrapMaxRate,
+    rocksdbCacheBytes,
+    rocksdbCompression,
     bootstrapSourceMaxRate,
     heartbeat,
     accessFile,
@@ -80,6 +85,8 @@ export function describeOptions(options: NodeOptions): Record<string, string | n
     ...(listen === undefined ? {} : { listen: formatAddress(listen) }),
     ...(advertise === undefined ? {} : { advertise }),
     ...(bootstrapMaxRate === undefined ? {} : { bootstrapMaxRate }),
+    ...(rocksdbCacheBytes === undefined ? {} : { rocksdbCacheBytes }),
+    ...(rocksdbCompression === undefined ? {} : { rocksdbCompression }),
     ...(bootstrapSourceMaxRate === undefined ? {} : { bootstrapSourceMaxRate }),
     ...(coordinator === undefined ? {} : { coordinator: coordinator.url }),
     ...(heartbeat === undefined ? {} : { heartbeat: `${heartbeat.url.origin}, every ${heartbeat.intervalMs} ms` }),

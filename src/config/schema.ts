@@ -7,6 +7,9 @@ import type { OptionKey } from './option-table.js'
 export const logLevels = ['debug', 'info', 'warn', 'error', 'silent'] as const
 export type LogLevel = (typeof logLevels)[number]
 
+export const compressions = ['lz4', 'snappy', 'zstd', 'none'] as const
+export type Compression = (typeof compressions)[number]
+
 const name = z.string('must be text').regex(namePattern, `must be ${nameRule}`)
 const text = z.string('must be text').min(1, 'must not be empty')
 
@@ -69,6 +72,8 @@ export const fields = {
   segmentBytes: bytes(limits.segmentBytesMin, limits.segmentBytesMax),
   slotRetainBytes: bytes(limits.segmentBytesMin, 2 ** 40),
   checkpointBytes: bytes(limits.segmentBytesMin, 2 ** 40),
+  rocksdbCacheBytes: bytes(limits.rocksdbCacheBytesMin, 2 ** 40),
+  rocksdbCompression: z.enum(compressions, `must be one of ${compressions.join(', ')}`),
   bootstrapMaxRate: bytes(1024, 2 ** 40),
   bootstrapSourceMaxRate: bytes(1024 ** 2, 2 ** 40),
   bootstrapMethod: z.enum(['auto', 'range-chunks'], 'must be "auto" or "range-chunks"'),

@@ -218,6 +218,8 @@ export const limits = Object.freeze({
   /** Of RocksDB: what all families together gather before they are written out, their block cache, their filters. */
   rocksdbWriteBufferBytes: 64 * MiB,
   rocksdbCacheBytes: 64 * MiB,
+  /** What indexes and filters need is in it. */
+  rocksdbCacheBytesMin: 8 * MiB,
   rocksdbBloomBitsPerKey: 10,
   /** Keys that are looked for in memory, beside everything else, before a worker thread reads them. */
   rocksdbCachedReadsMax: 64,

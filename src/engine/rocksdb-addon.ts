@@ -99,6 +99,8 @@ interface Addon {
 const require = createRequire(import.meta.url)
 const built = fileURLToPath(new URL('../../native/rocksdb/build/Release/understudy_rocksdb.node', import.meta.url))
 const prebuilt = `understudy-db-rocksdb-${process.platform}-${process.arch}`
+/** Another file instead of both, as of a build with a sanitizer. */
+const named = process.env.UNDERSTUDY_ROCKSDB_ADDON
 
 let loaded: Addon | undefined
 
@@ -114,9 +116,7 @@ export interface RocksdbSettings {
   readonly bloomBitsPerKey: number
 }
 
-export const rocksdbCompressions = ['lz4', 'snappy', 'zstd', 'none'] as const
-
-export type RocksdbCompression = (typeof rocksdbCompressions)[number]
+export type RocksdbCompression = 'lz4' | 'snappy' | 'zstd' | 'none'
 
 /** A new, closed store. Throws `CONFIG` where the addon was not built. */
 export function createDatabase(settings: RocksdbSettings): Database {
@@ -169,18 +169,33 @@ function useAddon(): Addon {
   return addon
 }
 
-/** What was built here at installation; otherwise a prebuilt package, if one is installed. */
+/**
+ * What was built here at installation; otherwise the prebuilt package of this platform, if it is installed. What is
+ * there and cannot be loaded is an error: nothing else is tried instead.
+ */
 function loadAddon(): Addon {
-  const from = existsSync(built) ? built : prebuilt
+  const from = named ?? (existsSync(built) ? built : prebuilt)
   try {
+    if (from === prebuilt) checkPrebuilt()
     return require(from) as Addon
   } catch (error) {
+    if (error instanceof UnderstudyError) throw error
     const why = error instanceof Error ? (error.message.split('\n', 1)[0] ?? '') : String(error)
     throw new UnderstudyError('CONFIG', `engine "rocksdb" is not built here: ${why}`, {
       cause: error,
       hint: `install RocksDB's headers with \`${headersCommand()}\`, then run \`npm rebuild understudy-db\`; or choose engine "level"`,
     })
   }
+}
+
+/** The calls between the two packages are nobody else's contract. */
+function checkPrebuilt(): void {
+  const versionOf = (path: string): string => (require(path) as { readonly version: string }).version
+  const [found, expected] = [versionOf(`${prebuilt}/package.json`), versionOf('../../package.json')]
+  if (found === expected) return
+  throw new UnderstudyError('CONFIG', `engine "rocksdb": ${prebuilt} is of version ${found}, not ${expected}`, {
+    hint: `run \`npm install ${prebuilt}@${expected}\``,
+  })
 }
 
 function headersCommand(): string {

@@ -21,7 +21,7 @@ export interface LinkPace {
   readonly bufferBytesMax: number
 }
 
-export type FrameHandler = (name: MessageName | 'block', payload: Uint8Array) => void
+export type FrameHandler = (name: MessageName | 'block', payload: Uint8Array, tail?: readonly Uint8Array[]) => void
 
 /**
  * One connection as a session uses it: messages instead of frames, heartbeats when idle, an end when the peer is
@@ -239,7 +239,7 @@ export class Link {
         )
         return
       }
-      this.handler?.(name, frame.payload)
+      this.handler?.(name, frame.payload, frame.tail)
     } catch (error) {
       if (!(error instanceof UnderstudyError)) throw error
       this.fail(error)

@@ -107,7 +107,7 @@ export class CheckpointTransfer {
       }),
     )
     onKept(kept)
-    inbox.onPiece = (payload) => this.receive(payload)
+    inbox.onPiece = (payload, tail) => this.receive(payload, tail)
     try {
       await this.fetch(signal)
     } finally {
@@ -162,17 +162,18 @@ export class CheckpointTransfer {
     )
   }
 
-  private receive(payload: Uint8Array): void {
+  private receive(payload: Uint8Array, tail: readonly Uint8Array[]): void {
     const { link, inbox, clock } = this.parts
-    const [{ file, offset }, bytes] = decodeMessageAndRest('filePiece', payload)
-    const range = { file, offset, bytes: bytes.length }
+    const [{ file, offset }, rest] = decodeMessageAndRest('filePiece', payload)
+    const parts = rest.length > 0 ? [rest, ...tail] : tail
+    const range = { file, offset, bytes: parts.reduce((sum, part) => sum + part.length, 0) }
     if (!this.plan.expects(range)) {
       throw new UnderstudyError('PROTOCOL', `${link.remote}: part of file ${file} at ${offset} was not asked for`)
     }
     this.plan.received(range)
     this.awaited -= 1
     this.heardMs = clock.nowMs()
-    const work: Promise<void> = this.store(range, bytes)
+    const work: Promise<void> = this.store(range, parts)
       .catch((error) => {
         this.failure ??= error
       })
@@ -183,7 +184,7 @@ export class CheckpointTransfer {
     this.working.add(work)
   }
 
-  private async store(range: FileRange, bytes: Uint8Array): Promise<void> {
+  private async store(range: FileRange, parts: readonly Uint8Array[]): Promise<void> {
     const { incoming, offer, onBytes } = this.parts
     const { name } = offer.files[range.file]!
     let opening = this.open.get(range.file)
@@ -192,7 +193,7 @@ export class CheckpointTransfer {
       this.open.set(range.file, opening)
     }
     const file = await this.disk(opening)
-    if (range.bytes > 0) await this.disk(file.write([bytes], range.offset))
+    if (range.bytes > 0) await this.disk(file.write(parts, range.offset))
     onBytes(range.bytes)
     if (this.plan.written(range)) await this.verify(range.file, file)
   }

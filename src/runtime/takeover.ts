@@ -277,7 +277,12 @@ export class Takeover {
         revision = result.state.revision
         // Somebody else's later record may have been stored meanwhile.
         if (result.swapped) {
-          await context.store.update((now) => (compareRecords(next, now.record) > 0 ? { ...now, record: next } : now))
+          const stored = context.store.update((now) =>
+            compareRecords(next, now.record) > 0 ? { ...now, record: next } : now,
+          )
+          // A hand-over has happened, whatever becomes of this disk: taken back now, it would depose who leads (L5).
+          if (sameMember(next.primary, context.self!)) await stored
+          else await stored.then(undefined, (error) => this.hooks.onFailed(error))
         }
         return result.state.record
       },

@@ -84,11 +84,16 @@ export class Faults {
         if (random.chance(0.5)) ways.push(links.slowDown(b, a, byMs))
         return this.last(`${victim.name} to ${other.name} takes ${byMs.toFixed(0)} ms more`, random, ways)
       }
-      case 'connection-drop':
-        if (victim.run?.process.isStill === true || other.run?.process.isStill === true) return false
-        world.trace.story('world', `connections of ${victim.name} and ${other.name} break`)
-        links.network.dropConnections(a, b)
+      case 'connection-drop': {
+        const others = random.chance(0.5) ? [other] : cluster.all.filter((one) => one !== victim)
+        if ([victim, ...others].some((one) => one.run?.process.isStill === true)) return false
+        world.trace.story(
+          'world',
+          `connections of ${victim.name} and ${others.map(({ name }) => name).join(', ')} break`,
+        )
+        for (const one of others) links.network.dropConnections(a, one.address)
         return true
+      }
       case 'disk-slow': {
         const times = random.skewed(5, 200)
         victim.slowness = times

@@ -3,11 +3,13 @@ import { closeSync, openSync, readdirSync, rmSync, statSync, unlinkSync, writeFi
 import { join } from 'node:path'
 import { describe, test } from 'node:test'
 import { levelEngine } from '#src/engine/level.js'
+import { memoryEngine } from '#src/engine/memory.js'
 import { rocksdbEngine } from '#src/engine/rocksdb.js'
 import {
   contentOf,
   failureOf,
   put,
+  read,
   type TestCluster,
   until,
   untilApplied,
@@ -159,6 +161,29 @@ describe('nodes with engine rocksdb', { ...needsRocksdb, timeout: 120_000 }, () 
       assert.equal((await failureOf(cluster.start('a'))).failure, 'CORRUPTION')
     })
   })
+
+  for (const [made, opened] of [
+    [levelEngine, rocksdbEngine],
+    [rocksdbEngine, levelEngine],
+    [rocksdbEngine, memoryEngine],
+  ] as const) {
+    test(`a directory made with engine ${made.kind} is refused with engine ${opened.kind}, and is as it was`, async () => {
+      await withCluster({ nodes: ['a'], engines: { a: made } }, async (cluster) => {
+        await cluster.start('a')
+        await until(() => cluster.shard('a').status().state === 'primary', 'the node is primary')
+        await cluster.shard('a').write([put('k', 'v')])
+        await cluster.stop('a')
+        const files = readdirSync(engineDirectory(cluster, 'a')).sort()
+        const error = await failureOf(cluster.start('a', { engines: { a: opened } }))
+        assert.equal(error.failure, 'ENGINE_MISMATCH')
+        assert.ok(error.message.includes(made.kind) && error.message.includes(opened.kind), error.message)
+        assert.deepEqual(readdirSync(engineDirectory(cluster, 'a')).sort(), files)
+        await cluster.start('a')
+        await until(() => cluster.shard('a').status().state === 'primary', 'the node is primary again')
+        assert.equal(await read(cluster, 'a', 'k'), 'v')
+      })
+    })
+  }
 
   for (const damage of ['missing', 'overwritten'] as const) {
     test(`F22: a node with a table file ${damage} is built anew from another one`, async () => {

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import { UnderstudyError } from '#src/errors.js'
 import type { ShardContext } from '#src/runtime/shard-context.js'
+import { diskError } from '#src/sim/disk.js'
 import { failureOf, put, read, type TestCluster, until, untilApplied, withCluster } from '../support/cluster.js'
 
 const automatic = { storage: 'simulated', coordinator: 'memory' } as const
@@ -120,6 +121,32 @@ describe('switchover', { timeout: 60_000 }, () => {
       await settled(cluster, 'b')
       for (let index = 0; index < writes.written; index++)
         assert.equal(await read(cluster, 'b', `w${index}`), 'v', `w${index}`)
+    })
+  })
+
+  test('L5: a hand-over that has happened is not taken back because the disk of the old primary is full', async () => {
+    await withCluster(automatic, async (cluster) => {
+      await cluster.startAll()
+      await settled(cluster)
+      const coordinator = cluster.coordinators.get('a')!
+      const swap = coordinator.swap.bind(coordinator)
+      // The reply comes first, before the watch tells of it.
+      coordinator.tell = () => undefined
+      coordinator.swap = async (...call) => {
+        const result = await swap(...call)
+        cluster.disk('a').fault = (operation) =>
+          operation === 'create' ? diskError('ENOSPC', 'create: no space left') : undefined
+        return result
+      }
+      await cluster
+        .shard('a')
+        .switchover({ to: 'b' })
+        .catch(() => undefined)
+      const led = () => cluster.store.state('main').record
+      await until(() => cluster.shard('b').state === 'primary', 'b leads')
+      await cluster.shard('b').write([put('k', 'v')])
+      assert.equal(led()?.primary.node, 'b')
+      assert.deepEqual(led()?.epoch, cluster.shard('b').status().epoch)
     })
   })
 

@@ -21,20 +21,23 @@ export function plant(bug: PlantedBug): string {
   mkdirSync(join(directory, 'build'))
   writeFileSync(join(directory, 'package.json'), readFileSync(join(root, 'package.json')))
   symlinkSync(join(root, 'node_modules'), join(directory, 'node_modules'))
+  for (const [file, text] of plantedTexts(bug)) writeFileSync(join(directory, 'dist', file), text)
+  return directory
+}
+
+/** The files of dist that a bug changes, as they are with it; throws if an edit does not fit. */
+export function plantedTexts(bug: PlantedBug): ReadonlyMap<string, string> {
+  const texts = new Map<string, string>()
   for (const { file, find, replace } of bug.edits) {
-    const path = join(directory, 'dist', file)
-    const text = readFileSync(path, 'utf8')
+    const text = texts.get(file) ?? readFileSync(join(root, 'dist', file), 'utf8')
     const count = text.split(find).length - 1
-    if (count !== 1) {
-      rmSync(directory, { recursive: true })
-      throw new Error(`${bug.name}: ${JSON.stringify(find)} stands ${count} times in ${file}`)
-    }
-    writeFileSync(
-      path,
+    if (count !== 1) throw new Error(`${bug.name}: ${JSON.stringify(find)} stands ${count} times in ${file}`)
+    texts.set(
+      file,
       text.replace(find, () => replace),
     )
   }
-  return directory
+  return texts
 }
 
 export interface Search {
@@ -85,14 +88,16 @@ async function main(): Promise<void> {
     options: {
       from: { type: 'string', default: '1' },
       only: { type: 'string' },
+      'starting-with': { type: 'string' },
       workers: { type: 'string', default: String(availableParallelism()) },
       check: { type: 'boolean', default: false },
     },
   })
   const { only } = values
-  const chosen = plantedBugs.filter(({ name }) => only === undefined || name.includes(only))
+  const from = plantedBugs.findIndex(({ name }) => name === values['starting-with'])
+  const chosen = plantedBugs.slice(Math.max(0, from)).filter(({ name }) => only === undefined || name.includes(only))
   if (values.check) {
-    for (const bug of chosen) rmSync(plant(bug), { recursive: true })
+    for (const bug of chosen) plantedTexts(bug)
     console.log(`${chosen.length} bugs can be planted`)
     return
   }

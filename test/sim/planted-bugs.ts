@@ -180,12 +180,15 @@ export const plantedBugs: readonly PlantedBug[] = [
       'return untilMs !== undefined;',
     ),
   ]),
-  bug('a promise does not bind', 'L1', 'connection-drop,partition-pair,partition-node,slow-link', [
+  bug('a promise does not bind', 'L1', 'connection-drop,partition-halves,slow-link,coordinator-slow,coordinator-cut', [
     edit(lease, 'this.until = Math.max(this.until, nowMs + this.promiseMs);', ''),
   ]),
-  bug('a promise is forgotten at a restart', 'L1', 'crash,restart,connection-drop,partition-pair,partition-node', [
-    edit(lease, 'this.until = startMs + promiseMs;', 'this.until = startMs;'),
-  ]),
+  bug(
+    'a promise is forgotten at a restart',
+    'L1',
+    'crash,connection-drop,partition-halves,coordinator-slow,coordinator-cut',
+    [edit(lease, 'this.until = startMs + promiseMs;', 'this.until = startMs;')],
+  ),
   bug(
     'the lease of one member is enough',
     'L1',

@@ -41,6 +41,13 @@ export const diskKinds: readonly FaultKind[] = [
   { name: 'disk-superblock', rounds: 12, needs, run: superblock },
   { name: 'disk-voter', rounds: 5, needs, run: voterDisk },
   { name: 'disk-engine', rounds: 5, needs, args: ['--checkpoint-bytes', '64KiB'], run: engineDisk },
+  {
+    name: 'disk-engine-rocksdb',
+    rounds: 5,
+    needs,
+    args: ['--engine', 'rocksdb', '--checkpoint-bytes', '64KiB'],
+    run: engineDisk,
+  },
   { name: 'disk-power-loss', rounds: 30, needs, losesPower: true, run: powerLossOfAll },
   { name: 'disk-power-loss-primary', rounds: 30, needs, losesPower: true, run: powerLossOfPrimary },
 ]
