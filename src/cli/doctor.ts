@@ -96,15 +96,16 @@ function configOf(file: string): NodeOptions {
 
 function addressOf(flags: DoctorFlags, options: NodeOptions | undefined): NodeAddress {
   if (flags.url !== undefined || options === undefined) return nodeAddress(flags)
-  const { listen, advertise, tls } = options
+  const { listen, tls } = options
   if (listen === undefined) {
     throw new UnderstudyError('CONFIG', `${flags.config}: this node listens nowhere, and cannot be asked`)
   }
   const files =
     tls === undefined ? {} : { cert: tls.cert, key: tls.key, ...(tls.ca === undefined ? {} : { ca: tls.ca }) }
+  const scheme = tls === undefined ? 'http' : 'https'
   // A certificate names the node as others reach it.
-  const at = tls === undefined ? formatAddress(listen) : (advertise ?? formatAddress(listen))
-  const address = nodeAddress({ ...files, ...flags, url: `${tls === undefined ? 'http' : 'https'}://${at}` })
+  const reached = tls === undefined ? formatAddress(listen) : (options.advertise ?? formatAddress(listen))
+  const address = nodeAddress({ ...files, ...flags, url: `${scheme}://${reached}` })
   // The node itself is asked as the node would ask another one, unless somebody says who asks.
   return { ...address, secret: address.secret ?? options.secret ?? tokenToShow(credentialSources(options)) }
 }

@@ -281,8 +281,12 @@ describe('the OpenAPI document', () => {
           promoteRequest,
           [{}, { force: true }, { force: 1 }, { timeoutMs: 0 }, { timeoutMs: 5 }, { x: 1 }],
         ],
-        ['/v1/verify', verifyRequest, [{}, { differencesMax: 3 }, { differencesMax: 0 }, { timeoutMs: 1.5 }, { x: 1 }]],
         ['/v1/switchover', switchoverRequest, [{}, { to: 'b' }, { to: '' }, { to: 1 }, { timeoutMs: 1.5 }, { x: 1 }]],
+        [
+          '/v1/verify',
+          verifyRequest,
+          [{}, { differencesMax: 0 }, { differencesMax: 5 }, { maxBytesPerSecond: 1 }, { timeoutMs: 0 }, { x: 1 }],
+        ],
         ['/v1/in-sync', inSyncRequest, [{ remove: 'c' }, {}, { remove: '' }, { remove: 1 }, { remove: 'c', x: 1 }]],
         [
           '/v1/batch',
