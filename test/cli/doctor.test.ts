@@ -2,8 +2,9 @@ import assert from 'node:assert/strict'
 import { readdir } from 'node:fs/promises'
 import { after, afterEach, before, beforeEach, describe, test } from 'node:test'
 import { type Check, type DoctorFacts, doctorBounds, judge, worstOf } from '#src/cli/doctor-checks.js'
-import { metricsOf } from '#src/cli/doctor-facts.js'
-import { codedError, understudy } from '../support/command.js'
+import { findCertificates, metricsOf } from '#src/cli/doctor-facts.js'
+import { Authority, withoutOpenssl } from '../support/certificates.js'
+import { codedError, ServeProcess, understudy } from '../support/command.js'
 import { makeDirectory, removeDirectory } from '../support/directory.js'
 import { type FakeCluster, startFakeCluster } from '../support/fake-cluster.js'
 
@@ -126,5 +127,33 @@ describe('doctor on the command line', () => {
     assert.equal(missing.code, 2)
     assert.equal(codedError(missing).code, 'UNDERSTUDY_CONFIG')
     assert.equal((await understudy(['doctor', '--url', 'http://127.0.0.1:1'])).code, 4)
+  })
+})
+
+describe('doctor and certificates', { skip: withoutOpenssl }, () => {
+  let directory = ''
+  before(async () => {
+    directory = await makeDirectory()
+  })
+  after(() => removeDirectory(directory))
+
+  test('the end of a certificate is read from a file, and from a node that shows it', { timeout: 60_000 }, async () => {
+    const authority = new Authority(directory)
+    const files = authority.issue('a')
+    const [fact] = await findCertificates(undefined, [files.cert])
+    const days = (fact!.validToMs - Date.now()) / (24 * 3600_000)
+    assert.ok(days > 0.5 && days < 1.5, String(days))
+    await assert.rejects(findCertificates(undefined, [`${directory}/none.pem`]), /none\.pem/)
+    const place = ['--data', `${directory}/a`, '--cluster', 'shop', '--node', 'a', '--listen', '127.0.0.1:0']
+    const serve = new ServeProcess([...place, '--tls-cert', files.cert, '--tls-key', files.key])
+    try {
+      const url = (await serve.url()).replace('http:', 'https:')
+      const { stdout, stderr } = await understudy(['doctor', '--url', url, '--ca', authority.ca, '--json'])
+      const found = check(JSON.parse(stdout).checks as Check[], 'certificates')
+      assert.equal(found?.status, 'warn', stderr)
+      assert.match(found?.found ?? '', /the certificate of https:.* is valid until/)
+    } finally {
+      await serve.end()
+    }
   })
 })
