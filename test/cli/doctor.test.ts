@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { readdir } from 'node:fs/promises'
+import { readdir, writeFile } from 'node:fs/promises'
 import { after, afterEach, before, beforeEach, describe, test } from 'node:test'
 import { type Check, type DoctorFacts, doctorBounds, judge, worstOf } from '#src/cli/doctor-checks.js'
 import { findCertificates, metricsOf } from '#src/cli/doctor-facts.js'
@@ -80,10 +80,11 @@ describe('doctor on the command line', () => {
   }
 
   test('a healthy cluster: exit code 0, and the disk is left as it was', async () => {
-    const { code, checks } = await diagnose('--data', directory)
+    const { code, stdout, checks } = await diagnose('--data', directory)
     for (const id of ['failover', 'spare-node', 'nodes', 'versions', 'settings', 'coordinator', 'retention']) {
       assert.equal(check(checks, id)?.status, 'ok', JSON.stringify(check(checks, id)))
     }
+    assert.deepEqual(Object.keys(JSON.parse(stdout)).sort(), ['checks', 'cluster', 'status'])
     assert.match(check(checks, 'clock')?.found ?? '', /does not need clocks to agree/)
     assert.match(check(checks, 'disk-sync')?.found ?? '', /fdatasync/)
     assert.equal(code, checks.some(({ status }) => status === 'fail') ? 1 : 0)
@@ -120,6 +121,20 @@ describe('doctor on the command line', () => {
     const { checks } = await diagnose()
     assert.equal(check(checks, 'coordinator')?.status, 'fail')
     assert.match(check(checks, 'coordinator')?.found ?? '', /b: connection refused/)
+  })
+
+  test('beside a node that is down its disk and configuration are looked at all the same', async () => {
+    const file = `${directory}/understudy.toml`
+    const place = `data = "${directory}"\ncluster = "shop"\nnode = "a"\nlisten = "127.0.0.1:1"\n`
+    await writeFile(file, place)
+    const { code, stdout, stderr } = await understudy(['doctor', '--config', file, '--json'])
+    assert.equal(code, 1, stderr)
+    const { checks } = JSON.parse(stdout) as { checks: Check[] }
+    assert.equal(checks[0]?.id, 'nodes')
+    assert.match(checks[0]?.next ?? '', /understudy serve/)
+    assert.ok(check(checks, 'disk-sync') !== undefined && check(checks, 'disk-space') !== undefined)
+    await writeFile(file, `${place}nod = 1\n`)
+    assert.equal((await understudy(['doctor', '--config', file])).code, 2)
   })
 
   test('exit codes: 2 for a directory that is not there, 4 where no node answers', async () => {
