@@ -1,6 +1,7 @@
 import type { Command } from 'commander'
+import { tokenToShow } from '../access/credential-files.js'
 import { checkConfig } from '../config/check-config.js'
-import type { NodeOptions } from '../config/node-options.js'
+import { credentialSources, type NodeOptions } from '../config/node-options.js'
 import { ConfigError } from '../config/problem.js'
 import { formatAddress } from '../core/address.js'
 import { isFailure, UnderstudyError } from '../errors.js'
@@ -114,18 +115,23 @@ function configOf(file: string): NodeOptions {
 
 function addressOf(flags: DoctorFlags, options: NodeOptions | undefined): NodeAddress {
   if (flags.url !== undefined || options === undefined) return nodeAddress(flags)
-  const { listen, advertise, tls } = options
+  const { listen, tls } = options
   if (listen === undefined) {
     throw new UnderstudyError('CONFIG', `${flags.config}: this node listens nowhere, and cannot be asked`)
   }
+  const files =
+    tls === undefined ? {} : { cert: tls.cert, key: tls.key, ...(tls.ca === undefined ? {} : { ca: tls.ca }) }
+  const scheme = tls === undefined ? 'http' : 'https'
   // A certificate names the node as others reach it.
-  const address = tls === undefined ? formatAddress(listen) : (advertise ?? formatAddress(listen))
-  return nodeAddress({ ...flags, url: `${tls === undefined ? 'http' : 'https'}://${address}` })
+  const reached = tls === undefined ? formatAddress(listen) : (options.advertise ?? formatAddress(listen))
+  const address = nodeAddress({ ...files, ...flags, url: `${scheme}://${reached}` })
+  // The node itself is asked as the node would ask another one, unless somebody says who asks.
+  return { ...address, secret: address.secret ?? options.secret ?? tokenToShow(credentialSources(options)) }
 }
 
 function certificateFiles(options: NodeOptions | undefined): readonly string[] {
-  const { tls } = options ?? {}
-  return tls === undefined ? [] : [tls.cert, ...(tls.ca === undefined ? [] : [tls.ca])]
+  const { cert, ca } = options?.tls ?? {}
+  return [cert, ca].filter((file) => file !== undefined)
 }
 
 const marks: Readonly<Record<CheckStatus, string>> = { ok: 'ok', warn: 'WARN', fail: 'FAIL', unknown: '?' }

@@ -79,47 +79,6 @@ export const promoteAnswer = z.object({
     .describe('What a forced promotion may have left behind'),
 })
 
-export const verifyRequest = z.strictObject({
-  maxBytesPerSecond: z
-    .int()
-    .min(limits.verifyBytesPerSecondMin)
-    .optional()
-    .describe('Of the content that each node reads'),
-  differencesMax: z.int().min(1).max(limits.verifyDifferencesMax).optional().describe('Named for each node'),
-  timeoutMs: timeoutMs.describe('How long a node that is behind is waited for'),
-})
-
-export const verifyAnswer = z
-  .object({
-    verdict: z.enum(['equal', 'different', 'incomplete']).describe('equal: all were compared to the end'),
-    node: z.string().describe('The node that was asked: the others are compared with it'),
-    position: positionText.nullable().describe('Where all of them were; null: nobody else answered'),
-    nodes: z.array(
-      z.object({
-        node: z.string(),
-        address: z.string(),
-        state: z.enum(['equal', 'different', 'not-compared']),
-        failure: z.object({ code: z.string(), message: z.string() }).optional().describe('Why not, or not to the end'),
-        differences: z.int(),
-        more: z.boolean().describe('It has more than are named'),
-      }),
-    ),
-    differences: z.array(
-      z.object({
-        node: z.string(),
-        family: z.string(),
-        key: z.string().optional().describe('As text; or keyBase64; neither where a whole family differs'),
-        keyBase64: z.base64().optional(),
-        kind: z.enum(differenceKinds).describe('here: on the node that was asked'),
-      }),
-    ),
-    families: z.int(),
-    entries: z.int().describe('Of the node that was asked, as far as they were read'),
-    bytes: z.int(),
-    durationMs: z.number(),
-  })
-  .describe('To who accepts application/x-ndjson: lines with type progress, then this with type result')
-
 export const switchoverRequest = z.strictObject({
   to: z.string().min(1).optional().describe('Absent: the member of the in-sync set that is furthest'),
   timeoutMs,
@@ -134,3 +93,42 @@ export const switchoverAnswer = z.object({
 export const inSyncRequest = z.strictObject({ remove: z.string().min(1), timeoutMs })
 
 export const inSyncAnswer = z.object({ inSync: z.array(z.string()), recordVersion: z.int(), epoch: epochText })
+
+export const verifyRequest = z.strictObject({
+  maxBytesPerSecond: z
+    .int()
+    .min(limits.verifyBytesPerSecondMin)
+    .optional()
+    .describe('Of the content that each node reads'),
+  differencesMax: z.int().min(1).max(limits.verifyDifferencesMax).optional().describe('So many of each node are named'),
+  timeoutMs,
+})
+
+export const verifyAnswer = z.object({
+  verdict: z.enum(['equal', 'different', 'incomplete']).describe('`equal`: every node was compared to the end'),
+  node: z.string().describe('The others are compared with it'),
+  position: positionText.nullable().describe('Where all of them were; null if nobody else answered'),
+  nodes: z.array(
+    z.object({
+      node: z.string(),
+      address: z.string(),
+      state: z.enum(['equal', 'different', 'not-compared']),
+      failure: z.object({ code: z.string(), message: z.string() }).optional().describe('Why not, or not to the end'),
+      differences: z.int().min(0),
+      more: z.boolean().describe('It has more differences than are named'),
+    }),
+  ),
+  differences: z.array(
+    z.object({
+      node: z.string(),
+      family: z.string(),
+      key: z.string().optional().describe('Or keyBase64; neither where a whole family differs'),
+      keyBase64: z.base64().optional(),
+      kind: z.enum(differenceKinds),
+    }),
+  ),
+  families: z.int().min(0),
+  entries: z.int().min(0),
+  bytes: z.int().min(0),
+  durationMs: z.number(),
+})

@@ -184,18 +184,24 @@ export const routeDescriptions: Readonly<Record<string, RouteDescription>> = {
     answers: { 200: jsonAnswer('Another node is the primary', answers.switchoverAnswer, 'SwitchedOver') },
     errors: operateErrors,
   },
-  'POST /v1/verify': {
-    summary: 'Compares the content of all nodes at one position, while they serve',
-    parameters: [shard],
-    body: { type: json, schema: answers.verifyRequest, required: false },
-    answers: { 200: jsonAnswer('What was found', answers.verifyAnswer, 'Verified') },
-    errors: operateErrors,
-  },
   'POST /v1/in-sync': {
     summary: 'Takes a member out of the in-sync set; asked of the primary',
     parameters: [shard],
     body: { type: json, schema: answers.inSyncRequest, required: true },
     answers: { 200: jsonAnswer('The set without it', answers.inSyncAnswer, 'InSync') },
+    errors: operateErrors,
+  },
+  'POST /v1/verify': {
+    summary: 'Compares this node with all others at one position, while they serve',
+    parameters: [shard],
+    body: { type: json, schema: answers.verifyRequest, required: false },
+    answers: {
+      200: jsonAnswer(
+        'Compared; differences are a result and no error. To `Accept: application/x-ndjson`: lines of progress before',
+        answers.verifyAnswer,
+        'Verified',
+      ),
+    },
     errors: operateErrors,
   },
   'GET /livez': live,

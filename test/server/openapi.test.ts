@@ -225,6 +225,9 @@ describe('the OpenAPI document', () => {
         assert.equal(answer.status, 200)
         checker.check('POST', path, answer)
       }
+      const verified = await ask('/v1/verify', { method: 'POST', body: '{}' })
+      assert.equal(verified.status, 200)
+      checker.check('POST', '/v1/verify', verified)
       node.main.failures.set('write', new UnderstudyError('DISK_FULL', 'no space'))
       checker.check('PUT', '/v1/kv/{key}', await ask('/v1/kv/k', { method: 'PUT', body: 'v' }))
     })
@@ -278,8 +281,12 @@ describe('the OpenAPI document', () => {
           promoteRequest,
           [{}, { force: true }, { force: 1 }, { timeoutMs: 0 }, { timeoutMs: 5 }, { x: 1 }],
         ],
-        ['/v1/verify', verifyRequest, [{}, { differencesMax: 3 }, { differencesMax: 0 }, { timeoutMs: 1.5 }, { x: 1 }]],
         ['/v1/switchover', switchoverRequest, [{}, { to: 'b' }, { to: '' }, { to: 1 }, { timeoutMs: 1.5 }, { x: 1 }]],
+        [
+          '/v1/verify',
+          verifyRequest,
+          [{}, { differencesMax: 0 }, { differencesMax: 5 }, { maxBytesPerSecond: 1 }, { timeoutMs: 0 }, { x: 1 }],
+        ],
         ['/v1/in-sync', inSyncRequest, [{ remove: 'c' }, {}, { remove: '' }, { remove: 1 }, { remove: 'c', x: 1 }]],
         [
           '/v1/batch',
