@@ -198,7 +198,7 @@ function createApp(options: HttpServerOptions, server: Server, underWay: UnderWa
   const metrics = createMetrics()
   app.get('/metrics', { ...access('anybody-known') }, async (request, reply) => {
     parseQuery(request, [])
-    return reply.type(metrics.contentType).send(await metrics.collect(node()))
+    return reply.type(metrics.contentType).send(await metrics.collect(node(), credentials.status))
   })
   addOpenApiRoute(app, routes)
   return { app, events, page, routes }
