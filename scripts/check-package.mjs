@@ -27,6 +27,7 @@ const required = [
   'dist/index.d.ts',
   'dist/testing.js',
   'dist/cli/main.js',
+  'dist/page/index.html',
   'native/rocksdb/src/addon.cc',
   'README.md',
   'LICENSE',

@@ -75,18 +75,21 @@ function run(folder, name, list) {
 
 /** Where a file has changed since, all of it: its places have moved. */
 function runAgain() {
+  const lists = new Map()
   for (const [file, { mutants, source }] of readReports()) {
-    const name = `again-${file.replace(/^src\//, '').replaceAll(/[/.]/g, '-')}`
-    const folder = file.split('/')[1]
+    const [, folder] = file.split('/')
+    const list = lists.get(folder) ?? []
+    lists.set(folder, list)
     if (readFileSync(`${root}/${file}`, 'utf8') !== source) {
-      run(folder, name, [file])
+      list.push(file)
       continue
     }
     const places = [...mutants.values()]
       .filter((mutant) => survived(mutant) && !isText(mutant))
       .map(({ location: { start, end } }) => `${file}:${start.line}:${start.column - 1}-${end.line}:${end.column - 1}`)
-    if (places.length > 0) run(folder, name, [...new Set(places)])
+    list.push(...new Set(places))
   }
+  for (const [folder, list] of lists) if (list.length > 0) run(folder, `again-${folder}`, list)
 }
 
 function runBatches() {

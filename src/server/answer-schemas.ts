@@ -2,6 +2,7 @@
 import { z } from 'zod'
 import { failureCodes } from '../core/failure.js'
 import { limits } from '../core/limits.js'
+import { differenceKinds } from '../core/verify.js'
 
 export const errorSchema = z
   .object({
@@ -92,3 +93,42 @@ export const switchoverAnswer = z.object({
 export const inSyncRequest = z.strictObject({ remove: z.string().min(1), timeoutMs })
 
 export const inSyncAnswer = z.object({ inSync: z.array(z.string()), recordVersion: z.int(), epoch: epochText })
+
+export const verifyRequest = z.strictObject({
+  maxBytesPerSecond: z
+    .int()
+    .min(limits.verifyBytesPerSecondMin)
+    .optional()
+    .describe('Of the content that each node reads'),
+  differencesMax: z.int().min(1).max(limits.verifyDifferencesMax).optional().describe('So many of each node are named'),
+  timeoutMs,
+})
+
+export const verifyAnswer = z.object({
+  verdict: z.enum(['equal', 'different', 'incomplete']).describe('`equal`: every node was compared to the end'),
+  node: z.string().describe('The others are compared with it'),
+  position: positionText.nullable().describe('Where all of them were; null if nobody else answered'),
+  nodes: z.array(
+    z.object({
+      node: z.string(),
+      address: z.string(),
+      state: z.enum(['equal', 'different', 'not-compared']),
+      failure: z.object({ code: z.string(), message: z.string() }).optional().describe('Why not, or not to the end'),
+      differences: z.int().min(0),
+      more: z.boolean().describe('It has more differences than are named'),
+    }),
+  ),
+  differences: z.array(
+    z.object({
+      node: z.string(),
+      family: z.string(),
+      key: z.string().optional().describe('Or keyBase64; neither where a whole family differs'),
+      keyBase64: z.base64().optional(),
+      kind: z.enum(differenceKinds),
+    }),
+  ),
+  families: z.int().min(0),
+  entries: z.int().min(0),
+  bytes: z.int().min(0),
+  durationMs: z.number(),
+})

@@ -191,6 +191,19 @@ export const routeDescriptions: Readonly<Record<string, RouteDescription>> = {
     answers: { 200: jsonAnswer('The set without it', answers.inSyncAnswer, 'InSync') },
     errors: operateErrors,
   },
+  'POST /v1/verify': {
+    summary: 'Compares this node with all others at one position, while they serve',
+    parameters: [shard],
+    body: { type: json, schema: answers.verifyRequest, required: false },
+    answers: {
+      200: jsonAnswer(
+        'Compared; differences are a result and no error. To `Accept: application/x-ndjson`: lines of progress before',
+        answers.verifyAnswer,
+        'Verified',
+      ),
+    },
+    errors: operateErrors,
+  },
   'GET /livez': live,
   'HEAD /livez': live,
   'GET /readyz': ready,

@@ -48,6 +48,12 @@ export const bootstrapSchema = z.object({
   lastError: z.string().optional().describe('Why the last attempt ended'),
 })
 
+const commitsSchema = z.object({
+  perSecond: z.number().describe('Writes that were acknowledged, per second'),
+  p50Ms: z.number().describe('From a write to its acknowledgement, the median; at most 19 % too high, never too low'),
+  p99Ms: z.number().describe('The same for the slowest of 100'),
+})
+
 const followerSchema = z.object({
   node: z.string().describe('Its name'),
   address: z.string().describe('Where it connected from'),
@@ -117,6 +123,9 @@ const shardSchema = z.object({
     .object({ heldMs: z.number().describe('For how much longer') })
     .optional()
     .describe('On a primary that may answer linearizable reads'),
+  commits: commitsSchema
+    .optional()
+    .describe('On a primary, of the last five seconds; absent while there were no commits'),
   followers: z.array(followerSchema).describe('On a primary: the standbys that follow it'),
   slots: z
     .array(

@@ -43,9 +43,11 @@ export interface Plan {
 }
 
 export interface PlanOptions {
-  /** Only these faults, whatever the seed says. */
+  /** Only these faults, whatever the seed says; those that such a cluster cannot survive are left out. */
   readonly faults?: readonly FaultKind[]
+  /** How long they come, in simulated milliseconds; default 20,000. */
   readonly faultMs?: number
+  /** Default: what the seed says. */
   readonly coordinator?: CoordinatorKind
 }
 

@@ -8,7 +8,13 @@ import { z } from 'zod'
 import { resolveOptions } from '#src/config/check-options.js'
 import { UnderstudyError } from '#src/errors.js'
 import { silentLogger } from '#src/ports/logger.js'
-import { batchRequest, inSyncRequest, promoteRequest, switchoverRequest } from '#src/server/answer-schemas.js'
+import {
+  batchRequest,
+  inSyncRequest,
+  promoteRequest,
+  switchoverRequest,
+  verifyRequest,
+} from '#src/server/answer-schemas.js'
 import { isDescribed } from '#src/server/openapi.js'
 import { routeDescriptions } from '#src/server/route-descriptions.js'
 import { statusSchema } from '#src/server/status-schema.js'
@@ -180,6 +186,7 @@ describe('the OpenAPI document', () => {
       await tell('POST', '/v1/promote', '/v1/promote', '{}')
       assert.equal((await tell('POST', '/v1/switchover', '/v1/switchover', '{}')).status, 409)
       await tell('POST', '/v1/in-sync', '/v1/in-sync', '{"remove":"z"}')
+      assert.equal((await tell('POST', '/v1/verify', '/v1/verify', '{}')).status, 409, 'nobody to compare with')
       for (const [method, path, asked, body, status] of [
         ['GET', key, '/v1/kv/%zz', undefined, 400],
         ['GET', key, '/v1/kv/k?shard=x', undefined, 404],
@@ -211,12 +218,16 @@ describe('the OpenAPI document', () => {
       for (const [path, body] of [
         ['/v1/promote', '{"force":true}'],
         ['/v1/switchover', '{"to":"b"}'],
+        ['/v1/verify', '{"differencesMax":3}'],
         ['/v1/in-sync', '{"remove":"c"}'],
       ] as const) {
         const answer = await ask(path, { method: 'POST', body })
         assert.equal(answer.status, 200)
         checker.check('POST', path, answer)
       }
+      const verified = await ask('/v1/verify', { method: 'POST', body: '{}' })
+      assert.equal(verified.status, 200)
+      checker.check('POST', '/v1/verify', verified)
       node.main.failures.set('write', new UnderstudyError('DISK_FULL', 'no space'))
       checker.check('PUT', '/v1/kv/{key}', await ask('/v1/kv/k', { method: 'PUT', body: 'v' }))
     })
@@ -271,6 +282,11 @@ describe('the OpenAPI document', () => {
           [{}, { force: true }, { force: 1 }, { timeoutMs: 0 }, { timeoutMs: 5 }, { x: 1 }],
         ],
         ['/v1/switchover', switchoverRequest, [{}, { to: 'b' }, { to: '' }, { to: 1 }, { timeoutMs: 1.5 }, { x: 1 }]],
+        [
+          '/v1/verify',
+          verifyRequest,
+          [{}, { differencesMax: 0 }, { differencesMax: 5 }, { maxBytesPerSecond: 1 }, { timeoutMs: 0 }, { x: 1 }],
+        ],
         ['/v1/in-sync', inSyncRequest, [{ remove: 'c' }, {}, { remove: '' }, { remove: 1 }, { remove: 'c', x: 1 }]],
         [
           '/v1/batch',

@@ -12,3 +12,6 @@ if (given !== undefined) fc.configureGlobal({ seed: 1, endOnFailure: true })
 export function propertyRuns(full: number): number {
   return Math.ceil(full * share)
 }
+
+/** Of places that are tried one after another: all of them, or every so many-th. */
+export const placesStep = Math.max(1, Math.round(1 / share))
