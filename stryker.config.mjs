@@ -4,6 +4,9 @@
 /** The quick ones first: Stryker stops at the first test file that fails. */
 const tests = {
   core: [
+    'conditions',
+    'in-sync-conditions',
+    'takeover-conditions',
     'append',
     'bootstrap',
     'failover-status',
@@ -25,12 +28,14 @@ const tests = {
     'model-coordinator',
     'rewind',
   ],
-  journal: ['disk-errors', 'inspect', 'side-file', 'concurrency', 'conformance', 'power-loss', 'damage'],
+  journal: ['disk-errors', 'damage', 'power-loss', 'inspect', 'concurrency', 'side-file', 'conformance'],
 }
 
 const folder = process.env.UNDERSTUDY_MUTATE ?? 'core'
 const name = process.env.UNDERSTUDY_MUTATE_NAME ?? folder
-process.env.UNDERSTUDY_PROPERTY_SHARE ??= '0.25'
+process.env.UNDERSTUDY_PROPERTY_SHARE ??= folder === 'core' ? '0.25' : '0.1'
+// Losses of power in the order of their seeds.
+process.env.UNDERSTUDY_SEEDS ??= '15'
 
 // biome-ignore lint/style/noDefaultExport: that is how Stryker reads it
 export default {
@@ -46,7 +51,7 @@ export default {
   ignorePatterns: ['/build', '/dist', '/native', '/bench', '/.ci'],
   concurrency: 1,
   timeoutMS: 10_000,
-  timeoutFactor: 4,
+  timeoutFactor: 3,
   disableTypeChecks: true,
   // Stryker would rewrite it with the JavaScript API of TypeScript, which version 7 does not have; nothing needs it.
   tsconfigFile: 'none',

@@ -2,10 +2,11 @@
 // a report in build/mutation; what is there already is not run again. Prints the scores of all reports at the end.
 //   npm run mutate                    everything that has no report yet
 //   npm run mutate -- in-sync lease   only these files, anew
+//   npm run mutate -- --again         what survived, once more, with the tests as they are now
 //   npm run mutate -- --table         only the scores of the reports that are there
 //   npm run mutate -- --survivors     the same, and every mutant that no test noticed
 import { spawnSync } from 'node:child_process'
-import { existsSync, mkdirSync, readdirSync, readFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readdirSync, readFileSync, statSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 
 const root = fileURLToPath(new URL('..', import.meta.url))
@@ -36,7 +37,62 @@ const batches = [
 const wanted = process.argv.slice(2)
 mkdirSync(reports, { recursive: true })
 const failed = []
-if (!wanted.includes('--table') && !wanted.includes('--survivors')) {
+
+const survived = ({ status }) => status === 'Survived' || status === 'NoCoverage'
+const isText = ({ mutatorName }) => mutatorName === 'StringLiteral'
+const keyOf = ({ mutatorName, replacement, location: { start, end } }) =>
+  `${start.line}:${start.column}-${end.line}:${end.column} ${mutatorName} ${replacement}`
+
+/** Of each file the newest result of each mutant; those of another text of the file are gone. */
+function readReports() {
+  const files = new Map()
+  const paths = readdirSync(reports)
+    .filter((name) => name.endsWith('.json'))
+    .map((name) => `${reports}/${name}`)
+  for (const path of paths.sort((a, b) => statSync(a).mtimeMs - statSync(b).mtimeMs)) {
+    for (const [file, { mutants, source }] of Object.entries(JSON.parse(readFileSync(path, 'utf8')).files)) {
+      const before = files.get(file)
+      const found = before?.source === source ? before.mutants : new Map()
+      for (const mutant of mutants) {
+        if (mutant.status !== 'Ignored' && !mutant.status.endsWith('Error')) found.set(keyOf(mutant), mutant)
+      }
+      files.set(file, { source, mutants: found })
+    }
+  }
+  return files
+}
+
+function run(folder, name, list) {
+  console.log(`\n=== ${name}, ${new Date().toISOString()}`)
+  const stryker = `${root}/node_modules/@stryker-mutator/core/bin/stryker.js`
+  const { status } = spawnSync(process.execPath, [stryker, 'run', '-m', list.join(',')], {
+    cwd: root,
+    stdio: 'inherit',
+    env: { ...process.env, UNDERSTUDY_MUTATE: folder, UNDERSTUDY_MUTATE_NAME: name },
+  })
+  if (status !== 0) failed.push(name)
+}
+
+/** Where a file has changed since, all of it: its places have moved. */
+function runAgain() {
+  const lists = new Map()
+  for (const [file, { mutants, source }] of readReports()) {
+    const [, folder] = file.split('/')
+    const list = lists.get(folder) ?? []
+    lists.set(folder, list)
+    if (readFileSync(`${root}/${file}`, 'utf8') !== source) {
+      list.push(file)
+      continue
+    }
+    const places = [...mutants.values()]
+      .filter((mutant) => survived(mutant) && !isText(mutant))
+      .map(({ location: { start, end } }) => `${file}:${start.line}:${start.column - 1}-${end.line}:${end.column - 1}`)
+    list.push(...new Set(places))
+  }
+  for (const [folder, list] of lists) if (list.length > 0) run(folder, `again-${folder}`, list)
+}
+
+function runBatches() {
   for (const [folder, ...files] of batches) {
     const chosen = files.filter(
       (file) => wanted.length === 0 || wanted.includes(file) || wanted.includes(`${folder}/${file}`),
@@ -44,49 +100,37 @@ if (!wanted.includes('--table') && !wanted.includes('--survivors')) {
     if (chosen.length === 0) continue
     const name = `${folder}-${chosen.join('-')}`
     if (wanted.length === 0 && existsSync(`${reports}/${name}.json`)) continue
-    console.log(`\n=== ${name}, ${new Date().toISOString()}`)
-    const list = chosen.map((file) => `src/${folder}/${file}.ts`).join(',')
-    const run = spawnSync(
-      process.execPath,
-      [`${root}/node_modules/@stryker-mutator/core/bin/stryker.js`, 'run', '-m', list],
-      {
-        cwd: root,
-        stdio: 'inherit',
-        env: { ...process.env, UNDERSTUDY_MUTATE: folder, UNDERSTUDY_MUTATE_NAME: name },
-      },
+    run(
+      folder,
+      name,
+      chosen.map((file) => `src/${folder}/${file}.ts`),
     )
-    if (run.status !== 0) failed.push(name)
   }
 }
 
-/** The newest result of each file. */
-const files = new Map()
-for (const name of readdirSync(reports).filter((one) => one.endsWith('.json'))) {
-  const path = `${reports}/${name}`
-  for (const [file, { mutants, source }] of Object.entries(JSON.parse(readFileSync(path, 'utf8')).files)) {
-    files.set(file, { mutants, source })
-  }
-}
-const survived = ({ status }) => status === 'Survived' || status === 'NoCoverage'
+if (wanted.includes('--again')) runAgain()
+else if (!wanted.includes('--table') && !wanted.includes('--survivors')) runBatches()
+
 let all = 0
 let caught = 0
-for (const [file, { mutants, source }] of [...files].sort(([a], [b]) => (a < b ? -1 : 1))) {
-  const valid = mutants.filter(({ status }) => status !== 'Ignored' && !status.endsWith('Error'))
-  const left = valid.filter(survived)
-  all += valid.length
-  caught += valid.length - left.length
-  const score = ((100 * (valid.length - left.length)) / Math.max(1, valid.length)).toFixed(1)
+for (const [file, { mutants, source }] of [...readReports()].sort(([a], [b]) => (a < b ? -1 : 1))) {
+  const left = [...mutants.values()].filter(survived)
+  const texts = left.filter(isText).length
+  all += mutants.size
+  caught += mutants.size - left.length
+  const score = ((100 * (mutants.size - left.length)) / Math.max(1, mutants.size)).toFixed(1)
   console.log(
-    `${file.padEnd(34)} ${String(valid.length).padStart(5)} mutants ${String(left.length).padStart(4)} survived ${score.padStart(6)} %`,
+    `${file.padEnd(32)} ${String(mutants.size).padStart(5)} mutants ${String(left.length).padStart(4)} survived (${texts} texts) ${score.padStart(6)} %`,
   )
   if (!wanted.includes('--survivors')) continue
   const lines = source.split('\n')
-  for (const { location, mutatorName, replacement, status } of left) {
+  for (const mutant of left.filter((one) => !isText(one))) {
+    const { location, mutatorName, replacement, status } = mutant
     const { start, end } = location
     console.log(
       `  ${start.line}:${start.column} ${mutatorName}${status === 'NoCoverage' ? ' (no test comes here)' : ''}`,
     )
-    console.log(`    - ${lines[start.line - 1].trim()}`)
+    console.log(`    ${lines[start.line - 1].trim()}`)
     const original = start.line === end.line ? lines[start.line - 1].slice(start.column - 1, end.column - 1) : '…'
     console.log(`    ${original.slice(0, 160)}  =>  ${replacement.replaceAll(/\s+/g, ' ').slice(0, 160)}`)
   }

@@ -90,7 +90,7 @@ export function isFailure(error: unknown, ...codes: readonly FailureCode[]): err
 }
 
 const fullHint = 'free space on the file system, then restart the node'
-const diskHint = 'look at the disk and the kernel log, then restart the node'
+export const diskHint = 'look at the disk and the kernel log, then restart the node'
 
 /** Any thrown thing as a coded error; operating-system errors are recognised by their errno. */
 export function toUnderstudyError(error: unknown, doing: string, options: ErrorOptions = {}): UnderstudyError {

@@ -1,6 +1,7 @@
 import { Credentials } from './access/credentials.js'
+import { isLoopback } from './config/address.js'
 import { credentialSources, type NodeOptions } from './config/node-options.js'
-import { parseAddress } from './core/address.js'
+import { formatAddress, parseAddress } from './core/address.js'
 import { limits } from './core/limits.js'
 import { UnderstudyError } from './errors.js'
 import { createNodeParts, createWitnessParts } from './node-parts.js'
@@ -35,6 +36,11 @@ export interface RunningNode {
 
 function hostOf(address: string): string {
   return parseAddress(address)?.host ?? address
+}
+
+function warnOfPlainText({ listen }: NodeOptions, credentials: Credentials, logger: Logger): void {
+  if (listen === undefined || isLoopback(listen.host) || credentials.tls !== undefined) return
+  logger.warn({ address: formatAddress(listen) }, 'without tlsCert tokens and data are sent as plain text')
 }
 
 /**
@@ -103,6 +109,7 @@ export async function startNode(options: NodeOptions, hooks: StartHooks = {}): P
         attach: (httpServer) => transport.attach(httpServer),
       })
       address = await server.listen()
+      warnOfPlainText(options, credentials, logger)
     }
     hooks.signal?.throwIfAborted()
     hooks.signal?.addEventListener('abort', onAbort, { once: true })

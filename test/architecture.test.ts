@@ -39,7 +39,7 @@ const rules: Readonly<Record<string, Rule>> = {
   // Files of tokens and certificates; the rules for all who let somebody in.
   access: adapter,
   config: { folders: [...low, 'access'], node: 'all', packages: 'all' },
-  server: { folders: [...low, 'runtime', 'config', 'access'], node: 'all', packages: 'all' },
+  server: { folders: [...low, 'runtime', 'config', 'access', 'version'], node: 'all', packages: 'all' },
   version: { folders: [], node: 'all', packages: 'none' },
   // Where adapters are chosen, and simulated ones made.
   cli: anything,

@@ -11,6 +11,7 @@
       'sources': [
         'src/addon.cc',
         'src/checkpoint.cc',
+        'src/crc32c.cc',
         'src/entries.cc',
         'src/failure.cc',
         'src/ingestion.cc',

@@ -59,6 +59,24 @@ export function readToken(sources: { readonly token: string | undefined; readonl
   return { token: undefined, problems: [{ option, message }] }
 }
 
+/** What a process with these sources shows to others: its own token, else the first of its list that lets a node in. */
+export function tokenToShow(sources: {
+  readonly accessFile: string | undefined
+  readonly tokens: string | undefined
+  readonly token: string | undefined
+  readonly tokenFile: string | undefined
+}): string | undefined {
+  return readToken(sources).token ?? firstOfNodes(readAccess(sources).list, Date.now())
+}
+
+/** Valid now, with the scope of nodes, and known as text. */
+export function firstOfNodes(list: AccessList, nowMs: number): string | undefined {
+  return list.tokens.find(
+    ({ text, scopes, expiresMs }) =>
+      text !== undefined && scopes.has('replicate') && (expiresMs === undefined || expiresMs > nowMs),
+  )?.text
+}
+
 function readText(path: string, bytesMax: number): { readonly text: string } | { readonly reason: string } {
   try {
     const { size } = statSync(path)

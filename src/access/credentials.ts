@@ -7,7 +7,7 @@ import type { Logger } from '../ports/logger.js'
 import { AccessControl, demandScope, type Grant, type ShownCredentials } from './access-control.js'
 import type { AccessList } from './access-list.js'
 import { readTls, shownCertificate, type TlsFiles, type TlsMaterial } from './certificates.js'
-import { readAccess, readToken } from './credential-files.js'
+import { firstOfNodes, readAccess, readToken } from './credential-files.js'
 import { WatchedFiles } from './watched-files.js'
 
 /** Where credentials come from. */
@@ -119,14 +119,9 @@ export class Credentials {
 
   dial(): DialOptions {
     const { list, token, tls } = this.#loaded
-    const nowMs = Date.now()
-    const own = list.tokens.find(
-      ({ text, scopes, expiresMs }) =>
-        text !== undefined && scopes.has('replicate') && (expiresMs === undefined || expiresMs > nowMs),
-    )
     return {
       // With a shared secret the handshake is the proof, and it is not sent to whoever answers at an address.
-      token: this.#sources.secret === undefined ? (token ?? own?.text) : undefined,
+      token: this.#sources.secret === undefined ? (token ?? firstOfNodes(list, Date.now())) : undefined,
       tls:
         tls === undefined
           ? undefined

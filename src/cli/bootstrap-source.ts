@@ -1,4 +1,4 @@
-import { readAccess, readToken } from '../access/credential-files.js'
+import { tokenToShow } from '../access/credential-files.js'
 import { checkConfig } from '../config/check-config.js'
 import type { NodeOptions } from '../config/node-options.js'
 import type { OptionKey } from '../config/option-table.js'
@@ -72,14 +72,15 @@ function sourceAddress(address: string, url: string, values: Readonly<Record<str
   const text = (key: OptionKey): string | undefined => values[key] as string | undefined
   const tls = clientTls({ ca: text('tlsCa'), cert: text('tlsCert'), key: text('tlsKey') })
   const secret = text('secret') ?? (text('secretFile') === undefined ? undefined : clientSecret(text('secretFile')))
-  const { accessFile, tokens } = values as { readonly accessFile?: string; readonly tokens?: string }
-  const own = readToken({ token: text('token'), tokenFile: text('tokenFile') }).token
-  const listed = readAccess({ accessFile, tokens }).list.tokens.find(
-    (token) => token.text !== undefined && token.scopes.has('replicate'),
-  )
+  const token = tokenToShow({
+    accessFile: text('accessFile'),
+    tokens: text('tokens'),
+    token: text('token'),
+    tokenFile: text('tokenFile'),
+  })
   return {
     url: url.includes('://') ? url : withScheme(address, tls !== undefined),
-    secret: secret ?? own ?? listed?.text,
+    secret: secret ?? token,
     ...(tls === undefined ? {} : { tls }),
   }
 }

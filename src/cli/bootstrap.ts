@@ -52,7 +52,10 @@ is left as it is. Afterwards "understudy serve" follows from there.
 Examples:
   understudy bootstrap --data ./c --node c --from http://10.0.0.1:7400
   understudy bootstrap --data ./c --node c --from 10.0.0.1:7400 --max-rate 20MiB
-  understudy bootstrap --config understudy.toml --from 10.0.0.2:7400 --replace`,
+  understudy bootstrap --config understudy.toml --from 10.0.0.2:7400 --replace
+
+Exit codes: 0 built, or there already; 1 ended; 2 the configuration is wrong, or the directory holds something else;
+4 no source answers.`,
     )
     .action((flags: BootstrapFlags & Flags) => run(flags))
 }

@@ -9,6 +9,7 @@ export type CheckStatus = 'ok' | 'warn' | 'fail' | 'unknown'
 export interface Check {
   readonly id: string
   readonly status: CheckStatus
+  /** One line, or one for each thing that was found. */
   readonly found: string
   /** The command or change that comes next; undefined where nothing is to be done. */
   readonly next?: string
@@ -225,7 +226,7 @@ function coordinatorChecks({ nodes, shards }: ClusterPicture, endpoints: readonl
     ]
   }
   if (slow.length > 0) {
-    return [{ id, status: 'warn', found: `all nodes are connected${from}`, next: 'look at the coordinator’s machines' }]
+    return [{ id, status: 'warn', found: `all nodes are connected${from}`, next: "look at the coordinator's machines" }]
   }
   return [{ id, status: 'ok', found: `all nodes are connected${from}` }]
 }
@@ -275,7 +276,7 @@ function flushCheck(nodes: readonly NodeMeasures[]): Check {
 
 function warningsCheck({ warnings }: ClusterPicture): Check {
   if (warnings.length === 0) return { id: 'warnings', status: 'ok', found: 'no node has a warning' }
-  return { id: 'warnings', status: 'warn', found: warnings.join('; '), next: 'understudy status' }
+  return { id: 'warnings', status: 'warn', found: warnings.join('\n'), next: 'understudy status' }
 }
 
 function certificateCheck({ certificates, nowMs }: DoctorFacts): Check {
@@ -320,7 +321,7 @@ function openFilesCheck({ nodes, local }: DoctorFacts): Check {
   )
   if (local?.openFilesMax !== undefined) of.push({ node: 'this shell', used: undefined, max: local.openFilesMax })
   if (of.length === 0) {
-    return { id, status: 'unknown', found: 'no limit is known', next: 'run it with --data on the node’s machine' }
+    return { id, status: 'unknown', found: 'no limit is known', next: "run it with --data on the node's machine" }
   }
   const found = of.map(({ node, used, max }) => `${node} ${used === undefined ? '' : `${used} of `}${max}`).join(', ')
   const low = of.filter(({ used, max }) => max < doctorBounds.openFilesMin || (used !== undefined && used * 2 > max))

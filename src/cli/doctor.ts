@@ -1,6 +1,7 @@
 import type { Command } from 'commander'
+import { tokenToShow } from '../access/credential-files.js'
 import { checkConfig } from '../config/check-config.js'
-import type { NodeOptions } from '../config/node-options.js'
+import { credentialSources, type NodeOptions } from '../config/node-options.js'
 import { ConfigError } from '../config/problem.js'
 import { formatAddress } from '../core/address.js'
 import { UnderstudyError } from '../errors.js'
@@ -47,7 +48,7 @@ Each check is ok, warn, fail or unknown, and says what to do next. It changes no
 Examples:
   understudy doctor --url http://10.0.0.1:7400
   understudy doctor --url http://10.0.0.1:7400 --data /var/lib/understudy
-  understudy doctor --json | jq -r '.checks[] | select(.status != "ok") | .found'
+  understudy doctor --json | jq '.checks[] | select(.status != "ok")'
 
 Exit codes: 0 nothing failed (warnings do not count); 1 a check failed; 4 the node does
 not answer.`,
@@ -95,15 +96,23 @@ function configOf(file: string): NodeOptions {
 
 function addressOf(flags: DoctorFlags, options: NodeOptions | undefined): NodeAddress {
   if (flags.url !== undefined || options === undefined) return nodeAddress(flags)
-  const { listen } = options
+  const { listen, tls } = options
   if (listen === undefined) {
     throw new UnderstudyError('CONFIG', `${flags.config}: this node listens nowhere, and cannot be asked`)
   }
-  return nodeAddress({ ...flags, url: `http://${formatAddress(listen)}` })
+  const files =
+    tls === undefined ? {} : { cert: tls.cert, key: tls.key, ...(tls.ca === undefined ? {} : { ca: tls.ca }) }
+  const scheme = tls === undefined ? 'http' : 'https'
+  // A certificate names the node as others reach it.
+  const reached = tls === undefined ? formatAddress(listen) : (options.advertise ?? formatAddress(listen))
+  const address = nodeAddress({ ...files, ...flags, url: `${scheme}://${reached}` })
+  // The node itself is asked as the node would ask another one, unless somebody says who asks.
+  return { ...address, secret: address.secret ?? options.secret ?? tokenToShow(credentialSources(options)) }
 }
 
-function certificateFiles(_options: NodeOptions | undefined): readonly string[] {
-  return []
+function certificateFiles(options: NodeOptions | undefined): readonly string[] {
+  const { cert, ca } = options?.tls ?? {}
+  return [cert, ca].filter((file) => file !== undefined)
 }
 
 const marks: Readonly<Record<CheckStatus, string>> = { ok: 'ok', warn: 'WARN', fail: 'FAIL', unknown: '?' }
@@ -119,7 +128,9 @@ function render({ checks, cluster }: Diagnosis): string[] {
   const indent = 4 + 2 + idWidth + 2
   for (const check of [...checks].sort((a, b) => order.indexOf(a.status) - order.indexOf(b.status))) {
     const head = `${painted(check.status, paint)}  ${check.id.padEnd(idWidth)}  `
-    lines.push(...wrap(`${head}${check.found}`, width, indent))
+    const [first = '', ...more] = check.found.split('\n')
+    lines.push(...wrap(`${head}${first}`, width, indent))
+    for (const line of more) lines.push(...wrap(`${' '.repeat(indent)}${line}`, width, indent))
     if (check.next !== undefined && check.status !== 'ok') {
       lines.push(...wrap(`${' '.repeat(indent)}-> ${check.next}`, width, indent + 3))
     }

@@ -17,7 +17,7 @@ import type { ClusterPicture } from './cluster-picture.js'
 import { diagnose } from './doctor.js'
 import { formatBytes, plural } from './format.js'
 import { findJournal } from './journal-location.js'
-import { askRaw, type NodeAddress } from './node-client.js'
+import { askBeginning, askRaw, type NodeAddress } from './node-client.js'
 import { Redactor } from './redact.js'
 import { printJson, printLine } from './terminal.js'
 
@@ -30,6 +30,8 @@ interface DumpFlags extends ClientFlags {
 
 const formatVersion = 1
 const filesMax = 2_000
+/** The stream of events begins with what happened before, and goes on. */
+const eventBounds = { forMs: 1_000, bytesMax: 256 * 1024 }
 
 export function registerDump(program: Command): void {
   const command = program
@@ -57,7 +59,9 @@ It is also written when no node answers: then it says so.
 
 Examples:
   understudy dump --url http://10.0.0.1:7400 -o report.json.gz
-  understudy dump --config /etc/understudy.toml --data /var/lib/understudy -o report.json.gz`,
+  understudy dump --config /etc/understudy.toml -o report.json.gz
+
+Exit codes: 0 written; 1 it could not be written; 2 the file exists.`,
     )
     .action((flags: DumpFlags) => run(flags))
 }
@@ -126,8 +130,11 @@ function ofNodes(picture: ClusterPicture | undefined, first: NodeAddress) {
         (answer) => (answer.status === 200 ? answer.text.split('\n') : `answered ${answer.status}`),
         (failed: unknown) => toUnderstudyError(failed, 'metrics').toJSON(),
       )
-      const failovers = status.shards.map((shard) => ({ shard: shard.shard, failovers: shard.failovers }))
-      return { node, url, status, events: failovers, metrics }
+      const events = await askBeginning({ ...first, url }, '/v1/events', eventBounds).then(
+        (answer) => (answer.status === 200 ? answer.text.split('\n') : `answered ${answer.status}`),
+        (failed: unknown) => toUnderstudyError(failed, 'events').toJSON(),
+      )
+      return { node, url, status, events, metrics }
     }),
   )
 }
@@ -153,17 +160,20 @@ function secretsOf(options: NodeOptions | undefined): string[] {
     if (/^(secret|tokens?)$/.test(key)) secrets.push(value, ...value.split(/[\s,:]+/))
     if (/^(secret|token|access)File$/.test(key)) secrets.push(...wordsOf(value))
   }
-  const { coordinator } = options
+  const { coordinator, heartbeat } = options
+  // With most services, who knows its path may call it.
+  if (heartbeat !== undefined) secrets.push(heartbeat.url.href, heartbeat.url.pathname)
   if (coordinator?.kind === 'etcd' && coordinator.password !== undefined) secrets.push(coordinator.password)
   return secrets
 }
 
 function secretsOfEnvironment(): string[] {
   const secrets: string[] = []
-  for (const { key } of optionTable) {
+  for (const { key, flag } of optionTable) {
     const value = process.env[variableOf(key)]
     if (value === undefined) continue
-    if (/^(secret|tokens?)$/.test(key)) secrets.push(value, ...value.split(/[\s,:]+/))
+    // What must not stand on a command line.
+    if (!flag) secrets.push(value, ...value.split(/[\s,:]+/))
     if (/^(secret|token|access)File$/.test(key)) secrets.push(...wordsOf(value))
   }
   return secrets

@@ -48,7 +48,10 @@ or valueBase64, as in GET /v1/kv.
 Examples:
   understudy export ./level --url http://10.0.0.1:7400
   understudy export backup.ndjson --url http://10.0.0.1:7400 --family orders
-  understudy export - --data ./data | gzip > backup.ndjson.gz`,
+  understudy export - --data ./data | gzip > backup.ndjson.gz
+
+Exit codes: 0 copied; 1 failed; 2 OUT exists; 4 the node does not answer, or the directory is in use; 5 what was read
+back is not what was written.`,
     )
     .action((out: string, flags: ExportFlags) => run(out, flags))
 }

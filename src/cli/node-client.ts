@@ -98,6 +98,33 @@ export async function askRaw(
   }
 }
 
+/** The beginning of an answer that does not end by itself: what comes within `forMs`, and not more than `bytesMax`. */
+export async function askBeginning(
+  node: NodeAddress,
+  path: string,
+  bounds: { readonly forMs: number; readonly bytesMax: number },
+): Promise<RawAnswer> {
+  const over = AbortSignal.timeout(bounds.forMs)
+  let response: IncomingMessage
+  try {
+    response = await open(node, 'GET', path, undefined, over, { accept: 'text/event-stream' })
+  } catch (error) {
+    throw noAnswer(node.url, error, over.aborted, false)
+  }
+  let text = ''
+  try {
+    for await (const piece of response as AsyncIterable<Buffer>) {
+      text += piece.toString()
+      if (text.length > bounds.bytesMax) break
+    }
+  } catch (error) {
+    if (!over.aborted) throw noAnswer(node.url, error, false, false)
+  } finally {
+    response.destroy()
+  }
+  return { status: response.statusCode ?? 0, headers: response.headers, text }
+}
+
 /** One node's comparison with all others: lines of progress, then the result. Ends when `signal` does. */
 export async function askVerify(
   node: NodeAddress,

@@ -10,6 +10,7 @@ import { countParser, sizeParser } from './parse-flags.js'
 import { ProgressBar } from './progress-bar.js'
 import { renderTable } from './table.js'
 import { createPaint, type Paint, printJson, printLine } from './terminal.js'
+import { wrap } from './wrap.js'
 
 interface VerifyFlags extends ClientFlags {
   readonly shard?: string
@@ -80,7 +81,7 @@ that differs from all others is. It is rebuilt with
 Examples:
   understudy verify --url http://10.0.0.1:7400
   understudy verify --url http://10.0.0.1:7400 --rate 8MiB
-  understudy verify --json | jq -r '.differences[] | [.node, .family, .key] | @tsv'
+  understudy verify --json | jq -c '.differences[]'
 
 Exit codes: 0 all nodes are equal; 5 a node differs, or cannot read its own data;
 4 a node could not be compared (away, behind), or nothing can be compared now.`,
@@ -121,7 +122,8 @@ async function run(flags: VerifyFlags): Promise<void> {
 
 function show(bar: ProgressBar, { entries, bytes, bytesExpected, family, differences }: VerifyProgress): void {
   const found = differences === 0 ? '' : ` · ${plural(differences, 'difference')}`
-  const text = `${formatCount(entries)} entries, ${formatBytes(bytes)} · family ${family}${found}`
+  const where = family === undefined || family === 'default' ? '' : ` · ${family}`
+  const text = `${formatCount(entries)} entries, ${formatBytes(bytes)}${where}${found}`
   bar.update('comparing', bytes, bytesExpected, text)
 }
 
@@ -129,19 +131,20 @@ function render(answer: VerifyAnswer): string[] {
   const paint = createPaint(process.stdout)
   const width = process.stdout.columns ?? Number.POSITIVE_INFINITY
   const inOrder = [...answer.nodes].sort((a, b) => (a.node < b.node ? -1 : 1))
-  const nodes = inOrder.map(({ node, state, differences, more, failure }) => ({
+  const nodes = inOrder.map(({ node, state, differences, more }) => ({
     node,
     [`compared with ${answer.node}`]: paintState(state, paint),
     differences: state === 'not-compared' ? '-' : `${formatCount(differences)}${more ? ' or more' : ''}`,
-    why: failure === undefined ? '' : `${failure.code}: ${failure.message}`,
   }))
   const columns = ['node', `compared with ${answer.node}`, 'differences']
-  if (inOrder.some(({ failure }) => failure !== undefined)) columns.push('why')
   const lines = renderTable(columns, nodes as ReadonlyArray<Record<string, string>>, {
     width: Number.POSITIVE_INFINITY,
     paint,
     numbers: ['differences'],
   })
+  for (const { node, failure } of inOrder) {
+    if (failure !== undefined) lines.push(...wrap(`${node}: ${failure.code}: ${failure.message}`, width))
+  }
   if (answer.differences.length > 0) {
     const rows = answer.differences.map(({ node, family, key, keyBase64, kind }) => ({
       node,
@@ -152,8 +155,14 @@ function render(answer: VerifyAnswer): string[] {
     lines.push('', ...renderTable(['node', 'difference', 'family', 'key'], rows, { width, paint }))
   }
   const size = `${formatCount(answer.entries)} entries, ${formatBytes(answer.bytes)} in ${plural(answer.families, 'family', 'families')}`
-  const where = answer.position === null ? 'nothing was compared' : `compared at ${answer.position}: ${size}`
-  return [...lines, '', `${where}, ${formatMs(answer.durationMs)}`]
+  const where = answer.position === null ? 'nothing was compared' : `${size}, compared at ${answer.position}`
+  const verdict = {
+    equal: paint('green', 'all nodes hold the same content'),
+    different: paint('red', 'the nodes do not hold the same content'),
+    incomplete: paint('yellow', 'what was compared is equal, but not all nodes were compared'),
+  }[answer.verdict]
+  if (answer.position === null) return [...lines, '', paint('yellow', where)]
+  return [...lines, '', verdict, `${where}, ${formatMs(answer.durationMs)}`]
 }
 
 function paintState(state: string, paint: Paint): string {

@@ -281,6 +281,16 @@ export const limits = Object.freeze({
   rangePieceBytes: 64 * KiB,
   rangePieceEntriesMax: 512,
   rangeLimitMax: 1_000_000,
+  /** The status page: how often its picture is taken, how many samples and events it keeps, who may watch at once. */
+  pictureIntervalMs: 1_000,
+  pictureSamplesMax: 900,
+  pictureEventsMax: 200,
+  pictureWatchersMax: 32,
+  /** A watcher that lets more pile up is dropped; the history that each one begins with is the largest piece. */
+  pictureUnsentBytesMax: 1 * MiB,
+  /** What another node says of itself for the picture. */
+  picturePeerTimeoutMs: 1_500,
+  picturePeerBytesMax: 1 * MiB,
   closeTimeoutMs: 10_000,
   /** How long a connection that this side has ended waits for the other side's end: a peer that is cut off sends none. */
   connectionLingerMs: 2_000,

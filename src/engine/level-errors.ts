@@ -1,5 +1,5 @@
 import { InvariantViolation } from '../core/invariant.js'
-import { toUnderstudyError, UnderstudyError } from '../errors.js'
+import { diskHint, toUnderstudyError, UnderstudyError } from '../errors.js'
 
 interface LevelError {
   readonly code?: unknown
@@ -39,7 +39,7 @@ export function levelError(error: unknown, doing: string, directory: string): Er
   if (/No space left on device|Disk quota exceeded|not enough space/i.test(text)) {
     return new UnderstudyError('DISK_FULL', message, { cause: error, hint: 'free space, then restart the node' })
   }
-  return toUnderstudyError(error, `${doing} in ${directory}`)
+  return toUnderstudyError(error, `${doing} in ${directory}`, { hint: diskHint })
 }
 
 export function closedError(directory: string, cause?: unknown): UnderstudyError {

@@ -1,7 +1,7 @@
 import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { InvariantViolation } from '../core/invariant.js'
-import { toUnderstudyError, UnderstudyError } from '../errors.js'
+import { diskHint, toUnderstudyError, UnderstudyError } from '../errors.js'
 import type { AddonFailure } from './rocksdb-addon.js'
 
 export const damageHint = 'bootstrap this node from another one; the damaged directory is best kept for inspection'
@@ -40,7 +40,7 @@ export function rocksdbError(error: unknown, doing: string, directory: string): 
     case 'MEMORY':
       return new UnderstudyError('IO', message, { cause: error, hint: 'the machine has no memory left for the engine' })
     default:
-      return toUnderstudyError(error, `${doing} in ${directory}`)
+      return toUnderstudyError(error, `${doing} in ${directory}`, { hint: diskHint })
   }
 }
 

@@ -2,7 +2,7 @@ import { compareEpochs, formatEpoch, higherEpoch } from '../core/position.js'
 import { compareRecords, sameMember } from '../core/record.js'
 import { decideCreate } from '../core/start.js'
 import type { Timer } from '../ports/clock.js'
-import type { AutomaticCoordinator, RecordState } from '../ports/coordinator.js'
+import type { AutomaticCoordinator, MemberAddress, RecordState } from '../ports/coordinator.js'
 import type { PromoteResult } from './handle.js'
 import type { Leadership, LeadershipHost } from './leadership.js'
 import { PrimaryWatch } from './primary-watch.js'
@@ -11,6 +11,7 @@ import { PromotionByHand } from './promotion-by-hand.js'
 import { RecordJudge } from './record-judge.js'
 import { RecordKeeper } from './record-keeper.js'
 import type { ShardContext } from './shard-context.js'
+import type { Superblock } from './shard-store.js'
 import { Takeover } from './takeover.js'
 
 /**
@@ -47,7 +48,9 @@ export class AutomaticLeadership implements Leadership {
   }
 
   start(): void {
-    this.context.peers.update(this.context.cluster.others)
+    const { cluster, store, peers } = this.context
+    cluster.recall(store.superblock?.members ?? [])
+    peers.update(cluster.others)
     this.scheduleTick()
   }
 
@@ -187,9 +190,10 @@ export class AutomaticLeadership implements Leadership {
 
   private rememberCompany(): void {
     const { store, cluster } = this.context
-    if (cluster.others.length === 0 || store.superblock === undefined || store.superblock.hadCompany === true) return
+    const members = cluster.others
+    if (members.length === 0 || store.superblock === undefined || knows(store.superblock, members)) return
     store
-      .update((now) => (now.hadCompany === true ? now : { ...now, hadCompany: true }))
+      .update((now) => (knows(now, members) ? now : { ...now, hadCompany: true, members }))
       .catch((error) => {
         // A provisional history may have been given up in the meantime.
         if (!this.closed && store.superblock !== undefined) this.host.fail(error)
@@ -247,4 +251,9 @@ export class AutomaticLeadership implements Leadership {
     const decision = this.takeover.decide(record)
     if (decision.type === 'take' || decision.type === 'lead') this.host.interrupt()
   }
+}
+
+function knows({ hadCompany, members: known = [] }: Superblock, members: readonly MemberAddress[]): boolean {
+  if (hadCompany !== true || known.length !== members.length) return false
+  return members.every(({ node, address }) => known.some((one) => one.node === node && one.address === address))
 }

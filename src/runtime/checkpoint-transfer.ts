@@ -68,6 +68,30 @@ export interface CheckpointTransferParts {
   readonly onDamaged: (bytes: number) => void
 }
 
+interface Part {
+  readonly range: FileRange
+  readonly parts: readonly Uint8Array[]
+}
+
+interface OpenFile {
+  readonly file: Promise<File>
+  /** Parts that have come and are not being written yet. */
+  readonly waiting: Part[]
+  busy: boolean
+}
+
+/** Takes the parts that can go to the disk in one write. */
+function takeRun(waiting: Part[]): Part[] {
+  waiting.sort((a, b) => a.range.offset - b.range.offset)
+  let count = 1
+  while (count < waiting.length && endOf(waiting[count - 1]!) === waiting[count]!.range.offset) count += 1
+  return waiting.splice(0, count)
+}
+
+function endOf({ range }: Part): number {
+  return range.offset + range.bytes
+}
+
 /**
  * Fetches the files of a checkpoint: several parts at a time, each written as it came, each file synced, read back and
  * held against the list before it counts. What was whole before an interruption is not fetched again.
@@ -76,7 +100,7 @@ export class CheckpointTransfer {
   private readonly parts: CheckpointTransferParts
   private readonly plan: TransferPlan
   private readonly pacer: Pacer
-  private readonly open = new Map<number, Promise<File>>()
+  private readonly open = new Map<number, OpenFile>()
   private failure: unknown
   private readonly working = new Set<Promise<void>>()
   private heardMs: number
@@ -113,7 +137,7 @@ export class CheckpointTransfer {
     } finally {
       inbox.onPiece = undefined
       await Promise.all(this.working)
-      for (const file of this.open.values()) await file.then((one) => one.close()).catch(() => undefined)
+      for (const { file } of this.open.values()) await file.then((one) => one.close()).catch(() => undefined)
     }
   }
 
@@ -173,7 +197,15 @@ export class CheckpointTransfer {
     this.plan.received(range)
     this.awaited -= 1
     this.heardMs = clock.nowMs()
-    const work: Promise<void> = this.store(range, parts)
+    let open = this.open.get(file)
+    if (open === undefined) {
+      open = { file: this.parts.incoming.create(this.parts.offer.files[file]!.name), waiting: [], busy: false }
+      this.open.set(file, open)
+    }
+    open.waiting.push({ range, parts })
+    if (open.busy) return
+    open.busy = true
+    const work: Promise<void> = this.store(file, open)
       .catch((error) => {
         this.failure ??= error
       })
@@ -184,18 +216,27 @@ export class CheckpointTransfer {
     this.working.add(work)
   }
 
-  private async store(range: FileRange, parts: readonly Uint8Array[]): Promise<void> {
-    const { incoming, offer, onBytes } = this.parts
-    const { name } = offer.files[range.file]!
-    let opening = this.open.get(range.file)
-    if (opening === undefined) {
-      opening = incoming.create(name)
-      this.open.set(range.file, opening)
+  /** One write at a time for each file, of all that has come and lies together: the kernel lets in no second one. */
+  private async store(index: number, open: OpenFile): Promise<void> {
+    const { inbox, onBytes } = this.parts
+    const file = await this.disk(open.file)
+    while (open.waiting.length > 0) {
+      const run = takeRun(open.waiting)
+      await this.disk(
+        file.write(
+          run.flatMap(({ parts }) => parts),
+          run[0]!.range.offset,
+        ),
+      )
+      let whole = false
+      for (const { range } of run) {
+        onBytes(range.bytes)
+        whole = this.plan.written(range)
+      }
+      if (whole) return this.verify(index, file)
+      inbox.wake.signal()
     }
-    const file = await this.disk(opening)
-    if (range.bytes > 0) await this.disk(file.write(parts, range.offset))
-    onBytes(range.bytes)
-    if (this.plan.written(range)) await this.verify(range.file, file)
+    open.busy = false
   }
 
   private async verify(index: number, file: File): Promise<void> {

@@ -62,6 +62,11 @@ export class ClusterView {
     }
   }
 
+  /** Before the coordinator has said anything: where the others were when this node last ran. */
+  recall(members: readonly MemberAddress[]): void {
+    for (const { node, address } of members) if (!this.addresses.has(node)) this.addresses.set(node, address)
+  }
+
   /** All other members, in the order in which they became known. */
   get others(): readonly MemberAddress[] {
     return [...this.addresses].map(([node, address]) => ({ node, address }))

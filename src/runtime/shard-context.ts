@@ -84,7 +84,7 @@ export class ShardContext {
   readonly leasePromise: LeasePromise
   /** False while this node is about to take over, or may have. */
   mayPromise: () => boolean = () => true
-  readonly observer = new ShardObserver()
+  readonly observer: ShardObserver
   readonly waiters: Waiters
   /** Something changed that the shard's loop should look at. */
   readonly wake: Wake
@@ -121,6 +121,7 @@ export class ShardContext {
     this.config = parts.config
     this.store = parts.store
     this.clock = parts.clock
+    this.observer = new ShardObserver(parts.clock)
     this.cluster = new ClusterView(parts.coordinator, parts.config.name, parts.config.node, () => parts.clock.wallMs())
     this.timings = timingsOf(parts.config.settings)
     this.leasePromise = new LeasePromise(parts.clock.nowMs(), this.timings.promiseMs)

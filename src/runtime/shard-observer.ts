@@ -1,4 +1,6 @@
 import type { LifecycleState } from '../core/lifecycle.js'
+import type { Clock } from '../ports/clock.js'
+import { CommitWindow } from './commit-window.js'
 import type { ShardMetrics } from './handle.js'
 import { Histogram } from './histogram.js'
 
@@ -22,6 +24,11 @@ export class ShardObserver {
   private readonly flush = new Histogram(fastSeconds)
   private readonly apply = new Histogram(fastSeconds)
   private readonly entries = new Histogram(entryCounts)
+  readonly commits: CommitWindow
+
+  constructor(clock: Clock) {
+    this.commits = new CommitWindow(clock)
+  }
 
   transition(from: LifecycleState, to: LifecycleState): void {
     const key = `${from}>${to}`
@@ -30,6 +37,7 @@ export class ShardObserver {
 
   commitSeconds(seconds: number): void {
     this.commit.observe(seconds)
+    this.commits.add(seconds)
   }
 
   flushSeconds(seconds: number): void {

@@ -3,6 +3,7 @@ import type { Epoch, Position } from '../core/position.js'
 import { formatEpoch, higherEpoch } from '../core/position.js'
 import { newerRecord, type ShardRecord } from '../core/record.js'
 import { isFailure, UnderstudyError } from '../errors.js'
+import type { MemberAddress } from '../ports/coordinator.js'
 import type { FileSystem } from '../ports/file-system.js'
 import { makeDurableDirectory } from '../storage/durable-directory.js'
 import { readDurableJson, writeDurableJson } from '../storage/durable-json.js'
@@ -46,6 +47,11 @@ export interface Superblock {
    * after a restart in which it sees nobody (L4).
    */
   readonly hadCompany?: boolean | undefined
+  /**
+   * Where the others were when this node last heard of them: without the coordinator a node that was restarted finds
+   * whoever leads in no other way (L4). With an automatic coordinator only.
+   */
+  readonly members?: readonly MemberAddress[] | undefined
   /** Present while entries are undone: the data here is not readable and counts for nothing before it is gone. */
   readonly rewinding?: RewindMark | undefined
 }

@@ -17,7 +17,9 @@ import { type KnownRoute, KnownRoutes } from './known-routes.js'
 import { addKeyValueRoutes } from './kv-routes.js'
 import { bind, createListener, type ListenerTimes } from './listener.js'
 import { createMetrics } from './metrics.js'
+import { addOpenApiRoute } from './openapi.js'
 import { addOperateRoutes } from './operate-routes.js'
+import { addStatusPage, type StatusPage } from './page.js'
 import { keyPathPrefix, keyRoute, parseQuery } from './request.js'
 import { access, accessOf } from './route-access.js'
 import { UnderWay } from './under-way.js'
@@ -59,7 +61,7 @@ export function createHttpServer(options: HttpServerOptions): HttpServer {
   const { logger, credentials, times } = options
   const server = createListener(credentials, times)
   const underWay = new UnderWay()
-  const { app, events, routes } = createApp(options, server, underWay)
+  const { app, events, page, routes } = createApp(options, server, underWay)
   options.attach?.(server)
 
   let listening: Promise<string> | undefined
@@ -75,6 +77,7 @@ export function createHttpServer(options: HttpServerOptions): HttpServer {
   const drain = (): void => {
     underWay.closed = true
     events.close()
+    page.close()
   }
 
   const close = async (): Promise<void> => {
@@ -113,6 +116,7 @@ export function createHttpServer(options: HttpServerOptions): HttpServer {
 interface App {
   readonly app: FastifyInstance
   readonly events: EventRoutes
+  readonly page: StatusPage
   readonly routes: KnownRoutes
 }
 
@@ -138,6 +142,8 @@ function createApp(options: HttpServerOptions, server: Server, underWay: UnderWa
     },
     logger: false,
     exposeHeadRoutes: false,
+    // Our own hook says it, in the form of every other error.
+    return503OnClosing: false,
     bodyLimit: limits.httpControlBodyBytesMax,
     // The path of a key is bytes; the handler takes it from the original URL.
     rewriteUrl: (request) => {
@@ -179,20 +185,23 @@ function createApp(options: HttpServerOptions, server: Server, underWay: UnderWa
   addHealthRoutes(app, node, () => underWay.closed)
   addKeyValueRoutes(app, node)
   addOperateRoutes(app, node, status)
-  const events = addEventRoutes(app, {
+  const streams = {
     node,
     status,
-    isAllowed: (request) => isAllowed(guard, request),
-    onStream: (request) => ends.get(request)?.(),
+    isAllowed: (request: FastifyRequest) => isAllowed(guard, request),
+    onStream: (request: FastifyRequest) => ends.get(request)?.(),
     ...(times?.heartbeatMs === undefined ? {} : { heartbeatMs: times.heartbeatMs }),
-  })
+  }
+  const events = addEventRoutes(app, streams)
+  const page = addStatusPage(app, { ...streams, credentials, logger })
   addVerifyRoute(app, node)
   const metrics = createMetrics()
   app.get('/metrics', { ...access('anybody-known') }, async (request, reply) => {
     parseQuery(request, [])
-    return reply.type(metrics.contentType).send(await metrics.collect(node()))
+    return reply.type(metrics.contentType).send(await metrics.collect(node(), credentials.status))
   })
-  return { app, events, routes }
+  addOpenApiRoute(app, routes)
+  return { app, events, page, routes }
 }
 
 function isAllowed(guard: Guard, request: FastifyRequest): boolean {

@@ -1,4 +1,5 @@
 import { Counter, Gauge, Registry } from 'prom-client'
+import type { AccessStatus } from '../ports/access.js'
 import type { VoterStatus } from '../ports/voter.js'
 import type { NodeHandle, ShardMetrics } from '../runtime/handle.js'
 import { describeHistograms } from './metrics-histograms.js'
@@ -9,7 +10,7 @@ const sequenceStates = ['appended', 'durable', 'committed', 'applied'] as const
 export interface Metrics {
   readonly contentType: string
   /** What is true now, in the exposition format of Prometheus. */
-  collect(node: NodeHandle): Promise<string>
+  collect(node: NodeHandle, access?: AccessStatus): Promise<string>
 }
 
 /** A registry of its own for each server: two nodes in one process never share a number. */
@@ -54,6 +55,24 @@ export function createMetrics(): Metrics {
     sessions: new Gauge({ name: 'understudy_voter_sessions', help: 'Nodes connected to the voter', registers }),
     journalBytes: new Gauge({ name: 'understudy_voter_journal_bytes', help: 'Bytes of its journal', registers }),
     revision: gauge('voter_revision', 'Revision of the record that the voter holds for the shard'),
+  }
+  const ofAccess = {
+    expiry: new Gauge({
+      name: 'understudy_certificate_expiry_timestamp_seconds',
+      help: 'When the certificate of this node expires, in seconds since 1970; absent without TLS',
+      registers,
+    }),
+    problem: new Gauge({
+      name: 'understudy_access_problem',
+      help: '1 while files with credentials or certificates are not taken as they are now; see status',
+      registers,
+    }),
+  }
+  const setAccess = (access: AccessStatus | undefined): void => {
+    for (const one of Object.values(ofAccess)) one.remove()
+    if (access === undefined) return
+    ofAccess.problem.set(access.problem === undefined ? 0 : 1)
+    if (access.tls !== undefined) ofAccess.expiry.set(Date.parse(access.tls.certificateExpiresAt) / 1000)
   }
   const setVoter = (voter: VoterStatus): void => {
     ofVoter.up.set(voter.state === 'serving' ? 1 : 0)
@@ -110,7 +129,7 @@ export function createMetrics(): Metrics {
 
   return {
     contentType: registry.contentType,
-    async collect(node) {
+    async collect(node, access) {
       // The node keeps the totals: they are set anew each time, so that nothing of a standby that left remains.
       for (const one of Object.values(gauges)) one.reset()
       for (const one of [...Object.values(counters), transitions]) one.reset()
@@ -123,6 +142,7 @@ export function createMetrics(): Metrics {
       for (const one of [ofVoter.up, ofVoter.members, ofVoter.sessions, ofVoter.journalBytes]) one.remove()
       ofVoter.revision.reset()
       if (voter !== undefined) setVoter(voter)
+      setAccess(access)
       return `${await registry.metrics()}\n${describeHistograms(shards)}`
     },
   }

@@ -10,6 +10,8 @@ import { ask } from '../support/http.js'
 
 const canary = 'canary-4711-do-not-print'
 const etcdPassword = 'canary-etcd-p4ssword'
+const tokenCanary = 'canary-token-0123456789abcdef'
+const pingCanary = '/canary-ping-9a8b7c6d'
 const valueCanary = 'canary-in-a-value-of-a-user'
 
 describe('dump', () => {
@@ -46,12 +48,16 @@ describe('dump', () => {
     const file = join(directory, 'report.json.gz')
     const args = ['dump', '--url', url, '-o', file, '--config', join(directory, 'understudy.toml')]
     const data = ['--data', join(directory, 'a')]
-    const env = { UNDERSTUDY_SECRET: canary }
+    const env = {
+      UNDERSTUDY_SECRET: canary,
+      UNDERSTUDY_TOKENS: `read:${tokenCanary}`,
+      UNDERSTUDY_HEARTBEAT_URL: `https://ping.example${pingCanary}`,
+    }
     const { code, stderr, stdout } = await understudy([...args, ...data, '--json'], { env })
     assert.equal(code, 0, stderr)
     assert.equal(JSON.parse(stdout).answered, 1)
     const text = gunzipSync(await readFile(file)).toString()
-    for (const secret of [canary, etcdPassword, valueCanary, 'key-of-a-user']) {
+    for (const secret of [canary, etcdPassword, tokenCanary, pingCanary, valueCanary, 'key-of-a-user']) {
       assert.equal(text.includes(secret), false, `${secret} is in the report`)
       assert.equal(text.includes(Buffer.from(secret).toString('base64')), false, `${secret} is in it as base64`)
     }

@@ -35,7 +35,7 @@ describe('verify on the command line', () => {
     assert.equal(code, 0, stderr)
     assert.match(
       stdout,
-      /^node +compared with a +differences\nb +equal +0\nc +equal +0\n\ncompared at 1@a\.7: 10 entries/,
+      /^node +compared with a +differences\nb +equal +0\nc +equal +0\n\nall nodes hold the same content\n10 entries, .* compared at 1@a\.7, /,
     )
     assert.equal(stderr, '', 'no progress where there is no terminal')
     assert.deepEqual(cluster.nodes.a.main.calls[0]?.argument, {
@@ -78,7 +78,7 @@ describe('verify on the command line', () => {
     cluster.nodes.a.main.verified = { ...plain, verdict: 'incomplete', nodes: [equal('b'), away] }
     const incomplete = await run()
     assert.equal(incomplete.code, 4)
-    assert.match(incomplete.stdout, /\nc +not compared +- +UNDERSTUDY_UNAVAILABLE: no\n/)
+    assert.match(incomplete.stdout, /\nc +not compared +-\nc: UNDERSTUDY_UNAVAILABLE: no\n/)
     const broken = { ...away, failure: { code: 'CORRUPTION' as const, message: 'block 7 is damaged' } }
     cluster.nodes.a.main.verified = { ...plain, verdict: 'incomplete', nodes: [equal('b'), broken] }
     assert.equal((await run()).code, 5)

@@ -6,12 +6,15 @@ import { limits } from '#src/core/limits.js'
 import { levelEngine } from '#src/engine/level.js'
 import { rocksdbEngine } from '#src/engine/rocksdb.js'
 import { UnderstudyError } from '#src/errors.js'
+import { Link } from '#src/link/link.js'
+import { nodeClock } from '#src/platform/node-clock.js'
 import { nodeFileSystem } from '#src/platform/node-file-system.js'
 import type { Engine, EngineFactory, FileCheckpoint } from '#src/ports/engine.js'
 import type { File, FileSystem } from '#src/ports/file-system.js'
 import type { BootstrapStatus, ShardEvent } from '#src/runtime/handle.js'
 import {
   contentOf,
+  failureOf,
   fastClock,
   journalBytes,
   put,
@@ -255,6 +258,58 @@ describe('bootstrap by files of a checkpoint', { ...needsRocksdb, timeout: 180_0
       })
     })
   }
+
+  test('F2: the journal is pinned before the checkpoint is made', async () => {
+    let pinned: Array<boolean | undefined> = []
+    let look = (): boolean | undefined => undefined
+    const engines = {
+      a: rocksdbWith((made) => {
+        pinned = [...pinned, look()]
+        return made
+      }),
+    }
+    await withScene({ engines }, async (cluster, lost) => {
+      await fill(cluster, 1)
+      const a = cluster.shard('a')
+      const before = a.applied!.sequence
+      pinned = []
+      look = () => a.status().slots.some(({ name, sequence }) => name === `bootstrap:${lost}` && sequence === before)
+      await cluster.start(lost)
+      await untilWhole(cluster, lost)
+      assert.deepEqual(pinned, [true])
+    })
+  })
+
+  test('B1: a source that does not have the beginning of the bootstrap in its history hands out nothing', async () => {
+    await withScene({}, async (cluster) => {
+      await fill(cluster, 1)
+      const status = cluster.shard('a').status()
+      const transport = cluster.network.transport('stranger.test:1')
+      const link = new Link(await transport.connect(cluster.address('a'), { timeoutMs: 5_000 }), nodeClock)
+      link.send('hello', {
+        protocolMin: limits.protocolVersionMin,
+        protocolMax: limits.protocolVersion,
+        cluster: 'test',
+        node: 'stranger',
+        incarnation: '5'.repeat(32),
+        boot: '6'.repeat(16),
+        shard: 'main',
+        purpose: 'source',
+        historyId: status.historyId,
+        coordinatorId: undefined,
+        settings: { ...settings, failoverMs: limits.failoverMs, inSyncTimeoutMs: limits.inSyncTimeoutMs },
+        promised: status.promised,
+        advertise: '',
+      })
+      assert.equal((await link.expect('welcome', 5_000)).protocol, limits.protocolVersion)
+      const first = { ...cluster.shard('a').applied!, chain: 'ee'.repeat(16) }
+      link.send('checkpointStart', { slot: 'bootstrap:stranger', first, format: 'rocksdb-1', known: undefined })
+      const error = await failureOf(link.expectOneOf(['checkpoint', 'checkpointRefused'], 5_000))
+      assert.equal(error.failure, 'DIVERGED')
+      assert.equal(checkpointIds(cluster, 'a').length, 0)
+      await transport.close()
+    })
+  })
 
   for (const code of ['DISK_FULL', 'IO'] as const) {
     test(`a source that cannot link its files (${code}) says so, and range chunks are taken`, async () => {

@@ -6,6 +6,7 @@ import { createServer, type IncomingMessage, type RequestListener, type Server }
 import { createServer as createTlsServer } from 'node:https'
 import { join } from 'node:path'
 import { describe, test } from 'node:test'
+import { findFreePorts } from '#src/cli/free-ports.js'
 import { checkConfig } from '#src/config/check-config.js'
 import { checkOptions } from '#src/config/check-options.js'
 import { describeOptions } from '#src/config/node-options.js'
@@ -15,6 +16,7 @@ import { type LogFields, type Logger, silentLogger } from '#src/ports/logger.js'
 import type { NodeHandle } from '#src/runtime/handle.js'
 import { Heartbeat } from '#src/server/heartbeat.js'
 import { put, type TestCluster, until, untilInSync, withCluster } from '../support/cluster.js'
+import { ServeProcess } from '../support/command.js'
 import { makeDirectory, removeDirectory } from '../support/directory.js'
 import { listenAnywhere } from '../support/listen.js'
 
@@ -219,6 +221,42 @@ describe('heartbeat', () => {
       },
     )
     await assert.rejects(call(new URL('http://127.0.0.1:1/')), { code: 'UNDERSTUDY_UNAVAILABLE' })
+  })
+
+  test('a running node calls: a witness as long as its voter serves, and not after its end', async () => {
+    const directory = await makeDirectory()
+    let calls = 0
+    try {
+      await withService(
+        (_request, response) => {
+          calls += 1
+          response.end()
+        },
+        async (url) => {
+          const [port] = await findFreePorts(1)
+          const at = `127.0.0.1:${port}`
+          const witness = new ServeProcess(
+            ['--witness', '--cluster', 'c', '--node', 'w', '--data', directory, '--listen', at].concat([
+              ...['--coordinator', `builtin://w=${at}`, '--heartbeat-interval-ms', '1000'],
+            ]),
+            { env: { UNDERSTUDY_HEARTBEAT_URL: url.href } },
+          )
+          try {
+            await until(
+              () => calls >= 2,
+              () => `two calls: ${witness.stderr}`,
+              60_000,
+            )
+          } finally {
+            assert.equal(await witness.end(), 0)
+          }
+          assert.match(witness.stderr, /"msg":"heartbeat sent"/)
+          assert.ok(!witness.stderr.includes('token'), 'the path of the URL is not logged')
+        },
+      )
+    } finally {
+      await removeDirectory(directory)
+    }
   })
 
   test('an answer without end is not read', () =>

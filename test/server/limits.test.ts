@@ -3,6 +3,7 @@ import { once } from 'node:events'
 import { get, type IncomingMessage, request } from 'node:http'
 import { connect, type Socket } from 'node:net'
 import { describe, test } from 'node:test'
+import { setImmediate as immediate } from 'node:timers/promises'
 import { limits } from '#src/core/limits.js'
 import { silentLogger } from '#src/ports/logger.js'
 import { BodyReader } from '#src/server/body-reader.js'
@@ -105,13 +106,13 @@ describe('slow clients', { timeout: 30_000 }, () => {
   })
 })
 
-describe('large requests', () => {
+describe('large requests', { timeout: 60_000 }, () => {
   test('each kind of body has its limit, announced or not', async () => {
     await withServer(async ({ address, node }) => {
       for (const [method, path, bytes] of [
         ['PUT', '/v1/kv/k', limits.valueBytesMax],
         ['POST', '/v1/promote', limits.httpControlBodyBytesMax],
-        ['DELETE', '/v1/kv/k', limits.httpControlBodyBytesMax],
+        ['POST', '/v1/switchover', limits.httpControlBodyBytesMax],
       ] as const) {
         const announced = await ask(address, path, { method, body: Buffer.alloc(bytes + 1) })
         assert.equal(announced.status, 413, `${method} ${path}`)
@@ -186,16 +187,16 @@ describe('large requests', () => {
   })
 })
 
-describe('many requests', () => {
+describe('many requests', { timeout: 30_000 }, () => {
   test('beyond the bound they are refused with Retry-After, and probes are answered', async () => {
     let open: () => void = () => {}
     await withServer(
-      async ({ ask, node, server }) => {
+      async ({ ask, node }) => {
         node.main.gate = new Promise((resolve) => {
           open = resolve
         })
         const writes = [1, 2].map((index) => ask(`/v1/kv/${index}`, { method: 'PUT', body: 'v' }))
-        while (node.main.calls.filter(({ name }) => name === 'write').length < 2) await once(server.server, 'request')
+        while (node.main.calls.filter(({ name }) => name === 'write').length < 2) await immediate()
         const refused = await ask('/v1/kv/3', { method: 'PUT', body: 'v' })
         assert.deepEqual([refused.status, refused.json().code], [503, 'UNDERSTUDY_BACKPRESSURE'])
         assert.equal(refused.headers['retry-after'], '1')
@@ -210,7 +211,7 @@ describe('many requests', () => {
   })
 })
 
-describe('draining', () => {
+describe('draining', { timeout: 30_000 }, () => {
   test('what is under way is answered, new requests are sent elsewhere, probes say why', async () => {
     await withServer(async ({ address, node, server }) => {
       let open: () => void = () => {}
@@ -218,7 +219,7 @@ describe('draining', () => {
         open = resolve
       })
       const write = ask(address, '/v1/kv/k', { method: 'PUT', body: 'v' })
-      await once(server.server, 'request')
+      while (node.main.calls.length === 0) await immediate()
       // A connection that is kept alive is not cut: its next request is refused, and then it ends.
       server.drain()
       assert.equal(await server.drained(10), false)

@@ -3,10 +3,12 @@ import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import { frameTypes } from '#src/codec/messages.js'
 import { limits } from '#src/core/limits.js'
+import type { AccessStatus } from '#src/ports/access.js'
 import type { ConnectionHandlers, Transport } from '#src/ports/transport.js'
 import { createMetrics, type Metrics } from '#src/server/metrics.js'
 import { put, read, type TestCluster, until, untilApplied, untilInSync, withCluster } from '../support/cluster.js'
 import { parseExposition, type Sample } from '../support/exposition.js'
+import { FakeNode } from '../support/fake-node.js'
 import { checkWithPromtool, promtool } from '../support/promtool.js'
 
 /** What users' dashboards and alerts may rely on: name, type and labels beside `shard`. */
@@ -284,6 +286,21 @@ describe('metrics', () => {
         assert.equal(await one.value(name), seen)
       }
     })
+  })
+
+  test('when the certificate expires, and files that are not taken, are there where there are any', async () => {
+    const node = new FakeNode()
+    const metrics = createMetrics()
+    const sampleOf = async (name: string, access?: AccessStatus) =>
+      parseExposition(await metrics.collect(node, access)).samples.find((sample) => sample.name === name)?.value
+    const plain = { open: false, tokens: 1, certificates: 0, tls: undefined, problem: undefined }
+    const tls = { clients: 'none', certificateExpiresAt: '2027-01-01T00:00:00.000Z' } as const
+    const expiry = 'understudy_certificate_expiry_timestamp_seconds'
+    assert.equal(await sampleOf(expiry, { ...plain, tls }), Date.parse(tls.certificateExpiresAt) / 1000)
+    assert.equal(await sampleOf(expiry, plain), undefined)
+    assert.equal(await sampleOf('understudy_access_problem', plain), 0)
+    assert.equal(await sampleOf('understudy_access_problem', { ...plain, problem: 'no such file' }), 1)
+    assert.equal(await sampleOf('understudy_access_problem'), undefined)
   })
 
   test('promtool finds nothing to say about what is served', { skip: promtool.missing }, async () => {

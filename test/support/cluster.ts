@@ -46,6 +46,8 @@ export interface ClusterOptions {
   readonly bootstrapMaxBytesPerSecond?: number
   /** `memory`: an automatic coordinator in this process; default: static, promotion by hand. */
   readonly coordinator?: 'static' | 'memory'
+  /** `memory`: a node that is started now does not reach it until its weather is changed. */
+  readonly coordinatorAway?: boolean
   /** Time runs so many times faster: time-outs that take seconds end within a test. */
   readonly timeFactor?: number
   /** Where the others are believed to be, if not at their addresses. */
@@ -133,7 +135,10 @@ export class TestCluster {
       clock,
       random: nodeRandom,
       logger,
-      coordinator: options.coordinator === 'memory' ? this.coordinatorOf(name, clock) : this.staticOf(name, options),
+      coordinator:
+        options.coordinator === 'memory'
+          ? this.coordinatorOf(name, clock, options.coordinatorAway)
+          : this.staticOf(name, options),
       transport: (options.transport ?? ((_name, own) => own))(name, this.network.transport(this.address(name))),
       ...(options.tracer === undefined ? {} : { tracer: options.tracer }),
       shards: [
@@ -171,10 +176,11 @@ export class TestCluster {
     })
   }
 
-  private coordinatorOf(name: string, clock: Clock): InMemoryCoordinator {
+  private coordinatorOf(name: string, clock: Clock, isAway = false): InMemoryCoordinator {
     const { failoverMs = limits.failoverMs, inSyncTimeoutMs = limits.inSyncTimeoutMs } = this.options.settings ?? {}
     const { registrationMs } = timingsOf({ failoverMs, inSyncTimeoutMs })
     const client = this.store.client({ clock, registrationMs })
+    if (isAway) client.setWeather({ reachable: false })
     this.coordinators.set(name, client)
     return client
   }

@@ -75,6 +75,11 @@ std::optional<std::string> optionalOf(const Napi::Value& value) {
   return stringOf(value);
 }
 
+std::string textOf(const Napi::Value& value) {
+  if (!value.IsString()) refuse(value.Env(), "text is expected");
+  return value.As<Napi::String>().Utf8Value();
+}
+
 double numberOf(const Napi::Value& value) {
   if (!value.IsNumber()) refuse(value.Env(), "a number is expected");
   return value.As<Napi::Number>().DoubleValue();
@@ -111,7 +116,7 @@ std::vector<NamedFamily> familiesOf(const Napi::Value& value) {
   const Napi::Array array = arrayOf(value);
   std::vector<NamedFamily> families;
   for (uint32_t index = 0; index + 1 < array.Length(); index += 2) {
-    families.push_back({u32Of(array.Get(index)), array.Get(index + 1).ToString().Utf8Value()});
+    families.push_back({u32Of(array.Get(index)), textOf(array.Get(index + 1))});
   }
   return families;
 }
@@ -196,7 +201,7 @@ class Database : public Napi::ObjectWrap<Database> {
     settings.writeBufferBytes = u64Of(options.Get("writeBufferBytes"));
     settings.writeBuffersBytes = u64Of(options.Get("writeBuffersBytes"));
     settings.cacheBytes = u64Of(options.Get("cacheBytes"));
-    settings.compression = options.Get("compression").ToString().Utf8Value();
+    settings.compression = textOf(options.Get("compression"));
     settings.bloomBitsPerKey = u32Of(options.Get("bloomBitsPerKey"));
     Bookkeeping keys{stringOf(options.Get("familyPrefix")), stringOf(options.Get("idNextKey"))};
     store_ = std::make_shared<Store>(limits, std::move(settings), std::move(keys));
@@ -214,7 +219,7 @@ class Database : public Napi::ObjectWrap<Database> {
   static void onEnvironmentEnd(void* database) { closeStore(static_cast<Database*>(database)->store_); }
 
   Napi::Value open(const Napi::CallbackInfo& info) {
-    const std::string directory = info[0].ToString().Utf8Value();
+    const std::string directory = textOf(info[0]);
     auto opened = std::make_shared<Opened>();
     OpenStores::get().add(store_);
     return Work::start(
@@ -282,12 +287,12 @@ class Database : public Napi::ObjectWrap<Database> {
   }
 
   Napi::Value checkpoint(const Napi::CallbackInfo& info) {
-    const std::string directory = info[0].ToString().Utf8Value();
+    const std::string directory = textOf(info[0]);
     return Work::start(info.Env(), [store = store_, directory] { return store->checkpoint(directory); }, nothing);
   }
 
   Napi::Value ingest(const Napi::CallbackInfo& info) {
-    const NamedFamily family{u32Of(info[0]), info[1].ToString().Utf8Value()};
+    const NamedFamily family{u32Of(info[0]), textOf(info[1])};
     return Work::start(
         info.Env(),
         [store = store_, family, chunk = stringOf(info[2]), meta = metaOf(info[3])] {
@@ -409,7 +414,7 @@ class Database : public Napi::ObjectWrap<Database> {
 
 // Flat: name, bytes, checksum, name, ...
 Napi::Value describeDirectory(const Napi::CallbackInfo& info) {
-  const std::string directory = info[0].ToString().Utf8Value();
+  const std::string directory = textOf(info[0]);
   auto described = std::make_shared<DescribedFiles>();
   return Work::start(
       info.Env(), [directory, described] { return describeFiles(directory, *described); },
@@ -429,7 +434,7 @@ Napi::Value describeDirectory(const Napi::CallbackInfo& info) {
 }
 
 Napi::Value checksumFile(const Napi::CallbackInfo& info) {
-  const std::string path = info[0].ToString().Utf8Value();
+  const std::string path = textOf(info[0]);
   auto sum = std::make_shared<FileSum>();
   return Work::start(
       info.Env(), [path, sum] { return checksumOfFile(path, *sum); },

@@ -9,6 +9,7 @@
 #include <system_error>
 
 #include "checkpoint.h"
+#include "crc32c.h"
 #include "store.h"
 
 namespace understudy {
@@ -16,7 +17,6 @@ namespace understudy {
 namespace {
 
 constexpr size_t readBytes = 1 << 20;
-constexpr const char* checksumName = "FileChecksumCrc32c";
 
 // A directory that is only looked at gets no diagnostics written into it.
 class SilentLogger : public rocksdb::Logger {
@@ -28,13 +28,6 @@ class SilentLogger : public rocksdb::Logger {
 struct CloseFile {
   void operator()(std::FILE* file) const { std::fclose(file); }
 };
-
-// RocksDB keeps checksums of files as four bytes, the highest first.
-uint32_t u32OfChecksum(const std::string& bytes) {
-  uint32_t value = 0;
-  for (const char byte : bytes) value = value << 8 | static_cast<unsigned char>(byte);
-  return value;
-}
 
 // "000123.sst" is 123; anything else has no number.
 std::optional<uint64_t> numberOfTable(const std::string& name) {
@@ -50,21 +43,17 @@ std::optional<uint64_t> numberOfTable(const std::string& name) {
 Failure checksumOfFile(const std::string& path, FileSum& sum) {
   std::unique_ptr<std::FILE, CloseFile> file(std::fopen(path.c_str(), "rb"));
   if (file == nullptr) return {"IO", "opening " + path + ": " + std::generic_category().message(errno)};
-  const auto factory = rocksdb::GetFileChecksumGenCrc32cFactory();
-  const auto generator = factory->CreateFileChecksumGenerator({path, checksumName});
   std::setvbuf(file.get(), nullptr, _IONBF, 0);
   std::string piece(readBytes, '\0');
-  sum.bytes = 0;
+  sum = FileSum();
   for (;;) {
     const size_t read = std::fread(piece.data(), 1, piece.size(), file.get());
-    if (read > 0) generator->Update(piece.data(), read);
+    sum.checksum = extendCrc32c(sum.checksum, piece.data(), read);
     sum.bytes += read;
     if (read == piece.size()) continue;
     if (std::ferror(file.get())) return {"IO", "reading " + path + ": " + std::generic_category().message(errno)};
     break;
   }
-  generator->Finalize();
-  sum.checksum = u32OfChecksum(generator->GetChecksum());
   return ok();
 }
 
@@ -126,7 +115,7 @@ Failure describeFiles(const std::string& directory, DescribedFiles& described) {
     const auto number = numberOfTable(name);
     if (number && known->SearchOneFileChecksum(*number, &checksum, &function).ok() && function == checksumName &&
         checksum.size() == 4) {
-      sum.checksum = u32OfChecksum(checksum);
+      sum.checksum = decodeChecksum(checksum);
       std::error_code unreadable;
       sum.bytes = entry.file_size(unreadable);
       if (unreadable) return {"IO", "reading " + entry.path().string() + ": " + unreadable.message()};

@@ -2,11 +2,12 @@
 
 #include <rocksdb/cache.h>
 #include <rocksdb/convenience.h>
-#include <rocksdb/file_checksum.h>
 #include <rocksdb/filter_policy.h>
 #include <rocksdb/table.h>
 
 #include <algorithm>
+
+#include "crc32c.h"
 
 namespace understudy {
 
@@ -70,7 +71,7 @@ rocksdb::DBOptions databaseOptions(const Settings& settings, const std::shared_p
   options.stats_dump_period_sec = 0;
   options.stats_persist_period_sec = 0;
   // Kept beside the names of the table files: whoever copies them need not read them first.
-  options.file_checksum_gen_factory = rocksdb::GetFileChecksumGenCrc32cFactory();
+  options.file_checksum_gen_factory = fileChecksums();
   return options;
 }
 

@@ -1,5 +1,6 @@
 /** The kinds of faults: what is done to the cluster, and what is waited for before it is undone. */
 import type { ClusterProcesses } from '#src/cli/cluster-processes.js'
+import { hasRocksdb } from '#src/engine/rocksdb.js'
 import type { FaultyDisk } from '../fs-shim/faulty-disk.js'
 import { shimLibrary } from '../fs-shim/shim-library.js'
 import type { CoordinatorKind, CoordinatorProcesses } from './coordinators.js'
@@ -71,6 +72,7 @@ export const kinds: readonly FaultKind[] = [
 export function canRun(kind: FaultKind, coordinator: CoordinatorKind, network: boolean): boolean {
   const { needs } = kind
   if (needs.includes('network') && !network) return false
+  if (kind.args?.includes('rocksdb') === true && !hasRocksdb()) return false
   if (needs.includes('disks') && typeof shimLibrary() !== 'string') return false
   return needs === 'nothing' || coordinator !== 'static'
 }
