@@ -8,6 +8,7 @@ import { levelEngine } from '#src/engine/level.js'
 import { hasRocksdb, rocksdbEngine } from '#src/engine/rocksdb.js'
 import { measureBootstrap } from './measure-bootstrap.js'
 import { type EngineFigures, measureEngine } from './measure-engine.js'
+import { measureRestart } from './measure-restart.js'
 import { measureTransfer } from './measure-transfer.js'
 
 const { values } = parseArgs({
@@ -35,6 +36,11 @@ try {
   for (const factory of engines) {
     process.stderr.write(`measuring: engine ${factory.kind}\n`)
     figures.push(await measureEngine(factory, directory, entries, mebibytes))
+    process.stderr.write(`measuring: restart of a node, engine ${factory.kind}\n`)
+    const restart = await measureRestart(directory, factory.kind)
+    nodes.push(
+      `restart of a node, engine ${factory.kind}: ${restart.seconds.toFixed(1)} s after kill -9 with ${restart.replayedMebibytes} MiB of journal to replay, ${restart.cleanSeconds.toFixed(1)} s after a clean stop`,
+    )
     if (!values.nodes) continue
     process.stderr.write(`measuring: bootstrap of a node, engine ${factory.kind}\n`)
     const { seconds } = await measureBootstrap(mebibytes, factory.kind)

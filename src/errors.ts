@@ -26,6 +26,7 @@ const retryableCodes: ReadonlySet<FailureCode> = new Set<FailureCode>([
   'STALE_EPOCH',
   'ADDRESS_IN_USE',
   'SWITCHOVER_REFUSED',
+  'VERIFY_REFUSED',
 ])
 
 /**

@@ -10,12 +10,13 @@ import { limits } from './core/limits.js'
 import { timingsOf } from './core/timings.js'
 import { levelEngine } from './engine/level.js'
 import { memoryEngine } from './engine/memory.js'
-import { rocksdbEngine } from './engine/rocksdb.js'
+import { createRocksdbEngine } from './engine/rocksdb.js'
 import { UnderstudyError } from './errors.js'
 import { createJournalFactory } from './journal/journal-factory.js'
 import { nodeClock } from './platform/node-clock.js'
 import { nodeFileSystem } from './platform/node-file-system.js'
 import { nodeRandom } from './platform/node-random.js'
+import { createOtelTracer } from './platform/otel-tracer.js'
 import type { Coordinator } from './ports/coordinator.js'
 import type { EngineFactory, EngineKind } from './ports/engine.js'
 import type { Logger } from './ports/logger.js'
@@ -24,10 +25,20 @@ import type { NodeParts } from './runtime/node.js'
 import type { WitnessParts } from './runtime/witness.js'
 import { version } from './version.js'
 
-const engines: Readonly<Record<EngineKind, EngineFactory>> = {
-  level: levelEngine,
-  rocksdb: rocksdbEngine,
-  memory: memoryEngine,
+const engines: Readonly<Record<EngineKind, (options: NodeOptions) => EngineFactory>> = {
+  level: () => levelEngine,
+  rocksdb: ({ rocksdbCacheBytes, rocksdbCompression }) =>
+    createRocksdbEngine({
+      ...(rocksdbCacheBytes === undefined ? {} : { cacheBytes: rocksdbCacheBytes }),
+      ...(rocksdbCompression === undefined ? {} : { compression: rocksdbCompression }),
+    }),
+  memory: () => memoryEngine,
+}
+
+function engineFor(options: NodeOptions): EngineFactory {
+  const { engine, bootstrapMethod } = options
+  const factory = engines[engine](options)
+  return bootstrapMethod === 'auto' ? factory : { kind: factory.kind, open: factory.open }
 }
 
 interface PartsHooks {
@@ -55,10 +66,11 @@ export async function createNodeParts(options: NodeOptions, hooks: PartsHooks): 
       logger,
       segmentBytes: options.segmentBytes,
     }),
-    engines: engines[options.engine],
+    engines: engineFor(options),
     clock: nodeClock,
     random: nodeRandom,
     logger,
+    tracer: createOtelTracer(version),
     ...(await coordinatorParts(options, hooks)),
     transport,
     shards: [
@@ -76,6 +88,7 @@ export async function createNodeParts(options: NodeOptions, hooks: PartsHooks): 
         slotRetainBytes: options.slotRetainBytes,
         writeTimeoutMs: options.writeTimeoutMs,
         bootstrapMaxBytesPerSecond: options.bootstrapMaxRate,
+        bootstrapSourceMaxBytesPerSecond: options.bootstrapSourceMaxRate,
       },
     ],
   }

@@ -18,11 +18,14 @@ export {
   type SimulatedDiskOptions,
   type UnsyncedChange,
 } from './sim/disk.js'
+export { type FaultKind, faultKinds } from './sim/fault-kinds.js'
 export {
   checkLinearizability,
   type LinearizabilityOptions,
   type LinearizabilityResult,
+  type LinearizabilityViolation,
 } from './sim/linearizability.js'
+export type { CoordinatorKind, DiskPlan, Plan, PlanOptions } from './sim/plan.js'
 export { describeHistory, type RegisterOperation, type RegisterOutcome } from './sim/register-history.js'
 export { type SimulationOptions, type SimulationResult, simulate } from './sim/simulation.js'
 export { testTransport } from './transport/conformance.js'

@@ -36,8 +36,10 @@ const rules: Readonly<Record<string, Rule>> = {
   'object-store': adapter,
   runtime: { folders: [...low, 'storage', 'link'], node: 'none', packages: 'none' },
   database: { folders: [...low, 'runtime'], node: 'all', packages: 'all' },
-  config: { folders: low, node: 'all', packages: 'all' },
-  server: { folders: [...low, 'runtime', 'config'], node: 'all', packages: 'all' },
+  // Files of tokens and certificates; the rules for all who let somebody in.
+  access: adapter,
+  config: { folders: [...low, 'access'], node: 'all', packages: 'all' },
+  server: { folders: [...low, 'runtime', 'config', 'access', 'version'], node: 'all', packages: 'all' },
   version: { folders: [], node: 'all', packages: 'none' },
   // Where adapters are chosen, and simulated ones made.
   cli: anything,
@@ -115,6 +117,47 @@ function violationsOf(source: Source): string[] {
   return violations
 }
 
+/** What of Node a simulation may use: it computes, and waits for nothing. */
+const pureModules = ['node:path', 'node:crypto', 'node:zlib', 'node:util', 'node:buffer']
+/** In a simulation `process` is mostly one of the simulated. */
+const ambientInSimulation =
+  /\b(?:Date\.now|new Date\(\)|Math\.random|setTimeout|setInterval|setImmediate|performance\.now|process\.(?:env|argv|hrtime|nextTick|cwd|exit|on|off|std\w+|pid|uptime|cpuUsage|memoryUsage)\b)/
+/** Memory only. */
+const purePackages = ['sorted-btree']
+/** The engine room: turns of the real event loop between events, and promises that nobody took. */
+const realByDesign: Readonly<Record<string, RegExp>> = {
+  'sim/virtual-time': /\bsetImmediate|process\.nextTick/g,
+  'sim/simulation': /\bprocess\.(?:on|off)\b/g,
+  // The clock of a network that is given none; `Links` gives one.
+  'transport/in-memory': /performance\.now|\bsetTimeout|\bsetImmediate/g,
+}
+
+/** All files that are loaded with `start`. */
+function reachedFrom(start: string, byName: ReadonlyMap<string, Source>): ReadonlySet<string> {
+  const reached = new Set([start])
+  for (const name of reached) {
+    const source = byName.get(name)
+    if (source === undefined) continue
+    for (const specifier of importsOf(withoutTypeImports(source.code))) {
+      if (specifier.startsWith('.')) reached.add(target(source, specifier))
+    }
+  }
+  return reached
+}
+
+/** Real time, chance, input and output that a file could reach for. */
+function realIn(source: Source): string[] {
+  const found = importsOf(withoutTypeImports(source.code))
+    .filter((specifier) => !specifier.startsWith('.'))
+    .filter((specifier) => !pureModules.includes(specifier) && !purePackages.includes(specifier))
+    .map((specifier) => `${source.name} imports ${specifier}`)
+  const allowed = realByDesign[source.name]
+  const code = allowed === undefined ? source.code : source.code.replace(allowed, '')
+  const ambientUse = ambientInSimulation.exec(code)
+  if (ambientUse !== null) found.push(`${source.name} uses ${ambientUse[0]}`)
+  return found
+}
+
 function sample(name: string, code: string): Source {
   return { name, folder: folderOf(name), code, imports: importsOf(codeOf(code)) }
 }
@@ -182,6 +225,39 @@ describe('architecture', () => {
       const found = ambient.exec(source.code)
       assert.equal(found, null, `${source.name} uses ${found?.[0]}`)
     }
+  })
+
+  test('a simulation reaches nothing that waits for real time or does real input and output', () => {
+    const byName = new Map(sources.map((source) => [source.name, source]))
+    const reached = reachedFrom('sim/simulation', byName)
+    assert.ok(reached.size > 80, `the whole program was reached: ${reached.size} files`)
+    for (const name of ['runtime/node', 'journal/file-journal', 'coordinator/builtin/voter', 'link/link']) {
+      assert.ok(reached.has(name), `${name} is simulated`)
+    }
+    assert.deepEqual(
+      [...reached].flatMap((name) => realIn(byName.get(name)!)),
+      [],
+    )
+  })
+
+  test('the check of a simulation finds what it is there for', () => {
+    const real = (code: string) => realIn(sample('runtime/x', code)).length
+    assert.equal(real("import { open } from 'node:fs/promises'"), 1)
+    assert.equal(real("import { connect } from 'node:net'"), 1)
+    assert.equal(real("const { Worker } = await import('node:worker_threads')"), 1)
+    assert.equal(real("import pino from 'pino'"), 1)
+    assert.equal(real('const timer = setTimeout(go, 5)'), 1)
+    assert.equal(real('const now = performance.now()'), 1)
+    assert.equal(real("import { createHash } from 'node:crypto'"), 0)
+    const chain = ['sim/simulation', 'runtime/a', 'platform/b'].map((name, index, names) => {
+      const next = names[index + 1]
+      return sample(name, next === undefined ? "import 'node:fs'" : `import { x } from '../${next}.js'`)
+    })
+    const byName = new Map(chain.map((source) => [source.name, source]))
+    assert.deepEqual([...reachedFrom('sim/simulation', byName)], ['sim/simulation', 'runtime/a', 'platform/b'])
+    // Types are gone when the program runs.
+    byName.set('runtime/a', sample('runtime/a', "import type { x } from '../platform/b.js'"))
+    assert.deepEqual([...reachedFrom('sim/simulation', byName)], ['sim/simulation', 'runtime/a'])
   })
 
   test('the core decides at once: no promises', () => {

@@ -10,6 +10,8 @@
       'target_name': 'understudy_rocksdb',
       'sources': [
         'src/addon.cc',
+        'src/checkpoint.cc',
+        'src/crc32c.cc',
         'src/entries.cc',
         'src/failure.cc',
         'src/ingestion.cc',
@@ -24,8 +26,9 @@
       'cflags': ['-Wall', '-Wextra', '-Wno-unused-parameter', '-fvisibility=hidden'],
       'cflags_cc!': ['-fno-exceptions', '-std=gnu++14', '-std=gnu++17', '-std=gnu++20'],
       'cflags_cc': ['-std=c++17', '-fexceptions'],
-      # A library that lies beside the addon, as in a prebuilt package, is found first.
-      'ldflags': ["-Wl,-rpath,'$$ORIGIN'"],
+      # Libraries that lie beside the addon, as in a prebuilt package, are found first: also those that RocksDB needs, which
+      # takes a path of the old kind.
+      'ldflags': ["-Wl,-rpath,'$$ORIGIN'", '-Wl,--disable-new-dtags'],
       'xcode_settings': {
         'GCC_ENABLE_CPP_EXCEPTIONS': 'YES',
         'CLANG_CXX_LANGUAGE_STANDARD': 'c++17',

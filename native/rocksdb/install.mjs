@@ -1,8 +1,10 @@
 // Run by `npm install` and `npm rebuild`: builds the addon of the engine "rocksdb" where RocksDB's headers are, and
-// says in one line when it does not. The package works without it; the engine then says what is missing.
+// says in one line when it does not. The package works without it; the engine then says what is missing. Where the
+// prebuilt package of this platform is installed nothing is built.
 // UNDERSTUDY_ROCKSDB=required makes a missing addon an error, UNDERSTUDY_ROCKSDB=off leaves it out.
 import { spawnSync } from 'node:child_process'
 import { existsSync } from 'node:fs'
+import { createRequire } from 'node:module'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 
@@ -16,6 +18,15 @@ function leave(why) {
 }
 
 if (wish === 'off') leave('UNDERSTUDY_ROCKSDB=off')
+
+const prebuilt = `understudy-db-rocksdb-${process.platform}-${process.arch}`
+try {
+  createRequire(import.meta.url).resolve(`${prebuilt}/package.json`)
+  console.log(`understudy-db: engine "rocksdb" comes with ${prebuilt}`)
+  process.exit(0)
+} catch {
+  // The usual case: it is built here.
+}
 
 const prefixes = [process.env.ROCKSDB_PREFIX, '/usr', '/usr/local', '/opt/homebrew'].filter(Boolean)
 const prefix = prefixes.find((one) => existsSync(join(one, 'include/rocksdb/db.h')))

@@ -1,12 +1,14 @@
+import { tokenToShow } from '../access/credential-files.js'
 import { checkConfig } from '../config/check-config.js'
 import type { NodeOptions } from '../config/node-options.js'
+import type { OptionKey } from '../config/option-table.js'
 import { ConfigError } from '../config/problem.js'
 import { type ConfigSources, mergeSources } from '../config/sources.js'
 import { UnderstudyError } from '../errors.js'
 import type { MemberAddress } from '../ports/coordinator.js'
 import type { NodeStatus } from '../runtime/handle.js'
-import { clientSecret } from './client-flags.js'
-import { askStatus } from './node-client.js'
+import { clientSecret, clientTls, withScheme } from './client-flags.js'
+import { askStatus, type NodeAddress } from './node-client.js'
 import { configSources, defaultListen, type Flags } from './node-flags.js'
 
 export interface BootstrapPlan {
@@ -42,8 +44,8 @@ export async function planBootstrap(flags: Flags, url: string): Promise<Bootstra
   if (own.length > 0) throw new ConfigError(own)
 
   const { values } = mergeSources(sources)
-  const { secret, secretFile } = values as { readonly secret?: string; readonly secretFile?: string }
-  const status = await askStatus({ url, secret: secret ?? clientSecret(secretFile) })
+  checkScheme(url, values.tlsCert !== undefined)
+  const status = await askStatus(sourceAddress(address, url, values))
   const source = { node: status.node, address }
   const members = [source, ...status.members.map((member) => ({ node: member.node, address: member.address }))]
   const facts = { cluster: status.cluster, members, settings: status.shards[0]?.settings }
@@ -62,6 +64,24 @@ export async function planBootstrap(flags: Flags, url: string): Promise<Bootstra
       ...options,
       coordinator: { kind: 'static', primary: undefined, url: '', ...given, members: all },
     },
+  }
+}
+
+/** The source is asked with the credentials that the node to be built will have. */
+function sourceAddress(address: string, url: string, values: Readonly<Record<string, unknown>>): NodeAddress {
+  const text = (key: OptionKey): string | undefined => values[key] as string | undefined
+  const tls = clientTls({ ca: text('tlsCa'), cert: text('tlsCert'), key: text('tlsKey') })
+  const secret = text('secret') ?? (text('secretFile') === undefined ? undefined : clientSecret(text('secretFile')))
+  const token = tokenToShow({
+    accessFile: text('accessFile'),
+    tokens: text('tokens'),
+    token: text('token'),
+    tokenFile: text('tokenFile'),
+  })
+  return {
+    url: url.includes('://') ? url : withScheme(address, tls !== undefined),
+    secret: secret ?? token,
+    ...(tls === undefined ? {} : { tls }),
   }
 }
 
@@ -87,12 +107,25 @@ function adopt(sources: ConfigSources, facts: Facts): ConfigSources {
   return { ...sources, flags }
 }
 
+/** Replication speaks to the source as it speaks to all nodes: what the URL says has to agree. */
+function checkScheme(url: string, hasTls: boolean): void {
+  if (!url.includes('://') || url.startsWith('https:') === hasTls) return
+  throw new UnderstudyError(
+    'BAD_REQUEST',
+    hasTls
+      ? `--from ${url}: this node has tlsCert, and replication is plain text there`
+      : `--from ${url}: replication with TLS needs tlsCert and tlsKey of this node`,
+    { hint: 'either all nodes of a cluster have tlsCert or none has' },
+  )
+}
+
 function replicationAddress(url: string): string {
+  if (!url.includes('://')) return url
   const { protocol, host, port, hostname, pathname } = new URL(url)
-  if (protocol !== 'http:' || pathname !== '/') {
+  if (pathname !== '/') {
     throw new UnderstudyError('BAD_REQUEST', `--from ${url}: replication needs the node's own port`, {
       hint: `give its address, for example --from ${hostname}:7400`,
     })
   }
-  return port === '' ? `${host}:80` : host
+  return port === '' ? `${host}:${protocol === 'https:' ? 443 : 80}` : host
 }

@@ -1,4 +1,6 @@
 import { type Command, Option } from 'commander'
+import { Credentials } from '../access/credentials.js'
+import { credentialSources } from '../config/node-options.js'
 import { limits } from '../core/limits.js'
 import { formatPosition } from '../core/position.js'
 import { UnderstudyError } from '../errors.js'
@@ -30,6 +32,12 @@ export function registerBootstrap(program: Command): void {
         .makeOptionMandatory(),
     )
     .option('--replace', 'give up what the directory holds; it stays until the new data is installed')
+    .addOption(
+      new Option(
+        '--max-rate <SIZE>',
+        'bytes per second at most, like 20MiB; the same as --bootstrap-max-rate',
+      ).conflicts('bootstrapMaxRate'),
+    )
     .option('--timeout <DURATION>', 'give up when nothing arrives for so long', parseDuration, limits.bootstrapStallMs)
     .option('--json', 'progress and result on standard output, one JSON object per line')
   addNodeFlags(command)
@@ -43,14 +51,18 @@ is left as it is. Afterwards "understudy serve" follows from there.
 
 Examples:
   understudy bootstrap --data ./c --node c --from http://10.0.0.1:7400
-  understudy bootstrap --config understudy.toml --from 10.0.0.2:7400 --replace`,
+  understudy bootstrap --data ./c --node c --from 10.0.0.1:7400 --max-rate 20MiB
+  understudy bootstrap --config understudy.toml --from 10.0.0.2:7400 --replace
+
+Exit codes: 0 built, or there already; 1 ended; 2 the configuration is wrong, or the directory holds something else;
+4 no source answers.`,
     )
     .action((flags: BootstrapFlags & Flags) => run(flags))
 }
 
 async function run(flags: BootstrapFlags & Flags): Promise<void> {
   const json = flags.json === true
-  const { options, source, members } = await planBootstrap(flags, flags.from)
+  const { options, source, members } = await planBootstrap(withMaxRate(flags), flags.from)
   if (!members.includes(options.node)) {
     const text = `${source.node} knows no member ${options.node} (its cluster is ${members.join(', ')})`
     process.stderr.write(`${createPaint(process.stderr)('yellow', 'warning')}: ${text}\n`)
@@ -64,10 +76,12 @@ async function run(flags: BootstrapFlags & Flags): Promise<void> {
     import('../transport/http-upgrade.js'),
     import('../runtime/bootstrap-directory.js'),
   ])
+  const credentials = new Credentials(credentialSources(options), logger)
   const transport = createHttpUpgradeTransport({
     clock: nodeClock,
     logger,
     ...(options.secret === undefined ? {} : { secret: options.secret }),
+    dial: () => credentials.dial(),
   })
   const parts = await createNodeParts(options, {
     logger,
@@ -105,6 +119,10 @@ async function run(flags: BootstrapFlags & Flags): Promise<void> {
     view.end()
   }
   report(result, options.data, json)
+}
+
+function withMaxRate(flags: Flags): Flags {
+  return flags.maxRate === undefined ? flags : { ...flags, bootstrapMaxRate: flags.maxRate }
 }
 
 function report(result: DirectoryBootstrapResult, data: string, json: boolean): void {
@@ -157,7 +175,7 @@ class StallWatch {
     const { phase } = status
     const isBeginning = phase === 'waiting' || phase === 'snapshot' || phase === 'transferring'
     const reached = `${status.bytesDone} ${isBeginning ? '' : phase}`
-    if (reached === this.reached) return
+    if (reached === this.reached || (isBeginning && status.bytesPerSecond === 0)) return
     this.reached = reached
     clearTimeout(this.timer)
     this.timer = this.start()

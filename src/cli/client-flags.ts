@@ -1,15 +1,21 @@
 import { type Command, InvalidArgumentError, Option } from 'commander'
+import { readPem } from '../access/certificates.js'
+import { readToken } from '../access/credential-files.js'
 import { readAddress } from '../config/address.js'
 import { fields } from '../config/schema.js'
 import { readSecretFile } from '../config/secret-file.js'
 import { limits } from '../core/limits.js'
 import { UnderstudyError } from '../errors.js'
-import type { NodeAddress } from './node-client.js'
+import type { ClientTls, NodeAddress } from './node-client.js'
 import { defaultListen } from './node-flags.js'
 
 export interface ClientFlags {
   readonly url?: string
   readonly secretFile?: string
+  readonly tokenFile?: string
+  readonly ca?: string
+  readonly cert?: string
+  readonly key?: string
   readonly json?: boolean
 }
 
@@ -27,6 +33,20 @@ export function addClientFlags(command: Command): Command {
         "file with the cluster's secret (default: UNDERSTUDY_SECRET_FILE; or the secret itself in UNDERSTUDY_SECRET)",
       ),
     )
+    .addOption(
+      new Option(
+        '--token-file <FILE>',
+        'file with a token (default: UNDERSTUDY_TOKEN_FILE; or the token itself in UNDERSTUDY_TOKEN)',
+      ).conflicts('secretFile'),
+    )
+    .addOption(
+      new Option(
+        '--ca <FILE>',
+        "authority of the nodes' certificates, in PEM; implies https (default: UNDERSTUDY_TLS_CA)",
+      ),
+    )
+    .addOption(new Option('--cert <FILE>', 'certificate of this client, in PEM (default: UNDERSTUDY_TLS_CERT)'))
+    .addOption(new Option('--key <FILE>', 'its private key, in PEM (default: UNDERSTUDY_TLS_KEY)'))
 }
 
 export function nodeAddress(flags: ClientFlags): NodeAddress {
@@ -40,14 +60,24 @@ export function nodeAddress(flags: ClientFlags): NodeAddress {
       throw new UnderstudyError('CONFIG', `UNDERSTUDY_URL: ${UNDERSTUDY_URL} ${error.message}`)
     }
   }
-  return { url: url ?? `http://${defaultListen}`, secret: clientSecret(flags.secretFile) }
+  const tls = clientTls(flags)
+  return {
+    url: withScheme(url ?? defaultListen, tls !== undefined),
+    secret: clientToken(flags),
+    ...(tls === undefined ? {} : { tls }),
+  }
 }
 
-/** `http://host:port`, `https://…` (a proxy in front of the node), or `host:port` alone. */
+/** An address without a scheme is asked with TLS where an authority is named. */
+export function withScheme(url: string, hasTls: boolean): string {
+  return url.includes('://') ? url : `${hasTls ? 'https' : 'http'}://${url}`
+}
+
+/** `http://host:port`, `https://…`, or `host:port` alone, which is left without a scheme. */
 export function parseUrl(text: string): string {
   if (!text.includes('://')) {
     const parsed = readAddress(text)
-    if ('address' in parsed) return `http://${text}`
+    if ('address' in parsed) return text
     throw new InvalidArgumentError(
       `${parsed.reason}${parsed.suggestion === undefined ? '' : ` (${parsed.suggestion})`}`,
     )
@@ -60,6 +90,48 @@ export function parseUrl(text: string): string {
     throw new InvalidArgumentError('must not have a user, a query or a fragment (the secret: --secret-file)')
   }
   return `${url.origin}${url.pathname.replace(/\/+$/, '')}`
+}
+
+/** Flags before variables; a token before the secret. */
+function clientToken(flags: ClientFlags): string | undefined {
+  const { UNDERSTUDY_TOKEN, UNDERSTUDY_TOKEN_FILE } = process.env
+  if (flags.secretFile !== undefined) return clientSecret(flags.secretFile)
+  const tokenFile = flags.tokenFile ?? (UNDERSTUDY_TOKEN === undefined ? UNDERSTUDY_TOKEN_FILE : undefined)
+  const { token, problems } = readToken({ token: UNDERSTUDY_TOKEN, tokenFile })
+  const problem = problems[0]
+  if (problem !== undefined) {
+    const source = tokenFile === undefined ? 'UNDERSTUDY_TOKEN' : `token file ${tokenFile}`
+    throw new UnderstudyError('CONFIG', `${source}: ${problem.message}`)
+  }
+  return token ?? clientSecret(undefined)
+}
+
+/** Undefined if nothing about TLS was given. */
+export function clientTls(flags: {
+  readonly ca?: string | undefined
+  readonly cert?: string | undefined
+  readonly key?: string | undefined
+}): ClientTls | undefined {
+  const { UNDERSTUDY_TLS_CA, UNDERSTUDY_TLS_CERT, UNDERSTUDY_TLS_KEY } = process.env
+  const files = {
+    ca: flags.ca ?? UNDERSTUDY_TLS_CA,
+    cert: flags.cert ?? UNDERSTUDY_TLS_CERT,
+    key: flags.key ?? UNDERSTUDY_TLS_KEY,
+  }
+  if ((files.cert === undefined) !== (files.key === undefined)) {
+    throw new UnderstudyError('CONFIG', 'a certificate of a client has a key: give --cert and --key, or neither')
+  }
+  const read = (flag: string, path: string): Buffer => {
+    const pem = readPem(path)
+    if (typeof pem === 'string') throw new UnderstudyError('CONFIG', `${flag}: ${path}: ${pem}`)
+    return pem
+  }
+  if (files.ca === undefined && files.cert === undefined) return undefined
+  return {
+    ...(files.ca === undefined ? {} : { ca: read('--ca', files.ca) }),
+    ...(files.cert === undefined ? {} : { cert: read('--cert', files.cert) }),
+    ...(files.key === undefined ? {} : { key: read('--key', files.key) }),
+  }
 }
 
 export function clientSecret(file: string | undefined): string | undefined {

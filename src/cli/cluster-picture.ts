@@ -97,11 +97,12 @@ async function askMember(
   asked: NodeStatus,
   first: NodeAddress,
 ): Promise<NodePicture> {
-  const url = `http://${known.address}`
+  // All nodes of a cluster speak TLS, or none does.
+  const url = `${first.url.startsWith('https:') ? 'https' : 'http'}://${known.address}`
   const member = 'reachable' in known ? known : undefined
   const base = { node: known.node, url, member }
   try {
-    const status = await askStatus({ url, secret: first.secret })
+    const status = await askStatus({ ...first, url })
     if (status.node !== known.node || status.cluster !== asked.cluster) {
       throw new UnderstudyError(
         'CLUSTER_MISMATCH',

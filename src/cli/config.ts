@@ -1,6 +1,7 @@
 import { existsSync } from 'node:fs'
 import type { Command } from 'commander'
 import { checkConfig } from '../config/check-config.js'
+import { exampleConfig } from '../config/example.js'
 import { describeOptions } from '../config/node-options.js'
 import { ConfigError } from '../config/problem.js'
 import { defaultFile } from './node-flags.js'
@@ -42,5 +43,23 @@ Examples:
       for (const [key, value] of Object.entries(described)) table.push([key, String(value)])
       printLine(trimmed(table.toString()).join('\n'))
       printLine(`${path ?? 'the environment'}: no problems`)
+    })
+  config
+    .command('example')
+    .description('print a commented configuration with every option, from the schema of this release')
+    .option('--json', 'the example as one JSON object')
+    .addHelpText(
+      'after',
+      `
+Examples:
+  understudy config example > understudy.toml
+  understudy config example | grep -A3 -i failover
+
+Exit code 0.`,
+    )
+    .action((flags: CheckFlags) => {
+      const example = exampleConfig()
+      if (flags.json === true) printJson({ example })
+      else process.stdout.write(example)
     })
 }

@@ -11,6 +11,17 @@ export function registerDemo(program: Command): void {
     .option('--json', 'one JSON object per line, the last one the summary', false)
     .option('--entries <N>', 'entries to write before a node is built anew', parseEntries, 250_000)
     .option('--keep', 'keep the directory with the data and logs of the nodes', false)
+    .addHelpText(
+      'after',
+      `
+Takes about a minute, needs nothing else, and leaves nothing behind.
+
+Examples:
+  understudy demo
+  understudy demo --entries 50000 --json | tail -1 | jq .
+
+Exit codes: 0 nothing was lost; 1 a check failed.`,
+    )
     .action(async (options: { readonly json: boolean; readonly entries: number; readonly keep: boolean }) => {
       const narrator = options.json
         ? createJsonNarrator((text) => process.stdout.write(text))

@@ -53,12 +53,14 @@ const exitCodeByFailure: Readonly<Record<FailureCode, ExitCode>> = {
   STALE_EPOCH: notPrimary,
   STALE_INCARNATION: failed,
   UNAUTHORIZED: failed,
+  FORBIDDEN: failed,
   ADDRESS_IN_USE: unavailable,
   PROMOTION_REFUSED: failed,
   SWITCHOVER_REFUSED: failed,
   BAD_REQUEST: misuse,
   NOT_FOUND: failed,
   INTERNAL: failed,
+  VERIFY_REFUSED: unavailable,
 }
 
 export function exitCodeOf(error: UnderstudyError): ExitCode {

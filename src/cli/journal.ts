@@ -37,7 +37,7 @@ expected and what was found. Reading beside a running node is safe.
 Examples:
   understudy journal ./data
   understudy journal ./data --from 1000 --json | jq .sequence
-  cmp <(understudy journal a --raw --from 500) <(understudy journal b --raw --from 500)`,
+  cmp <(understudy journal a --raw) <(understudy journal b --raw)`,
     )
     .action((directory: string, flags: JournalFlags) => run(directory, flags))
 }

@@ -19,6 +19,10 @@ export interface LoadOptions {
   /** Keys that are overwritten again and again. */
   readonly counters: number
   readonly requestTimeoutMs?: number
+  /** Of every request: who asks. */
+  readonly headers?: Readonly<Record<string, string>>
+  /** How long a request took from its first attempt to its acknowledgement, and of how many operations it was. */
+  readonly onAcknowledged?: (ms: number, operations: number) => void
   /** 0 to 1, for the choice between single writes, batches and counters. */
   readonly random: () => number
 }
@@ -153,8 +157,12 @@ export class Load {
         if (turn === undefined) return
         await this.pace(turn.write)
         const { left } = this.target
+        const startMs = performance.now()
         const done = this.carryOut(turn.request).then((outcome) => {
           this.ledger.end(turn.write, outcome)
+          if (outcome === 'acknowledged') {
+            this.options.onAcknowledged?.(performance.now() - startMs, operationsOf(turn.write))
+          }
           this.underWay.delete(done)
         })
         this.underWay.add(done)
@@ -202,7 +210,7 @@ export class Load {
   private async pace(write: LoadWrite): Promise<void> {
     const { operationsPerSecond } = this.options
     if (operationsPerSecond === undefined || this.running === undefined) return
-    const operations = write.to - write.from + (write.counter === undefined ? 0 : 1)
+    const operations = operationsOf(write)
     const nowMs = performance.now()
     const slotMs = Math.max(this.nextSlotMs, nowMs)
     this.nextSlotMs = slotMs + (operations * 1000) / operationsPerSecond
@@ -228,10 +236,11 @@ export class Load {
   }
 
   private async attempt(target: Target, request: HttpRequest): Promise<Outcome> {
+    const { headers } = this.options
     let answer: HttpAnswer
     try {
       const url = target.urls[this.attempts++ % target.urls.length]!
-      answer = await this.client.send(url, request)
+      answer = await this.client.send(url, headers === undefined ? request : { ...request, headers })
     } catch (error) {
       if (!(error instanceof NoAnswer)) throw error
       this.countFailure(error.outcome === 'none' ? 'not connected' : 'no answer', error)
@@ -270,6 +279,10 @@ function createTarget(urls: string | readonly string[]): Target {
     onAcknowledged: (atMs) => acknowledged({ atMs }),
     leave: () => leave(),
   }
+}
+
+function operationsOf(write: LoadWrite): number {
+  return write.to - write.from + (write.counter === undefined ? 0 : 1)
 }
 
 function sleep(ms: number): Promise<void> {

@@ -20,10 +20,14 @@ export function registerServe(program: Command): void {
 Examples:
   understudy serve --data ./a --cluster shop --node a --listen 127.0.0.1:7400
   understudy serve --config understudy.toml --log-level debug
-  UNDERSTUDY_SECRET=... understudy serve --data /var/lib/understudy --cluster shop --node a \\
-    --listen 0.0.0.0:7400 --coordinator 'static://a=10.0.0.1:7400,b=10.0.0.2:7400?primary=a'
+  UNDERSTUDY_SECRET=... understudy serve --data /var/lib/understudy \\
+    --cluster shop --node a --listen 0.0.0.0:7400 \\
+    --coordinator 'etcd://10.0.0.9:2379'
 
-SIGTERM and SIGINT close the node cleanly, a second one ends it at once.`,
+SIGTERM and SIGINT close the node cleanly (a primary hands over first), a second one ends it at once.
+
+Exit codes: 0 closed; 1 failed; 2 the configuration is wrong; 4 the address or the directory is in use; 5 the data is
+damaged.`,
     )
     .action((flags: Flags) => serve(flags))
 }
@@ -52,7 +56,7 @@ async function serve(flags: Flags): Promise<void> {
         node,
         cluster,
         address,
-        url: `http://${address}`,
+        url: `${options.tls === undefined ? 'http' : 'https'}://${address}`,
         data,
         pid: process.pid,
         version,

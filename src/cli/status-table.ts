@@ -52,7 +52,9 @@ function renderShard(
     `cluster ${paint('bold', picture.cluster)}`,
     `shard ${shard.shard}`,
     ...(settings === undefined ? [] : [settingsOf(settings, shard.coordinator?.kind === 'automatic')]),
-    inSync.length === 0 ? 'no in-sync set yet' : `in-sync set ${inSync.join(', ')} (version ${recordVersion})`,
+    inSync.length === 0
+      ? 'no in-sync set yet'
+      : `in-sync set ${[...inSync].sort().join(', ')} (version ${recordVersion})`,
   ]
   const lines = [...wrap(facts.join(' · '), width), ...renderNodes(shard.nodes, nowMs, width, paint)]
   const notes = shard.nodes.filter(
@@ -82,7 +84,7 @@ function renderVoter(voter: VoterStatus, width: number, paint: Paint): string[] 
   ]
   const lines = ['', ...wrap(facts.join(' · '), width)]
   for (const record of records) {
-    const set = record.inSync.join(', ')
+    const set = [...record.inSync].sort().join(', ')
     const text = `record of ${record.shard}: revision ${record.revision}, epoch ${formatEpoch(record.epoch)}, primary ${record.primary}, in-sync set ${set} (version ${record.recordVersion})`
     lines.push(...wrap(text, width))
   }

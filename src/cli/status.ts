@@ -4,9 +4,11 @@ import { limits } from '../core/limits.js'
 import { isFailure } from '../errors.js'
 import { addClientFlags, type ClientFlags, nodeAddress } from './client-flags.js'
 import { type ClusterPicture, takePicture } from './cluster-picture.js'
+import { LiveScreen } from './live-screen.js'
 import type { NodeAddress } from './node-client.js'
 import { renderPicture } from './status-table.js'
 import { createPaint, printJson, printLine } from './terminal.js'
+import { wrap } from './wrap.js'
 
 interface StatusFlags extends ClientFlags {
   readonly watch?: boolean
@@ -66,26 +68,35 @@ async function watch(first: NodeAddress, json: boolean): Promise<void> {
   const end = new AbortController()
   process.once('SIGINT', () => end.abort())
   process.once('SIGTERM', () => end.abort())
+  const screen = !json && process.stdout.isTTY === true ? new LiveScreen(process.stdout) : undefined
   let urls: readonly string[] = [first.url]
   let isFirst = true
-  while (!end.signal.aborted) {
-    const taken = await takeFromAny(urls, first)
-    if ('error' in taken && isFirst) throw taken.error
-    isFirst = false
-    let open: boolean
-    if ('error' in taken) {
-      const { error } = taken
-      open = json
-        ? printJson({ at: new Date().toISOString(), error })
-        : printLine(`${stamp()}${error.code}: ${error.message}`)
-    } else {
-      urls = [first.url, ...taken.picture.nodes.map((node) => node.url).filter((url) => url !== first.url)]
-      if (!json) printLine(stamp())
-      open = show(taken.picture, json)
+  try {
+    while (!end.signal.aborted) {
+      const taken = await takeFromAny(urls, first)
+      if ('error' in taken && isFirst) throw taken.error
+      isFirst = false
+      if ('picture' in taken) {
+        urls = [first.url, ...taken.picture.nodes.map((node) => node.url).filter((url) => url !== first.url)]
+      }
+      if (end.signal.aborted) return
+      const isOpen = json
+        ? printJson('picture' in taken ? asJson(taken.picture) : { at: new Date().toISOString(), error: taken.error })
+        : (screen?.show(textOf(taken)) ?? printLine(textOf(taken)))
+      if (!isOpen) return
+      await sleep(limits.watchIntervalMs, undefined, { signal: end.signal }).catch(() => undefined)
     }
-    if (!open) return
-    await sleep(limits.watchIntervalMs, undefined, { signal: end.signal }).catch(() => undefined)
+  } finally {
+    screen?.end()
   }
+}
+
+function textOf(taken: Taken): string {
+  const paint = createPaint(process.stdout)
+  const width = process.stdout.columns ?? Number.POSITIVE_INFINITY
+  const head = paint('dim', `${new Date().toISOString()} · Ctrl-C ends`)
+  if ('picture' in taken) return `${head}\n\n${renderPicture(taken.picture, Date.now())}\n`
+  return `${head}\n\n${wrap(`${paint('red', taken.error.code)}: ${taken.error.message}`, width).join('\n')}\n`
 }
 
 type Taken = { readonly picture: ClusterPicture } | { readonly error: Error & { readonly code: string } }
@@ -101,11 +112,4 @@ async function takeFromAny(urls: readonly string[], first: NodeAddress): Promise
     }
   }
   return found!
-}
-
-/** On a terminal each picture takes the place of the one before. */
-function stamp(): string {
-  const clear = process.stdout.isTTY === true ? '\x1b[H\x1b[2J' : ''
-  const paint = createPaint(process.stdout)
-  return `${clear}${paint('dim', `${new Date().toISOString()} · Ctrl-C ends`)}\n`
 }

@@ -6,7 +6,7 @@
  */
 import { limits } from '../core/limits.js'
 import { UnderstudyError } from '../errors.js'
-import { frameName, framePayloadBytesMax } from './messages.js'
+import { frameName, framePayloadBytesMax, unjoinedHeadBytes } from './messages.js'
 
 export const frameHeaderBytes = 5
 
@@ -28,7 +28,8 @@ export function encodeFrameHeader(type: number, payloadBytes: number): Uint8Arra
   return header
 }
 
-export type FrameListener = (type: number, payload: Uint8Array) => void
+/** `tail`: the rest of the payload, as it came; only of types that are not joined. */
+export type FrameListener = (type: number, payload: Uint8Array, tail?: readonly Uint8Array[]) => void
 
 /** The largest payload that a frame of a type may have now; undefined for a type that may not come. */
 export type FrameBound = (type: number) => number | undefined
@@ -44,6 +45,8 @@ export class FrameDecoder {
   /** Payload of the frame under way, as far as it has come. Grows by doubling: linear work for any segmentation. */
   private gathered: Buffer | undefined
   private gatheredBytes = 0
+  /** Of a payload that is not joined: views of what came, behind its head. */
+  private tail: Uint8Array[] | undefined
   private failure: UnderstudyError | undefined
 
   constructor(bound: FrameBound = framePayloadBytesMax) {
@@ -74,6 +77,12 @@ export class FrameDecoder {
           return
         }
         this.openFrame()
+      }
+      const headBytes = unjoinedHeadBytes(this.type)
+      if (headBytes !== undefined && this.payloadBytes > headBytes) {
+        at = this.collect(bytes, at, headBytes)
+        if (this.gatheredBytes === this.payloadBytes) this.finishUnjoined(headBytes, listener)
+        continue
       }
       const count = Math.min(this.payloadBytes - this.gatheredBytes, bytes.length - at)
       if (count === this.payloadBytes) {
@@ -120,6 +129,7 @@ export class FrameDecoder {
     this.headerFilled = 0
     this.gathered = undefined
     this.gatheredBytes = 0
+    this.tail = undefined
   }
 
   private gather(bytes: Uint8Array, at: number, count: number): void {
@@ -131,6 +141,32 @@ export class FrameDecoder {
     }
     this.gathered.set(bytes.subarray(at, at + count), this.gatheredBytes)
     this.gatheredBytes = needed
+  }
+
+  /** Takes what belongs to the payload: the head is copied, what follows stays where it is. */
+  private collect(bytes: Uint8Array, at: number, headBytes: number): number {
+    const head = Math.min(Math.max(0, headBytes - this.gatheredBytes), bytes.length - at)
+    if (head > 0) {
+      this.gathered ??= Buffer.allocUnsafeSlow(headBytes)
+      this.gathered.set(bytes.subarray(at, at + head), this.gatheredBytes)
+      this.gatheredBytes += head
+    }
+    const from = at + head
+    const count = Math.min(this.payloadBytes - this.gatheredBytes, bytes.length - from)
+    if (count > 0 && this.gatheredBytes >= headBytes) {
+      this.tail ??= []
+      this.tail.push(bytes.subarray(from, from + count))
+      this.gatheredBytes += count
+      return from + count
+    }
+    return from
+  }
+
+  private finishUnjoined(headBytes: number, listener: FrameListener): void {
+    const head = this.gathered!.subarray(0, headBytes)
+    const { tail } = this
+    this.closeFrame()
+    listener(this.type, head, tail)
   }
 
   private fail(message: string): never {

@@ -74,8 +74,11 @@ const definitions = {
     incarnation,
     boot,
     shard: text(limits.shardNameBytesMax),
-    /** `follow`: to stream from the primary. `source`: to fetch a snapshot and journal. `control`: questions. */
-    purpose: oneOf('follow', 'source', 'control'),
+    /**
+     * `follow`: to stream from the primary. `source`: to fetch a snapshot and journal. `control`: questions. `verify`: to
+     * compare contents.
+     */
+    purpose: oneOf('follow', 'source', 'control', 'verify'),
     /** Absent while the directory is empty. */
     historyId: optional(historyId),
     coordinatorId: optional(hex(16)),
@@ -149,6 +152,29 @@ const definitions = {
    * the order of the request; the others do not exist.
    */
   fetchedKeys: record({ snapshot: u32, family: u32, answered: u32, entryCount: u32, checksum: u32 }),
+  /** Take a snapshot right after the block that holds this request of the asking process (`boot` of its hello). */
+  verifyArm: record({ request: u64, timeoutMs: u32 }),
+  /** From here on that block will not be missed; unless it is applied already. */
+  verifyArmed: record({ applied: u64 }),
+  verifySnapshot: record({ position, families: list(family, limits.familiesMax) }),
+  /**
+   * `digests`: one for each range from a start to the next one, the last one to `end` (absent: of the family). `keys`: of
+   * the first entries from the only start on.
+   */
+  verifyAsk: record({
+    want: oneOf('digests', 'keys'),
+    family,
+    starts: list(key, limits.verifyRangesMax),
+    end: optional(key),
+  }),
+  verifyDigests: record({
+    ranges: list(record({ count: u32, digest: hex(16), isWhole: flag }), limits.verifyRangesMax),
+  }),
+  /** `nextKey`: where the next request goes on; absent at the end of the range. */
+  verifyKeys: record({
+    entries: list(record({ key, digest: hex(16) }), limits.verifyKeysMax),
+    nextKey: optional(key),
+  }),
   query: record({}),
   fence: record({ epoch }),
   /** To the primary, from a node that was asked to have it hand over. `to` empty: whoever is furthest. */
@@ -243,6 +269,39 @@ const definitions = {
   }),
   coordinatorRecord: record({ shard: shardName, revision: u64, record: optional(shardRecordField) }),
   coordinatorMembers: record({ members: list(registration, limits.membersMax) }),
+  /** From protocol version 2 on: may this bootstrap copy the engine's files? `known`: the checkpoint it has begun with. */
+  checkpointStart: record({
+    slot: text(80),
+    first: optional(position),
+    /** Of the files: which engine, and which version of what it makes of them. */
+    format: text(32),
+    known: optional(hex(16)),
+  }),
+  /** The list of its files follows in `checkpointFiles`, all `fileCount` of them, in order. */
+  checkpoint: record({
+    id: hex(16),
+    position,
+    families: list(family, limits.familiesMax),
+    familyIdNext: u32,
+    fileCount: u32,
+    bytes: u64,
+    epochs: list(epochStart, limits.epochHistoryMax),
+    record: shardRecordField,
+  }),
+  checkpointFiles: record({
+    files: list(
+      record({ name: text(limits.fileNameBytesMax), bytes: u64, checksum: u32 }),
+      limits.checkpointFilesPerFrame,
+    ),
+  }),
+  /** No files from here; the session goes on, with `snapshotStart` if the destination likes. */
+  checkpointRefused: record({ code: oneOf(...failureCodes), message: failureText }),
+  /** `file`: its place in the list, from 0. */
+  fileRequest: record({ file: u32, offset: u64, bytes: u32 }),
+  /** Followed in the same frame by the bytes asked for, never fewer. */
+  filePiece: record({ file: u32, offset: u64 }),
+  /** All files are verified: the source may let go of the checkpoint. */
+  checkpointDone: record({ id: hex(16) }),
 }
 
 type Definitions = typeof definitions
@@ -297,6 +356,19 @@ export const frameTypes = {
   coordinatorMembers: 44,
   fetchKeys: 48,
   fetchedKeys: 49,
+  checkpointStart: 70,
+  checkpoint: 71,
+  checkpointFiles: 72,
+  checkpointRefused: 73,
+  fileRequest: 74,
+  filePiece: 75,
+  checkpointDone: 76,
+  verifyArm: 80,
+  verifyArmed: 81,
+  verifySnapshot: 82,
+  verifyAsk: 83,
+  verifyDigests: 84,
+  verifyKeys: 85,
 } as const satisfies Record<MessageName | 'block', number>
 
 const namesByType = new Map<number, MessageName | 'block'>(
@@ -311,6 +383,14 @@ const rawFrames: ReadonlySet<number> = new Set<number>([
   frameTypes.forward,
 ])
 
+/** What a part of a file has before its bytes. */
+const filePieceHeadBytes = 12
+
+/** Bytes that go to the disk as they came are not joined: how much stands before them; undefined for other types. */
+export function unjoinedHeadBytes(type: number): number | undefined {
+  return type === frameTypes.filePiece ? filePieceHeadBytes : undefined
+}
+
 export function frameName(type: number): MessageName | 'block' | undefined {
   return namesByType.get(type)
 }
@@ -318,6 +398,7 @@ export function frameName(type: number): MessageName | 'block' | undefined {
 /** The largest payload that a frame of this type may have; undefined for a type that this version does not know. */
 export function framePayloadBytesMax(type: number): number | undefined {
   if (!namesByType.has(type)) return undefined
+  if (type === frameTypes.filePiece) return filePieceHeadBytes + limits.fileRangeBytesMax
   return rawFrames.has(type) ? limits.frameBytesMax : limits.controlFrameBytesMax
 }
 

@@ -1,6 +1,8 @@
 import { type Address, formatAddress } from '../core/address.js'
 import { limits } from '../core/limits.js'
 import { isLoopback, isUnspecified, readAddress } from './address.js'
+import { checkAccess } from './check-access.js'
+import { checkHeartbeat } from './check-heartbeat.js'
 import { checkWitness } from './check-witness.js'
 import { closest } from './closest.js'
 import { type CoordinatorOptions, parseCoordinator } from './coordinator.js'
@@ -40,15 +42,22 @@ export function checkOptions(input: Readonly<Record<string, unknown>>): CheckedO
     report('advertise', 'has no meaning without listen', 'add listen or leave advertise out')
   }
   const secret = checkSecret(given, input, report)
-  checkExposure(listen, given, input, report)
+  const access = checkAccess(given, input, report)
+  checkExposure({ listen, given, input, asksForCredentials: access.asksForCredentials }, report)
   const advertise = checkMembers({ coordinator, node: given.node, listen, advertised, input }, report)
   const witness = given.witness ?? false
   if (witness) checkWitness({ coordinator, node: given.node, input }, report)
   const { durability, inSyncMin } = checkDurability(given, input, coordinator, report)
+  const heartbeat = checkHeartbeat(given, input, report)
   const segmentBytes = given.segmentBytes ?? limits.segmentBytes
   const slotRetainBytes = given.slotRetainBytes ?? limits.slotRetainBytesMax
   if (slotRetainBytes < segmentBytes) {
     report('slotRetainBytes', `${slotRetainBytes} is less than one segment (segmentBytes ${segmentBytes})`)
+  }
+  const engine = given.engine ?? 'level'
+  for (const key of ['rocksdbCacheBytes', 'rocksdbCompression'] as const) {
+    if (given[key] !== undefined && engine !== 'rocksdb' && !witness)
+      report(key, `has no meaning with engine ${engine}`)
   }
   const failoverMs = given.failoverMs ?? limits.failoverMs
   const inSyncTimeoutMs = given.inSyncTimeoutMs ?? failoverMs
@@ -67,15 +76,21 @@ export function checkOptions(input: Readonly<Record<string, unknown>>): CheckedO
       inSyncMin,
       failoverMs,
       inSyncTimeoutMs,
-      engine: given.engine ?? 'level',
+      engine,
       secret,
+      ...access.sources,
       insecure: given.insecure ?? false,
+      heartbeat,
       logLevel: given.logLevel ?? 'info',
       writeTimeoutMs: given.writeTimeoutMs ?? limits.writeTimeoutMs,
       segmentBytes,
       slotRetainBytes,
       checkpointBytes: given.checkpointBytes ?? limits.checkpointBytes,
+      rocksdbCacheBytes: given.rocksdbCacheBytes,
+      rocksdbCompression: given.rocksdbCompression,
       bootstrapMaxRate: given.bootstrapMaxRate,
+      bootstrapSourceMaxRate: given.bootstrapSourceMaxRate,
+      bootstrapMethod: given.bootstrapMethod ?? 'auto',
     },
   }
 }
@@ -86,6 +101,9 @@ export function resolveOptions(input: OptionsInput): NodeOptions {
   if (options === undefined) throw new ConfigError(problems)
   return options
 }
+
+/** What they hold is in no message. */
+const secretKeys: ReadonlySet<string> = new Set(['secret', 'token', 'tokens', 'heartbeatUrl'])
 
 type Report = (path: OptionKey, message: string, suggestion?: string) => void
 
@@ -113,7 +131,7 @@ function parseFields(input: Readonly<Record<string, unknown>>, problems: ConfigP
     // The first issue of an option says it; the others follow from it.
     if (wrong.has(path)) continue
     wrong.add(path)
-    problems.push({ path, message: `${issue.message}${path === 'secret' ? '' : `, not ${shown(input[path])}`}` })
+    problems.push({ path, message: `${issue.message}${secretKeys.has(path) ? '' : `, not ${shown(input[path])}`}` })
   }
   const right = Object.entries(input).filter(([key, value]) => !wrong.has(key) && value !== undefined)
   return Object.fromEntries(right.map(([key, value]) => [key, fields[key as OptionKey].parse(value)])) as ParsedOptions
@@ -166,20 +184,26 @@ function checkSecret(
 }
 
 function checkExposure(
-  listen: Address | undefined,
-  given: ParsedOptions,
-  input: Readonly<Record<string, unknown>>,
+  question: {
+    readonly listen: Address | undefined
+    readonly given: ParsedOptions
+    readonly input: Readonly<Record<string, unknown>>
+    readonly asksForCredentials: boolean
+  },
   report: Report,
 ): void {
+  const { listen, given, input } = question
   const hasSecret = input.secret !== undefined || input.secretFile !== undefined
-  if (given.insecure === true && hasSecret) {
-    report('insecure', 'contradicts the secret that is configured', 'leave one of them out')
+  if (given.insecure === true && (hasSecret || question.asksForCredentials)) {
+    const what = hasSecret ? 'the secret that is configured' : 'the tokens or client certificates that are asked for'
+    report('insecure', `contradicts ${what}`, 'leave one of them out')
   }
-  if (listen === undefined || isLoopback(listen.host) || hasSecret || input.insecure === true) return
+  const isGuarded = hasSecret || question.asksForCredentials
+  if (listen === undefined || isLoopback(listen.host) || isGuarded || input.insecure === true) return
   report(
     'listen',
     `${formatAddress(listen)} can be reached from other machines, and no secret is configured`,
-    'set secretFile or UNDERSTUDY_SECRET; insecure = true if everybody who can connect may read and write',
+    'set secretFile, accessFile, or UNDERSTUDY_SECRET; insecure = true if everybody who can connect may read and write',
   )
 }
 

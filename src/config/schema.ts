@@ -1,10 +1,14 @@
 import { z } from 'zod'
+import { tokenText } from '../access/access-list.js'
 import { limits } from '../core/limits.js'
 import { namePattern, nameRule } from './name.js'
 import type { OptionKey } from './option-table.js'
 
 export const logLevels = ['debug', 'info', 'warn', 'error', 'silent'] as const
 export type LogLevel = (typeof logLevels)[number]
+
+export const compressions = ['lz4', 'snappy', 'zstd', 'none'] as const
+export type Compression = (typeof compressions)[number]
 
 const name = z.string('must be text').regex(namePattern, `must be ${nameRule}`)
 const text = z.string('must be text').min(1, 'must not be empty')
@@ -52,13 +56,27 @@ export const fields = {
     .max(limits.secretBytesMax, `must be at most ${limits.secretBytesMax} characters`)
     .regex(/^[\x21-\x7e]*$/, 'must be visible ASCII characters without spaces, as it stands in a header'),
   secretFile: text,
+  accessFile: text,
+  tokens: text,
+  token: tokenText,
+  tokenFile: text,
+  tlsCert: text,
+  tlsKey: text,
+  tlsCa: text,
+  tlsClients: z.enum(['none', 'optional', 'required'], 'must be "none", "optional" or "required"'),
   insecure: z.boolean('must be true or false'),
+  heartbeatUrl: text,
+  heartbeatIntervalMs: integer(limits.heartbeatIntervalMsMin, limits.heartbeatIntervalMsMax),
   logLevel: z.enum(logLevels, `must be one of ${logLevels.join(', ')}`),
   writeTimeoutMs: integer(1, limits.writeTimeoutMsMax),
   segmentBytes: bytes(limits.segmentBytesMin, limits.segmentBytesMax),
   slotRetainBytes: bytes(limits.segmentBytesMin, 2 ** 40),
   checkpointBytes: bytes(limits.segmentBytesMin, 2 ** 40),
+  rocksdbCacheBytes: bytes(limits.rocksdbCacheBytesMin, 2 ** 40),
+  rocksdbCompression: z.enum(compressions, `must be one of ${compressions.join(', ')}`),
   bootstrapMaxRate: bytes(1024, 2 ** 40),
+  bootstrapSourceMaxRate: bytes(1024 ** 2, 2 ** 40),
+  bootstrapMethod: z.enum(['auto', 'range-chunks'], 'must be "auto" or "range-chunks"'),
 } as const satisfies Record<OptionKey, z.ZodType>
 
 export const optionsSchema = z.strictObject(fields).partial()

@@ -19,6 +19,13 @@ export interface Origin {
   readonly line?: number
 }
 
+const spellings: ReadonlyMap<string, string> = new Map([
+  ['secret', 'secretFile'],
+  ['secretFile', 'secret'],
+  ['token', 'tokenFile'],
+  ['tokenFile', 'token'],
+])
+
 export interface MergedSources {
   readonly values: Record<string, unknown>
   readonly origins: ReadonlyMap<string, Origin>
@@ -31,7 +38,7 @@ export function mergeSources(sources: ConfigSources): MergedSources {
   const problems: ConfigProblem[] = []
   const set = (key: string, value: unknown, origin: Origin): void => {
     // A secret and a file with a secret are one option with two spellings: the later source decides.
-    const other = key === 'secret' ? 'secretFile' : key === 'secretFile' ? 'secret' : undefined
+    const other = spellings.get(key)
     if (other !== undefined && origins.get(other) !== undefined && origins.get(other)?.source !== origin.source) {
       const fromEnvironment = origins.get(other)?.source.startsWith('UNDERSTUDY_') ?? false
       if (!(fromEnvironment && origin.source.startsWith('UNDERSTUDY_'))) {

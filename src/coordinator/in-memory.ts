@@ -89,10 +89,10 @@ export class InMemoryCoordinatorStore {
   }
 
   /** The store is lost and begins anew, as after a wiped disk; or goes back to an earlier content of one record. */
-  restore(records: ReadonlyMap<string, ShardRecord>, coordinatorId = this.coordinatorId): void {
+  restore(records: ReadonlyMap<string, ShardRecord>, coordinatorId = this.coordinatorId, revisionOfFirst = 1): void {
     this.coordinatorId = coordinatorId
     this.records.clear()
-    this.revision = 0
+    this.revision = Math.max(0, revisionOfFirst - 1)
     for (const [shard, record] of records) {
       this.revision += 1
       this.records.set(shard, { record, revision: this.revision })

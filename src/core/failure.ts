@@ -46,6 +46,10 @@ export const failureCodes = [
   'NOT_FOUND',
   /** A bug of ours reached the surface; its details are in the log. */
   'INTERNAL',
+  /** Who asks is known, and may not do this. */
+  'FORBIDDEN',
+  /** Nodes cannot be compared now. */
+  'VERIFY_REFUSED',
 ] as const
 
 export type FailureCode = (typeof failureCodes)[number]

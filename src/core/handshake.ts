@@ -16,14 +16,18 @@ export interface Identity {
 
 /** Newest protocol version that both speak. */
 export function chooseProtocol(peer: { readonly protocolMin: number; readonly protocolMax: number }): number | Failure {
-  const own = limits.protocolVersion
-  if (peer.protocolMin <= own && own <= peer.protocolMax) return own
+  const { protocolVersion, protocolVersionMin } = limits
+  const newest = Math.min(protocolVersion, peer.protocolMax)
+  if (newest >= Math.max(protocolVersionMin, peer.protocolMin)) return newest
   return {
     code: 'PROTOCOL_VERSION',
-    message: `this node speaks protocol version ${own}, the other ${peer.protocolMin} to ${peer.protocolMax}`,
+    message: `this node speaks protocol versions ${protocolVersionMin} to ${protocolVersion}, the other ${peer.protocolMin} to ${peer.protocolMax}`,
     hint: 'upgrade the older node; releases speak the version before their own',
   }
 }
+
+/** Checkpoint files (frames 70 on) may be asked for from this version on. */
+export const checkpointProtocol = 2
 
 /** Every mismatch names both sides; none is repaired by guessing. */
 export function refuseIdentity(own: Identity, peer: Identity): Failure | undefined {

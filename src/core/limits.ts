@@ -75,7 +75,9 @@ export const limits = Object.freeze({
   applyBytesMax: 4 * MiB,
 
   // Protocol
-  protocolVersion: 1,
+  /** Newest and oldest version of the messages that this release speaks. Version 2 has checkpoint files (frames 70 on). */
+  protocolVersion: 2,
+  protocolVersionMin: 1,
   frameBytesMax: 96 * MiB,
   controlFrameBytesMax: 1 * MiB,
   /** Ceiling of a failure before authentication: code, message and hint. */
@@ -160,17 +162,65 @@ export const limits = Object.freeze({
   snapshotIdleMs: 60_000,
   slotTtlMs: 24 * 3600_000,
   slotsMax: 64,
+  /** One request for a part of a file, and how much is asked for and not on disk yet: the memory of either side. */
+  fileRangeBytes: 512 * KiB,
+  fileRangeBytesMin: 16 * KiB,
+  fileRangeBytesMax: 4 * MiB,
+  fileRequestsMax: 16,
+  /** Files that are being fetched or verified at a time. */
+  filesInFlightMax: 6,
+  fileNameBytesMax: 64,
+  /** A file whose bytes are other than announced is fetched again, so often in a row. */
+  fileAttemptsMax: 3,
+  /** A checkpoint of more files is not handed out (range chunks are): its list is held in memory. */
+  checkpointFilesMax: 16_384,
+  /** Files of one frame of the list. */
+  checkpointFilesPerFrame: 4_096,
+  /** Checkpoints that a source keeps for bootstraps under way, one for each slot. */
+  checkpointsMax: 4,
+  /** A checkpoint that nobody reads is kept so long while its slot lives, after a restart of the source too. */
+  checkpointIdleMs: 600_000,
+  checkpointSweepMs: 15_000,
+  /** Making one ends with a flush of what the engine holds in memory. */
+  checkpointTimeoutMs: 60_000,
   bootstrapBackoffMinMs: 1_000,
   bootstrapBackoffMaxMs: 60_000,
+
+  // Verify
+  /** A range ends at so many entries or bytes, whichever comes first. */
+  verifyRangeEntries: 1000,
+  verifyRangeBytes: 1 * MiB,
+  /** Where another node reads on no further: it has more in the range than any equal one could. */
+  verifyRangeEntriesMax: 2_000,
+  verifyRangeBytesMax: 64 * MiB,
+  /** Ranges, bytes of their content and of their bounds in one request. */
+  verifyRangesMax: 16,
+  verifyRequestBytes: 4 * MiB,
+  verifyBoundBytesMax: 512 * KiB,
+  /** A range that differs and has no more entries than this is listed; a larger one is divided into so many parts. */
+  verifyListEntries: 32,
+  verifyFanOut: 16,
+  /** Of one answer with keys. */
+  verifyKeysMax: 1000,
+  verifyDifferences: 100,
+  verifyDifferencesMax: 10_000,
+  verifyBytesPerSecond: 32 * MiB,
+  /** A snapshot that is asked for nothing is given back: slower than this it would be. */
+  verifyBytesPerSecondMin: 256 * KiB,
+  verifyTimeoutMs: 30_000,
+  verifySessionsMax: 4,
+  verifyProgressMs: 250,
 
   // Engine
   /** Bytes that LevelDB gathers in memory before it writes a table file, and what it caches of table files. */
   engineWriteBufferBytes: 16 * MiB,
   engineCacheBytes: 32 * MiB,
-  /** Of RocksDB: what one family gathers before it is written out, what all of them do, and the shared block cache. */
-  rocksdbWriteBufferBytes: 32 * MiB,
-  rocksdbWriteBuffersBytes: 64 * MiB,
+  /** Of RocksDB: what all families together gather before they are written out, their block cache, their filters. */
+  rocksdbWriteBufferBytes: 64 * MiB,
   rocksdbCacheBytes: 64 * MiB,
+  /** What indexes and filters need is in it. */
+  rocksdbCacheBytesMin: 8 * MiB,
+  rocksdbBloomBitsPerKey: 10,
   /** Keys that are looked for in memory, beside everything else, before a worker thread reads them. */
   rocksdbCachedReadsMax: 64,
   /** Entries of the first step of an iterator; the next ones grow. */
@@ -191,17 +241,69 @@ export const limits = Object.freeze({
   httpRequestTimeoutMs: 300_000,
   httpHeadersTimeoutMs: 30_000,
   httpKeepAliveMs: 75_000,
-  /** A range that its reader does not take for this long is ended, so that its snapshot is freed. */
+  /** A range of which its reader takes nothing for this long is ended, so that its snapshot is freed. */
   httpStallTimeoutMs: 60_000,
+  /** A body of which nothing arrives for this long is given up. */
+  httpBodyStallMs: 30_000,
+  /** A connection that was refused is read for so long before it is ended. */
+  httpLingerMs: 1_000,
+  /** Bodies of all requests that are under way, together. */
+  httpBodiesBytesMax: 256 * MiB,
+  /** A path and query that hold no key. */
+  httpUrlBytesMax: 8 * KiB,
+  httpConnectionsMax: 2_048,
+  /** Requests under way, event streams not among them; probes are always answered. */
+  httpRequestsMax: 1_024,
+  /** From a connection to the end of its TLS handshake. */
+  tlsHandshakeTimeoutMs: 10_000,
+
+  // Server-sent events
+  eventStreamsMax: 64,
+  /** Events that a reader who lost the connection can still be told of. */
+  eventsKept: 256,
+  /** A reader that lets more than this pile up is dropped; it connects again and gets the present status. */
+  eventsUnsentBytesMax: 1 * MiB,
+  eventsHeartbeatMs: 10_000,
+  eventsStatusMsMin: 250,
+  eventsStatusMsMax: 60_000,
+  eventsRetryMs: 1_000,
+  /** What requests under way get at a stop before the node closes; the roles have changed by then. */
+  drainTimeoutMs: 5_000,
+
+  // Credentials
+  /** How often files of tokens and certificates are looked at. */
+  credentialsPollMs: 1_000,
+  accessFileBytesMax: 1 * MiB,
+  pemFileBytesMax: 1 * MiB,
+  tokensMax: 256,
+  tokenBytesMin: 16,
   /** Bytes of one piece of a streamed range, about. */
   rangePieceBytes: 64 * KiB,
   rangePieceEntriesMax: 512,
   rangeLimitMax: 1_000_000,
+  /** The status page: how often its picture is taken, how many samples and events it keeps, who may watch at once. */
+  pictureIntervalMs: 1_000,
+  pictureSamplesMax: 900,
+  pictureEventsMax: 200,
+  pictureWatchersMax: 32,
+  /** A watcher that lets more pile up is dropped; the history that each one begins with is the largest piece. */
+  pictureUnsentBytesMax: 1 * MiB,
+  /** What another node says of itself for the picture. */
+  picturePeerTimeoutMs: 1_500,
+  picturePeerBytesMax: 1 * MiB,
   closeTimeoutMs: 10_000,
   /** How long a connection that this side has ended waits for the other side's end: a peer that is cut off sends none. */
   connectionLingerMs: 2_000,
   /** How long a database that is closed while it opens may go on opening. */
   closeDuringOpenMs: 3_000,
+
+  // Dead-man's switch
+  heartbeatIntervalMs: 10_000,
+  heartbeatIntervalMsMin: 1_000,
+  heartbeatIntervalMsMax: 3_600_000,
+  heartbeatTimeoutMs: 10_000,
+  /** A standby whose data may be older than this does not call. */
+  heartbeatLagMsMax: 30_000,
 
   // Command line
   /** A node that is asked for its status answers at once, or does not answer. */

@@ -14,6 +14,7 @@ import type {
   WaitOptions,
   WriteOptions,
 } from '../runtime/handle.js'
+import type { VerifyOptions, VerifyResult } from '../runtime/verify-report.js'
 import { FamilyLevel } from './family-level.js'
 import { openingSignal } from './opening-signal.js'
 import { type DatabaseOptions, type NodeStarter, type OpenOptions, type PositionLike, positionOf } from './options.js'
@@ -103,6 +104,15 @@ export class UnderstudyLevel<K = string, V = string> extends ShardLevel<K, V> {
    */
   switchover(node?: string, options: WaitOptions = {}): Promise<SwitchoverResult> {
     return this.#whenOpen(() => this.shard.switchover(node === undefined ? options : { ...options, to: node }))
+  }
+
+  /**
+   * Compares the content of this node with that of all others, at one position, while they serve; throttled. Resolves
+   * whatever it finds: `verdict` says it, `differences` name it down to the key. Rejects with `VERIFY_REFUSED` when
+   * there is nothing to compare with, and with `ABORTED` when its signal is.
+   */
+  verify(options?: VerifyOptions): Promise<VerifyResult> {
+    return this.#whenOpen(() => this.shard.verify(options))
   }
 
   /** Families of the shard as of now, the default family first. */

@@ -19,6 +19,8 @@ export type AddonFailure =
   | 'PROTOCOL'
   | 'FAMILY'
   | 'INVARIANT'
+  /** A setting that this build of RocksDB does not have. */
+  | 'CONFIG'
 
 export interface Packed {
   /** Entries as the codec's chunk encodes them. */
@@ -50,6 +52,8 @@ export interface Database {
   /** Flat: family, key, value or undefined, ... */
   write(keys: ReadonlyArray<number | Uint8Array | undefined>, meta: MetaChanges): Promise<void>
   flush(): Promise<void>
+  /** Flushes, then links all files into a directory that must not exist. */
+  checkpoint(directory: string): Promise<void>
   ingest(family: number, name: string, chunk: Uint8Array, meta: MetaChanges): Promise<void>
   /** Families flat: id, name, ... Durable when it resolves. */
   finishIngest(families: ReadonlyArray<number | string>, idNext: number, meta: MetaChanges): Promise<void>
@@ -77,8 +81,17 @@ export interface Database {
   releaseCursor(cursor: number): void
 }
 
+export interface DescribedFiles {
+  readonly meta: readonly Buffer[]
+  readonly files: ReadonlyArray<string | number>
+}
+
 interface Addon {
   readonly Database: new (options: object) => Database
+  /** What a checkpoint holds; nobody may have it open. `files` is flat: name, bytes, checksum, ... */
+  describeFiles(directory: string): Promise<DescribedFiles>
+  /** CRC-32C of a whole file. */
+  checksumFile(path: string): Promise<{ readonly bytes: number; readonly checksum: number }>
   /** Stores of every thread, at once. */
   closeAll(): void
 }
@@ -86,11 +99,27 @@ interface Addon {
 const require = createRequire(import.meta.url)
 const built = fileURLToPath(new URL('../../native/rocksdb/build/Release/understudy_rocksdb.node', import.meta.url))
 const prebuilt = `understudy-db-rocksdb-${process.platform}-${process.arch}`
+/** Another file instead of both, as of a build with a sanitizer. */
+const named = process.env.UNDERSTUDY_ROCKSDB_ADDON
 
 let loaded: Addon | undefined
 
+/** How RocksDB is set up; the same for all families of a store, and free to change from one start to the next. */
+export interface RocksdbSettings {
+  /** Of the block cache, which all families share; indexes and filters are in it. */
+  readonly cacheBytes: number
+  /** Of all families together, before they are written out. */
+  readonly writeBufferBytes: number
+  /** Undefined: the best of those in this build that cost little. */
+  readonly compression: RocksdbCompression | undefined
+  /** Of the bloom filters; 0: none. */
+  readonly bloomBitsPerKey: number
+}
+
+export type RocksdbCompression = 'lz4' | 'snappy' | 'zstd' | 'none'
+
 /** A new, closed store. Throws `CONFIG` where the addon was not built. */
-export function createDatabase(): Database {
+export function createDatabase(settings: RocksdbSettings): Database {
   const addon = useAddon()
   const { keyBytesMax, valueBytesMax, familyNameBytesMax, batchOperationsMax, blockOriginsMax, blockEntriesMax } =
     limits
@@ -101,12 +130,23 @@ export function createDatabase(): Database {
     batchOperationsMax,
     blockOriginsMax,
     blockEntriesMax,
-    writeBufferBytes: limits.rocksdbWriteBufferBytes,
-    writeBuffersBytes: limits.rocksdbWriteBuffersBytes,
-    cacheBytes: limits.rocksdbCacheBytes,
+    // One family may fill half of it before it is written out.
+    writeBufferBytes: Math.ceil(settings.writeBufferBytes / 2),
+    writeBuffersBytes: settings.writeBufferBytes,
+    cacheBytes: settings.cacheBytes,
+    compression: settings.compression ?? '',
+    bloomBitsPerKey: settings.bloomBitsPerKey,
     familyPrefix: bookkeeping.familyPrefix,
     idNextKey: bookkeeping.idNext,
   })
+}
+
+export function describeFiles(directory: string): Promise<DescribedFiles> {
+  return useAddon().describeFiles(directory)
+}
+
+export function checksumFile(path: string): Promise<{ readonly bytes: number; readonly checksum: number }> {
+  return useAddon().checksumFile(path)
 }
 
 /** True if the engine can be used here. */
@@ -129,18 +169,33 @@ function useAddon(): Addon {
   return addon
 }
 
-/** What was built here at installation; otherwise a prebuilt package, if one is installed. */
+/**
+ * What was built here at installation; otherwise the prebuilt package of this platform, if it is installed. What is
+ * there and cannot be loaded is an error: nothing else is tried instead.
+ */
 function loadAddon(): Addon {
-  const from = existsSync(built) ? built : prebuilt
+  const from = named ?? (existsSync(built) ? built : prebuilt)
   try {
+    if (from === prebuilt) checkPrebuilt()
     return require(from) as Addon
   } catch (error) {
+    if (error instanceof UnderstudyError) throw error
     const why = error instanceof Error ? (error.message.split('\n', 1)[0] ?? '') : String(error)
     throw new UnderstudyError('CONFIG', `engine "rocksdb" is not built here: ${why}`, {
       cause: error,
       hint: `install RocksDB's headers with \`${headersCommand()}\`, then run \`npm rebuild understudy-db\`; or choose engine "level"`,
     })
   }
+}
+
+/** The calls between the two packages are nobody else's contract. */
+function checkPrebuilt(): void {
+  const versionOf = (path: string): string => (require(path) as { readonly version: string }).version
+  const [found, expected] = [versionOf(`${prebuilt}/package.json`), versionOf('../../package.json')]
+  if (found === expected) return
+  throw new UnderstudyError('CONFIG', `engine "rocksdb": ${prebuilt} is of version ${found}, not ${expected}`, {
+    hint: `run \`npm install ${prebuilt}@${expected}\``,
+  })
 }
 
 function headersCommand(): string {

@@ -8,13 +8,15 @@ import type {
   EngineIterator,
   EngineSnapshot,
   EngineState,
+  FileCheckpoint,
   RewoundKey,
   ScanOptions,
 } from '../ports/engine.js'
 import { assertChunkSize, assertContinues } from './continuity.js'
 import { FamilyTable } from './family-table.js'
 import { type Database, presentView } from './rocksdb-addon.js'
-import { closedError, noteDamage, rocksdbError } from './rocksdb-errors.js'
+import { describeCheckpoint } from './rocksdb-checkpoint.js'
+import { closedError, isDamage, noteDamage, rocksdbError } from './rocksdb-errors.js'
 import { bookkeeping } from './rocksdb-keys.js'
 import { RocksdbIterator, RocksdbSnapshot, rocksdbSnapshotOf } from './rocksdb-reader.js'
 import { encodePosition } from './store-meta.js'
@@ -23,6 +25,7 @@ export interface RocksdbEngineParts {
   readonly database: Database
   readonly directory: string
   readonly empty: Position
+  readonly onDamaged: (error: Error) => void
   readonly opened: EngineState
   readonly table: FamilyTable
   readonly ingesting: boolean
@@ -35,6 +38,8 @@ export class RocksdbEngine implements Engine {
   private readonly database: Database
   private readonly directory: string
   private readonly empty: Position
+  private readonly onDamaged: (error: Error) => void
+  private damaged = false
   /** The highest position that batches of an earlier process named; undefined once this one has passed it. */
   private replayTarget: Position | undefined
   private table: FamilyTable
@@ -51,6 +56,7 @@ export class RocksdbEngine implements Engine {
     this.database = parts.database
     this.directory = parts.directory
     this.empty = parts.empty
+    this.onDamaged = parts.onDamaged
     this.opened = parts.opened
     this.table = parts.table
     this.ingesting = parts.ingesting
@@ -182,9 +188,10 @@ export class RocksdbEngine implements Engine {
     this.viewOf(family, options.snapshot)
     const { snapshot } = options
     const own = snapshot === undefined ? undefined : rocksdbSnapshotOf(snapshot, this.database, this.directory)
-    const iterator = new RocksdbIterator(this.database, this.directory, family, options, own, () =>
-      this.iterators.delete(iterator),
-    )
+    const iterator = new RocksdbIterator(this.database, this.directory, family, options, own, {
+      onClosed: () => this.iterators.delete(iterator),
+      failure: (error) => this.failure(error, 'reading'),
+    })
     this.iterators.add(iterator)
     return iterator
   }
@@ -275,6 +282,17 @@ export class RocksdbEngine implements Engine {
     this.replayTarget = undefined
   }
 
+  async checkpointFiles(directory: string): Promise<FileCheckpoint> {
+    this.assertOpen()
+    invariant(!this.ingesting, 'an engine is copied only after its ingestion is finished')
+    try {
+      await this.database.checkpoint(directory)
+    } catch (error) {
+      throw this.failure(error, 'making a checkpoint')
+    }
+    return describeCheckpoint(directory)
+  }
+
   close(): Promise<void> {
     this.closing ??= this.shutDown()
     return this.closing
@@ -306,8 +324,14 @@ export class RocksdbEngine implements Engine {
   }
 
   private failure(error: unknown, doing: string): Error {
-    noteDamage(error, this.directory)
-    return rocksdbError(error, doing, this.directory)
+    const failure = rocksdbError(error, doing, this.directory)
+    if (isDamage(error) && !this.damaged) {
+      this.damaged = true
+      noteDamage(error, this.directory)
+      // Who closes the engine knows already that something is wrong, or hears it from the next open.
+      if (!this.isClosed) this.onDamaged(failure)
+    }
+    return failure
   }
 
   private assertOpen(): void {

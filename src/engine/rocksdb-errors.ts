@@ -35,6 +35,8 @@ export function rocksdbError(error: unknown, doing: string, directory: string): 
       return new UnderstudyError('UNKNOWN_FAMILY', message, { cause: error })
     case 'INVARIANT':
       return new InvariantViolation(`invariant violated: ${text}`, { cause: error })
+    case 'CONFIG':
+      return new UnderstudyError('CONFIG', message, { cause: error })
     case 'MEMORY':
       return new UnderstudyError('IO', message, { cause: error, hint: 'the machine has no memory left for the engine' })
     default:
@@ -44,12 +46,17 @@ export function rocksdbError(error: unknown, doing: string, directory: string): 
 
 const damagedName = 'DAMAGED'
 
+/** What the addon found in the store itself, not in what it was given. */
+export function isDamage(error: unknown): boolean {
+  const found = error as { readonly code?: AddonFailure } | undefined
+  return found?.code === 'CORRUPTION' && !(error instanceof UnderstudyError)
+}
+
 /** Damage that was met while the store was in use: a store that opens all the same must not be used again. */
 export function noteDamage(error: unknown, directory: string): void {
-  const found = error as { readonly code?: AddonFailure; readonly message?: unknown } | undefined
-  if (found?.code !== 'CORRUPTION') return
+  const { message } = error as { readonly message?: unknown }
   try {
-    writeFileSync(join(directory, damagedName), String(found.message), { flag: 'wx' })
+    writeFileSync(join(directory, damagedName), String(message), { flag: 'wx' })
   } catch {
     // It is there already, or the disk refuses everything: the next one who reads that block finds it again.
   }

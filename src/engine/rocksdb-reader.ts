@@ -6,7 +6,7 @@ import type { Position } from '../core/position.js'
 import type { EngineIterator, EngineSnapshot, KeyRange, ScanOptions } from '../ports/engine.js'
 import type { FamilyTable } from './family-table.js'
 import { type Database, presentView } from './rocksdb-addon.js'
-import { closedError, noteDamage, rocksdbError } from './rocksdb-errors.js'
+import { closedError } from './rocksdb-errors.js'
 import { Bookkeeping, bookkeeping } from './rocksdb-keys.js'
 import { decodePosition } from './store-meta.js'
 
@@ -67,12 +67,19 @@ function bounds(range: KeyRange): { readonly lower: Uint8Array | undefined; read
   }
 }
 
+/** The engine that an iterator reads from. */
+export interface IteratorOwner {
+  onClosed(): void
+  /** What the addon said, as a coded error; notes damage. */
+  failure(error: unknown): Error
+}
+
 /** Entries come from the addon packed, in steps that grow, and are unpacked as they are asked for. */
 export class RocksdbIterator implements EngineIterator {
   private readonly database: Database
   private readonly directory: string
   private readonly cursor: number
-  private readonly onClosed: () => void
+  private readonly owner: IteratorOwner
   private ready: Array<[Uint8Array, Uint8Array]> = []
   /** Of `ready`, what was handed over. */
   private taken = 0
@@ -89,11 +96,11 @@ export class RocksdbIterator implements EngineIterator {
     family: number,
     options: ScanOptions,
     snapshot: RocksdbSnapshot | undefined,
-    onClosed: () => void,
+    owner: IteratorOwner,
   ) {
     this.database = database
     this.directory = directory
-    this.onClosed = onClosed
+    this.owner = owner
     this.left = options.limit === undefined || options.limit < 0 ? Number.MAX_SAFE_INTEGER : options.limit
     const { lower, upper } = bounds(options)
     const reverse = options.reverse === true
@@ -103,7 +110,7 @@ export class RocksdbIterator implements EngineIterator {
       const view = snapshot?.view ?? presentView
       this.cursor = database.createCursor(family, view, lower, upper, reverse, keys, values)
     } catch (error) {
-      throw rocksdbError(error, 'reading', directory)
+      throw owner.failure(error)
     }
   }
 
@@ -134,8 +141,7 @@ export class RocksdbIterator implements EngineIterator {
       this.taken = 0
       this.ended = ended
     } catch (error) {
-      noteDamage(error, this.directory)
-      throw rocksdbError(error, 'reading', this.directory)
+      throw this.owner.failure(error)
     } finally {
       this.running = undefined
     }
@@ -163,7 +169,7 @@ export class RocksdbIterator implements EngineIterator {
   async close(): Promise<void> {
     if (this.isClosed) return
     this.end()
-    this.onClosed()
+    this.owner.onClosed()
     await this.running?.catch(() => undefined)
     this.database.releaseCursor(this.cursor)
   }

@@ -1,30 +1,55 @@
 import { mkdir, readdir } from 'node:fs/promises'
 import { defaultFamily } from '../core/entry.js'
+import { limits } from '../core/limits.js'
 import type { Position } from '../core/position.js'
 import { UnderstudyError } from '../errors.js'
 import type { Engine, EngineFactory, EngineState } from '../ports/engine.js'
-import { createDatabase, type Database } from './rocksdb-addon.js'
+import { createDatabase, type Database, type RocksdbSettings } from './rocksdb-addon.js'
+import { rocksdbFiles } from './rocksdb-checkpoint.js'
 import { RocksdbEngine } from './rocksdb-engine.js'
 import { damageHint, refuseDamaged, rocksdbError } from './rocksdb-errors.js'
 import { Bookkeeping, bookkeeping } from './rocksdb-keys.js'
 import { checkFormat, decodePosition, encodeFormat } from './store-meta.js'
 
-export { hasRocksdb } from './rocksdb-addon.js'
+export { hasRocksdb, type RocksdbSettings } from './rocksdb-addon.js'
+
+const defaults: RocksdbSettings = Object.freeze({
+  cacheBytes: limits.rocksdbCacheBytes,
+  writeBufferBytes: limits.rocksdbWriteBufferBytes,
+  compression: undefined,
+  bloomBitsPerKey: limits.rocksdbBloomBitsPerKey,
+})
 
 /**
  * RocksDB by way of the addon in native/rocksdb, built on the system's library: column families, the journal's blocks
  * decoded beside JavaScript's thread, no log besides the journal.
  */
-export const rocksdbEngine: EngineFactory = Object.freeze({ kind: 'rocksdb' as const, open: openRocksdb })
+export function createRocksdbEngine(settings: Partial<RocksdbSettings> = {}): EngineFactory {
+  const all = { ...defaults, ...settings }
+  return Object.freeze<EngineFactory>({
+    kind: 'rocksdb',
+    open: (directory, empty, onDamaged = nobody) => openRocksdb(all, directory, empty, onDamaged),
+    files: rocksdbFiles,
+  })
+}
 
-async function openRocksdb(directory: string, empty: Position): Promise<Engine> {
-  const database = createDatabase()
+export const rocksdbEngine: EngineFactory = createRocksdbEngine()
+
+function nobody(): void {}
+
+async function openRocksdb(
+  settings: RocksdbSettings,
+  directory: string,
+  empty: Position,
+  onDamaged: (error: Error) => void,
+): Promise<Engine> {
+  const database = createDatabase(settings)
   try {
     refuseDamaged(directory)
     await refuseHollow(directory)
     const { foreign, meta } = await database.open(directory)
     if (foreign) throw foreignError(directory)
-    return await loadEngine(database, meta, directory, empty)
+    return await loadEngine(database, meta, directory, empty, onDamaged)
   } catch (error) {
     await database.close()
     throw rocksdbError(error, 'opening the engine', directory)
@@ -51,6 +76,7 @@ async function loadEngine(
   meta: readonly Buffer[],
   directory: string,
   empty: Position,
+  onDamaged: (error: Error) => void,
 ): Promise<Engine> {
   let found = new Bookkeeping(meta, directory)
   const format = found.get(bookkeeping.format)
@@ -80,6 +106,7 @@ async function loadEngine(
     database,
     directory,
     empty,
+    onDamaged,
     opened,
     table: found.table,
     ingesting: found.get(bookkeeping.ingestProgress) !== undefined,

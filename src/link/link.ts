@@ -21,7 +21,7 @@ export interface LinkPace {
   readonly bufferBytesMax: number
 }
 
-export type FrameHandler = (name: MessageName | 'block', payload: Uint8Array) => void
+export type FrameHandler = (name: MessageName | 'block', payload: Uint8Array, tail?: readonly Uint8Array[]) => void
 
 /**
  * One connection as a session uses it: messages instead of frames, heartbeats when idle, an end when the peer is
@@ -29,6 +29,8 @@ export type FrameHandler = (name: MessageName | 'block', payload: Uint8Array) =>
  */
 export class Link {
   readonly remote: string
+  /** What the handshake has agreed on. */
+  protocol: number = limits.protocolVersionMin
   /** Resolves once, with the reason; undefined if a side closed on purpose. */
   readonly closed: Promise<UnderstudyError | undefined>
   private readonly connection: Connection
@@ -237,7 +239,7 @@ export class Link {
         )
         return
       }
-      this.handler?.(name, frame.payload)
+      this.handler?.(name, frame.payload, frame.tail)
     } catch (error) {
       if (!(error instanceof UnderstudyError)) throw error
       this.fail(error)

@@ -104,8 +104,37 @@ export interface Engine {
    */
   rewind(keys: readonly RewoundKey[], to: Position): Promise<void>
 
+  /**
+   * Only of engines with `files`: flushes, and links or copies all files into `directory`, which must not exist and
+   * lie on the file system of the store. Reads and writes go on meanwhile.
+   */
+  checkpointFiles?(directory: string): Promise<FileCheckpoint>
+
   /** Ends iterators and snapshots (their next call rejects with `CLOSED`), then closes. Idempotent. */
   close(): Promise<void>
+}
+
+/** A consistent copy of a store, as files. `position` and families were read from inside of the copy. */
+export interface FileCheckpoint {
+  readonly position: Position
+  readonly families: readonly Family[]
+  readonly familyIdNext: number
+  readonly files: readonly StoredFile[]
+}
+
+export interface StoredFile {
+  readonly name: string
+  readonly bytes: number
+  /** As `EngineFiles.checksum` finds it in a file that is what it was. */
+  readonly checksum: number
+}
+
+/** What is to be known of an engine whose store can be copied as files, without reading it key by key. */
+export interface EngineFiles {
+  /** Two nodes exchange files only if this is the same for both. */
+  readonly format: string
+  /** Reads the whole file. */
+  checksum(path: string): Promise<{ readonly bytes: number; readonly checksum: number }>
 }
 
 export interface RewoundKey {
@@ -129,6 +158,11 @@ export interface EngineState {
 
 export interface EngineFactory {
   readonly kind: EngineKind
-  /** Opens or creates the store in `directory`. `empty` is the position of a new history (sequence 0). */
-  open(directory: string, empty: Position): Promise<Engine>
+  readonly files?: EngineFiles
+  /**
+   * Opens or creates the store in `directory`. `empty` is the position of a new history (sequence 0). `onDamaged` is
+   * told once, with an error that names the file, when damage is met while the store is in use; whoever asked is told
+   * besides.
+   */
+  open(directory: string, empty: Position, onDamaged?: (error: Error) => void): Promise<Engine>
 }

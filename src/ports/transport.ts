@@ -18,6 +18,8 @@ export interface Frame {
   /** One of `frameTypes` of the codec. */
   readonly type: number
   readonly payload: Uint8Array
+  /** Behind the payload, where a transport did not join what came in pieces; nobody else has views of it. */
+  readonly tail?: readonly Uint8Array[] | undefined
 }
 
 export interface ConnectionHandlers {

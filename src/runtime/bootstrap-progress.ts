@@ -1,3 +1,4 @@
+import type { BootstrapMethod } from '../core/checkpoint-transfer.js'
 import type { Clock } from '../ports/clock.js'
 import type { BootstrapStatus } from './handle.js'
 
@@ -9,6 +10,7 @@ export class BootstrapProgress {
   private readonly onChange: (progress: BootstrapProgress) => void
   private now: BootstrapStatus = {
     phase: 'waiting',
+    method: undefined,
     source: undefined,
     position: undefined,
     bytesDone: 0,
@@ -50,9 +52,17 @@ export class BootstrapProgress {
   }
 
   /** An engine that estimates nothing (all is in its memory still) says 0: what is expected is not known then. */
-  begin(position: number, estimate: number): void {
-    const bytesExpected = estimate === 0 ? undefined : Math.max(estimate, this.now.bytesDone)
-    this.set({ position, bytesExpected, lastError: undefined })
+  begin(position: number, estimate: number, method: BootstrapMethod): void {
+    // Of one way nothing is of use to the other.
+    const goesOn = this.now.method === undefined || this.now.method === method
+    const bytesDone = goesOn ? this.now.bytesDone : 0
+    const bytesExpected = estimate === 0 ? undefined : Math.max(estimate, bytesDone)
+    this.set({ position, bytesExpected, bytesDone, method, lastError: undefined })
+  }
+
+  /** So much is here: what had come was of no use, or was here before. It is no part of the rate. */
+  correct(bytesDone: number): void {
+    this.set({ bytesDone })
   }
 
   advance(bytes: number, entries: number): void {
@@ -65,7 +75,7 @@ export class BootstrapProgress {
   }
 
   startedOver(restarts: number): void {
-    this.set({ restarts, bytesDone: 0, entriesDone: 0, resumedFrom: undefined, position: undefined })
+    this.set({ restarts, method: undefined, bytesDone: 0, entriesDone: 0, resumedFrom: undefined, position: undefined })
   }
 
   waiting(lastError: string, retryInMs: number | undefined): void {

@@ -2,7 +2,9 @@ import { decodeBlock } from '../codec/block.js'
 import { decodeMessage, type Message } from '../codec/messages.js'
 import { refuseAppend } from '../core/append.js'
 import { judgeSnapshot, type SourceCandidate, SourceChooser } from '../core/bootstrap.js'
+import { type BootstrapMethod, chooseMethod } from '../core/checkpoint-transfer.js'
 import type { EpochStart } from '../core/entry.js'
+import { checkpointProtocol } from '../core/handshake.js'
 import { limits } from '../core/limits.js'
 import { type Epoch, higherEpoch, type Position } from '../core/position.js'
 import type { ShardRecord } from '../core/record.js'
@@ -10,11 +12,11 @@ import { errorFromFailure, isFailure, toUnderstudyError, UnderstudyError } from 
 import type { Link } from '../link/link.js'
 import type { Engine } from '../ports/engine.js'
 import { BootstrapProgress } from './bootstrap-progress.js'
+import { askForCheckpoint, CheckpointTransfer, type OfferedCheckpoint } from './checkpoint-transfer.js'
 import { ChunkTransfer } from './chunk-transfer.js'
 import { IncomingData, type IncomingDataParts } from './incoming-data.js'
 import { bootstrapSlot } from './slots.js'
 import { SourceInbox } from './source-inbox.js'
-import { describeResume } from './stored-progress.js'
 import { Wake } from './wake.js'
 
 /** What the present primary says of the end of a bootstrap, and of the shard. */
@@ -38,11 +40,18 @@ export interface BootstrapParts extends IncomingDataParts {
   readonly onProgress: (progress: BootstrapProgress) => void
   readonly onRetry: () => void
   readonly onBytes: (bytes: number) => void
+  readonly onChecksumFailure: () => void
+  /** What was received is thrown away. */
+  readonly onStartedOver: () => void
 }
 
+type Content =
+  | { readonly type: 'checkpoint'; readonly offer: OfferedCheckpoint }
+  | { readonly type: 'range-chunks'; readonly snapshot: Message<'snapshot'> }
+
 /**
- * Builds a standby's data from nothing, by range chunks: the destination keeps the journal from the first snapshot's
- * position on while it pulls the content key by key, resumes after a restart of either side and on another source,
+ * Builds a standby's data from nothing, by files of a checkpoint or by range chunks: the destination keeps the journal from the first snapshot's
+ * position on while it pulls the content, resumes after a restart of either side and on another source,
  * and installs by rename only what was replayed beyond every snapshot that was used (B1, B2).
  */
 export class Bootstrap {
@@ -53,6 +62,8 @@ export class Bootstrap {
   private readonly data: IncomingData
   /** What is too old for one source may be retained by another: begin again only when all of them have said no. */
   private readonly refusedBy = new Set<string>()
+  /** Sources that have no files to hand out. */
+  private readonly withoutFiles = new Set<string>()
   private kept: Engine | undefined
   private installedAt: Position | undefined
 
@@ -63,6 +74,7 @@ export class Bootstrap {
     this.data = new IncomingData(parts, (restarts) => {
       this.refusedBy.clear()
       this.progress.startedOver(restarts)
+      this.parts.onStartedOver()
     })
   }
 
@@ -144,11 +156,14 @@ export class Bootstrap {
     signal.addEventListener('abort', onAbort, { once: true })
     try {
       this.progress.source(source.node)
-      const snapshot = await this.startSnapshot(link, signal)
+      const content = this.data.isPlaced ? undefined : await this.startContent(source, link, signal)
       const inbox = new SourceInbox(link, this.parts.clock)
       await this.followJournal(link, inbox, signal)
-      await this.transfer(link, inbox, snapshot, signal)
-      link.send('snapshotComplete', { snapshot: snapshot.id })
+      if (content?.type === 'checkpoint') await this.fetchFiles(link, inbox, content.offer, signal)
+      else if (content !== undefined) {
+        await this.transfer(link, inbox, content.snapshot, signal)
+        link.send('snapshotComplete', { snapshot: content.snapshot.id })
+      }
       await this.catchUp(inbox, signal)
       const end = this.data.journal.durable
       const confirmation = await this.confirm(signal)
@@ -177,11 +192,66 @@ export class Bootstrap {
     }
   }
 
-  private async startSnapshot(link: Link, signal: AbortSignal): Promise<Message<'snapshot'>> {
+  /** Files where both sides can, else chunks; what was begun goes on as it was, as long as some source can. */
+  private async startContent(source: SourceCandidate, link: Link, signal: AbortSignal): Promise<Content> {
     this.progress.phase('snapshot')
+    const sourceSpeaks = link.protocol >= checkpointProtocol
+    const choose = async () =>
+      chooseMethod({
+        ownFormat: this.parts.engines.files?.format,
+        sourceSpeaks,
+        sourceRefused: this.withoutFiles.has(source.node),
+        begun: this.data.method,
+        chunkBytes: (await this.data.progress()).bytes,
+        othersMay: this.parts.candidates().some(({ node }) => !this.withoutFiles.has(node) && node !== source.node),
+      })
+    let method = await choose()
+    if (method === 'checkpoint') {
+      const offer = await this.startCheckpoint(link, signal)
+      if (offer !== undefined) return { type: 'checkpoint', offer }
+    }
+    if (method !== 'range-chunks') {
+      this.withoutFiles.add(source.node)
+      method = await choose()
+    }
+    if (method === 'elsewhere') {
+      throw new UnderstudyError('UNAVAILABLE', `${link.remote} has no files to go on with; another source may have`)
+    }
+    await this.data.giveUpFiles()
+    return { type: 'range-chunks', snapshot: await this.startSnapshot(link, signal) }
+  }
+
+  /** Undefined if the source hands out none: chunks are asked for then, on the same connection. */
+  private async startCheckpoint(link: Link, signal: AbortSignal): Promise<OfferedCheckpoint | undefined> {
+    const { node, engines, logger } = this.parts
+    const { state } = this.data
+    const slot = bootstrapSlot(node)
+    const request = { slot, first: state?.first, format: engines.files!.format, known: state?.checkpoint }
+    const answer = await askForCheckpoint(link, request, signal)
+    if (!('files' in answer)) {
+      const { code, message } = answer
+      logger.info({ source: link.remote, code, reason: message }, 'no checkpoint from this source: range chunks')
+      return undefined
+    }
+    const { checkpoint } = answer
+    this.judge(link, checkpoint)
+    await this.data.takeCheckpoint(checkpoint)
+    this.beginProgress('checkpoint', checkpoint.bytes)
+    return answer
+  }
+
+  private async startSnapshot(link: Link, signal: AbortSignal): Promise<Message<'snapshot'>> {
     const { state } = this.data
     link.send('snapshotStart', { slot: bootstrapSlot(this.parts.node), first: state?.first })
     const snapshot = await link.expect('snapshot', limits.requestTimeoutMs, signal)
+    this.judge(link, snapshot)
+    await this.data.take(snapshot)
+    this.beginProgress('range-chunks', snapshot.sizeEstimateBytes)
+    return snapshot
+  }
+
+  private judge(link: Link, snapshot: Message<'snapshot'> | Message<'checkpoint'>): void {
+    const { state } = this.data
     const plan =
       state === undefined
         ? undefined
@@ -196,17 +266,18 @@ export class Bootstrap {
         `${link.remote} is at ${snapshot.position.sequence}, behind the beginning of this bootstrap`,
       )
     }
-    await this.data.take(snapshot)
+  }
+
+  private beginProgress(method: BootstrapMethod, bytesExpected: number): void {
     const first = this.data.state!.first.sequence
-    this.progress.begin(first, snapshot.sizeEstimateBytes)
+    this.progress.begin(first, bytesExpected, method)
     this.parts.pinElsewhere(bootstrapSlot(this.parts.node), first)
-    return snapshot
   }
 
   private async resume(): Promise<void> {
     const stored = await this.data.resume()
     if (stored === undefined) return
-    const from = describeResume(stored)
+    const { from } = stored
     this.progress.resumed(from, stored.bytes, stored.entries)
     this.parts.logger.info({ from, journal: this.data.journal.durable.sequence }, 'bootstrap resumes')
   }
@@ -263,8 +334,48 @@ export class Bootstrap {
       this.progress.advance(bytes, entries)
       this.parts.onBytes(bytes)
     }
-    const parts = { link, inbox, snapshot, data: this.data, clock, logger, maxBytesPerSecond, onChunk }
+    const { onChecksumFailure } = this.parts
+    const parts = {
+      link,
+      inbox,
+      snapshot,
+      data: this.data,
+      clock,
+      logger,
+      maxBytesPerSecond,
+      onChunk,
+      onChecksumFailure,
+    }
     await new ChunkTransfer(parts).run(signal)
+  }
+
+  private async fetchFiles(
+    link: Link,
+    inbox: SourceInbox,
+    offer: OfferedCheckpoint,
+    signal: AbortSignal,
+  ): Promise<void> {
+    this.progress.phase('transferring')
+    const { clock, logger, maxBytesPerSecond } = this.parts
+    const transfer = new CheckpointTransfer({
+      link,
+      inbox,
+      offer,
+      incoming: this.data.incomingFiles!,
+      own: (work) => this.data.own(work),
+      clock,
+      logger,
+      maxBytesPerSecond,
+      onKept: (bytes) => this.progress.correct(bytes),
+      onBytes: (bytes) => {
+        this.chooser.onProgress()
+        this.progress.advance(bytes, 0)
+        this.parts.onBytes(bytes)
+      },
+      onDamaged: (bytes) => this.progress.correct(this.progress.status.bytesDone - bytes),
+    })
+    await transfer.run(signal)
+    link.send('checkpointDone', { id: offer.checkpoint.id })
   }
 
   /** Replays the journal over the content until no snapshot that was used lies ahead. */

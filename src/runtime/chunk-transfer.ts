@@ -19,6 +19,7 @@ export interface ChunkTransferParts {
   readonly maxBytesPerSecond: number | undefined
   /** A chunk is in the engine. */
   readonly onChunk: (bytes: number, entries: number) => void
+  readonly onChecksumFailure: () => void
 }
 
 /** Pulls one snapshot's content key by key into the engine, from where it stopped the last time. */
@@ -83,6 +84,7 @@ export class ChunkTransfer {
     }
     const checksum = crc32(raw)
     if (checksum !== chunk.checksum) {
+      this.parts.onChecksumFailure()
       throw new UnderstudyError(
         'CORRUPTION',
         `chunk from ${link.remote}: expected checksum ${chunk.checksum}, found ${checksum}`,

@@ -2,6 +2,7 @@ import { epochZero } from '../core/position.js'
 import type { ShardRecord } from '../core/record.js'
 import { UnderstudyError } from '../errors.js'
 import type { Engine } from '../ports/engine.js'
+import { Checkpoints } from './checkpoints.js'
 import type { ShardContext } from './shard-context.js'
 import { BootstrapNeeded, ShardData, type ShardDataParts } from './shard-data.js'
 import type { ShardSessions } from './shard-sessions.js'
@@ -12,11 +13,17 @@ export class DataOpener {
   private readonly context: ShardContext
   private readonly sessions: ShardSessions
   private readonly onFailed: (error: unknown) => void
+  private readonly onDamaged: (error: Error) => void
 
-  constructor(context: ShardContext, sessions: ShardSessions, onFailed: (error: unknown) => void) {
+  constructor(
+    context: ShardContext,
+    sessions: ShardSessions,
+    on: { readonly failed: (error: unknown) => void; readonly damaged: (error: Error) => void },
+  ) {
     this.context = context
     this.sessions = sessions
-    this.onFailed = onFailed
+    this.onFailed = on.failed
+    this.onDamaged = on.damaged
   }
 
   /** A new history of which this node is the first primary: its superblock is written after journal and engine. */
@@ -73,16 +80,30 @@ export class DataOpener {
       logger: context.logger,
       retainBytesMax: context.config.slotRetainBytes,
     })
+    if (data.engine.checkpointFiles !== undefined) {
+      context.checkpoints = new Checkpoints({
+        files: context.store.files,
+        directory: context.store.checkpoints,
+        engine: data.engine,
+        journal: data.journal,
+        clock: context.clock,
+        random: context.random,
+        logger: context.logger,
+        slots: () => context.slots?.names ?? new Set(),
+      })
+    }
     context.waiters.check()
   }
 
   async close(): Promise<void> {
     const { context } = this
-    const { data } = context
+    const { data, checkpoints } = context
     context.data = undefined
+    context.checkpoints = undefined
     context.forwarder.dataGone()
     context.slots = undefined
     this.sessions.closeSources(new UnderstudyError('NOT_READY', 'the data is being rebuilt'))
+    await checkpoints?.close()
     await data?.close()
   }
 
@@ -115,6 +136,7 @@ export class DataOpener {
         onProgress?.()
       },
       onFailed: this.onFailed,
+      onDamaged: this.onDamaged,
       onCheckpoint: async (checkpoint) => {
         const { data, slots } = context
         if (data !== undefined) await slots?.retain(data.journal, checkpoint.sequence)

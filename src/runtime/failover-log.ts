@@ -24,8 +24,6 @@ export class FailoverLog {
     context.failovers.push(failover)
     if (context.failovers.length > limits.failoversKept) context.failovers.shift()
     if (kind === 'failover') context.observer.failovers += 1
-    if (mayLose !== undefined) context.logger.warn({ ...mayLose }, 'this failover may have lost acknowledged writes')
-    context.logger.info({ kind, epoch: record.epoch, tookMs: failover.tookMs }, 'primary')
     context.emit({ type: 'failover', failover })
   }
 }

@@ -252,7 +252,7 @@ export class FollowerSession implements FollowerLink {
   /** A standby that stops cleanly asks to leave the set first; if it cannot, it goes all the same. */
   private leave(): void {
     this.leaving = true
-    this.role.removeFromInSync(this.member.node, { timeoutMs: limits.requestTimeoutMs }).then(
+    this.role.removeFromInSync(this.member.node, { timeoutMs: limits.requestTimeoutMs }, this).then(
       (record) => this.link.send('record', { record }),
       (error) => this.link.fail(toUnderstudyError(error, 'leaving the in-sync set')),
     )

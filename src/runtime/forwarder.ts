@@ -71,14 +71,15 @@ export class Forwarder {
 
   // Writes
 
-  write(operations: readonly Operation[], options: WriteOptions): Promise<Position> {
+  /** `reserved`: a number from `nextRequest` that nobody else uses. */
+  write(operations: readonly Operation[], options: WriteOptions, reserved?: number): Promise<Position> {
     return new Promise((resolve, reject) => {
       const { signal, timeoutMs = limits.writeTimeoutMs } = options
       if (signal?.aborted) throw new UnderstudyError('ABORTED', 'the write was aborted before it was sent')
       const bytes = encodeOperations(operations)
       const refusal = this.refuse(bytes.length)
       if (refusal !== undefined) throw refusal
-      const request = this.parts.nextRequest()
+      const request = reserved ?? this.parts.nextRequest()
       this.own.add(request, { direct: !operations.some(isOfFamilies) })
       const deadlineMs = this.parts.clock.nowMs() + timeoutMs
       this.keep({ request, bytes, timeoutMs, deadlineMs, resolve, reject, position: undefined }, options)

@@ -37,6 +37,7 @@ export class Greeter {
       const welcome = await link.expect('welcome', limits.handshakeTimeoutMs, signal)
       const failure = this.refuseWelcome(welcome, target.node)
       if (failure !== undefined) throw errorFromFailure(failure)
+      link.protocol = welcome.protocol
       await this.observe(welcome.promised)
       return { link, welcome }
     } catch (error) {
@@ -50,11 +51,16 @@ export class Greeter {
   async receive(link: Link, hello: Message<'hello'>): Promise<boolean> {
     const { context } = this
     const protocol = chooseProtocol(hello)
-    const failure = typeof protocol === 'number' ? refuseIdentity(this.identity(), hello) : protocol
+    if (typeof protocol !== 'number') {
+      link.fail(protocol)
+      return false
+    }
+    const failure = refuseIdentity(this.identity(), hello)
     if (failure !== undefined) {
       link.fail(failure)
       return false
     }
+    link.protocol = protocol
     await this.observe(hello.promised)
     const refusal = this.refusePurpose(hello)
     if (refusal !== undefined) {
@@ -63,7 +69,7 @@ export class Greeter {
     }
     const state = context.stateMessage()
     link.send('welcome', {
-      protocol: limits.protocolVersion,
+      protocol,
       node: context.config.node,
       incarnation: state.member.incarnation,
       boot: context.config.boot,
@@ -95,13 +101,16 @@ export class Greeter {
     if (context.data === undefined || context.failure !== undefined) {
       return { code: 'NOT_READY', message: `${context.config.node} has no data to serve (${context.state})` }
     }
+    if (hello.purpose === 'verify' && context.state === 'fenced') {
+      return { code: 'NOT_READY', message: `${context.config.node} is fenced and applies nothing: ${context.reason}` }
+    }
     return undefined
   }
 
   private hello(purpose: Purpose): Message<'hello'> {
     const { context } = this
     return {
-      protocolMin: limits.protocolVersion,
+      protocolMin: limits.protocolVersionMin,
       protocolMax: limits.protocolVersion,
       cluster: context.config.cluster,
       node: context.config.node,

@@ -3,8 +3,11 @@ import type { Family, Operation } from '../core/entry.js'
 import type { LifecycleState, Role } from '../core/lifecycle.js'
 import type { Epoch, Position } from '../core/position.js'
 import type { ShardRecord, ShardSettings } from '../core/record.js'
+import type { AccessStatus } from '../ports/access.js'
 import type { Engine, KeyRange } from '../ports/engine.js'
 import type { VoterStatus } from '../ports/voter.js'
+import type { HistogramSnapshot } from './histogram.js'
+import type { VerifyOptions, VerifyResult } from './verify-report.js'
 
 export interface WaitOptions {
   /** Ends the wait with `TIMEOUT` (reads) or `ACK_TIMEOUT` (writes). Default `writeTimeoutMs` of the limits. */
@@ -89,6 +92,11 @@ export interface ShardHandle {
   switchover(options?: SwitchoverOptions): Promise<SwitchoverResult>
   /** Takes a member out of the in-sync set by hand; refused below `inSyncMin`. */
   removeFromInSync(node: string, options?: WaitOptions): Promise<ShardRecord>
+  /**
+   * Compares this node's content with that of all others, at one position, while they serve. Differences are no error:
+   * the result names them. Rejects with `VERIFY_REFUSED` when there is nothing to compare.
+   */
+  verify(options?: VerifyOptions): Promise<VerifyResult>
   status(): ShardStatus
   /** Returns what stops it. */
   subscribe(listener: (event: ShardEvent) => void): () => void
@@ -185,6 +193,8 @@ export interface LagStatus {
 
 export interface BootstrapStatus {
   readonly phase: 'waiting' | 'snapshot' | 'transferring' | 'catching-up' | 'installing' | 'done'
+  /** How the content comes: as files of a checkpoint of the source's engine, or key by key. */
+  readonly method: 'checkpoint' | 'range-chunks' | undefined
   readonly source: string | undefined
   /** Sequence of the first snapshot. */
   readonly position: number | undefined
@@ -214,6 +224,14 @@ export interface FollowerStatus {
   readonly lagBytes: number
   readonly lagMs: number
   readonly since: string
+}
+
+/** From a write to its acknowledgement, of writes taken here. */
+export interface CommitsStatus {
+  readonly perSecond: number
+  /** At most 19 % above the true value, never below. */
+  readonly p50Ms: number
+  readonly p99Ms: number
 }
 
 export interface SlotStatus {
@@ -267,6 +285,8 @@ export interface ShardStatus {
    * on others, and on a primary that has no lease now.
    */
   readonly lease: { readonly heldMs: number } | undefined
+  /** On a primary, of the last five seconds; undefined while there were no commits. */
+  readonly commits?: CommitsStatus | undefined
   readonly followers: readonly FollowerStatus[]
   readonly slots: readonly SlotStatus[]
   readonly journal: { readonly bytes: number; readonly segments: number; readonly baseSequence: number }
@@ -291,6 +311,8 @@ export interface NodeStatus {
   readonly shards: readonly ShardStatus[]
   /** Only where this node hosts the voter of the builtin coordinator. */
   readonly voter?: VoterStatus
+  /** Only over HTTP: who may use the node, and until when its certificate is valid. */
+  readonly access?: AccessStatus
 }
 
 export interface MemberStatus {
@@ -317,7 +339,7 @@ export interface NodeHandle {
   close(): Promise<void>
 }
 
-/** Numbers behind `/metrics`; histograms are handed over as observations since the last call. */
+/** Numbers behind `/metrics`: totals since the process began; reading them changes nothing. */
 export interface MetricsSnapshot {
   readonly shards: readonly ShardMetrics[]
   readonly voter?: VoterStatus
@@ -343,10 +365,10 @@ export interface ShardMetrics {
     /** By `from>to`, names of lifecycle states. */
     readonly transitions: ReadonlyMap<string, number>
   }
-  readonly observations: {
-    readonly commitSeconds: readonly number[]
-    readonly journalFlushSeconds: readonly number[]
-    readonly applySeconds: readonly number[]
-    readonly blockEntries: readonly number[]
+  readonly histograms: {
+    readonly commitSeconds: HistogramSnapshot
+    readonly journalFlushSeconds: HistogramSnapshot
+    readonly applySeconds: HistogramSnapshot
+    readonly blockEntries: HistogramSnapshot
   }
 }

@@ -1,17 +1,19 @@
 import type { Message } from '../codec/messages.js'
+import type { BootstrapMethod } from '../core/checkpoint-transfer.js'
 import type { EpochStart, Family } from '../core/entry.js'
 import { invariant } from '../core/invariant.js'
-import { type Epoch, epochZero, higherEpoch, type Position } from '../core/position.js'
+import { type Epoch, epochZero, formatPosition, higherEpoch, type Position, samePosition } from '../core/position.js'
 import { newerRecord, type ShardRecord } from '../core/record.js'
-import { toUnderstudyError, UnderstudyError } from '../errors.js'
+import { isFailure, toUnderstudyError, UnderstudyError } from '../errors.js'
 import type { Clock } from '../ports/clock.js'
 import type { Engine, EngineFactory } from '../ports/engine.js'
 import type { Journal, JournalFactory, JournalIdentity } from '../ports/journal.js'
 import type { Logger } from '../ports/logger.js'
 import type { Random } from '../ports/random.js'
 import { Applier } from './applier.js'
+import { IncomingFiles } from './incoming-files.js'
 import type { IncomingState, ShardStore } from './shard-store.js'
-import { decodeProgress, encodeProgress, noProgress, type StoredProgress } from './stored-progress.js'
+import { decodeProgress, describeResume, encodeProgress, noProgress, type StoredProgress } from './stored-progress.js'
 
 export interface IncomingDataParts {
   readonly store: ShardStore
@@ -29,6 +31,13 @@ export interface IncomingDataParts {
   readonly keepDivergent: (epochs: readonly EpochStart[], end: number) => Promise<void>
   /** The position of this history without entries. */
   readonly empty: () => Position
+}
+
+/** For people and the progress: what an earlier process has left. */
+interface ResumePoint {
+  readonly from: string
+  readonly bytes: number
+  readonly entries: number
 }
 
 /** Who writes into the journal at the moment, and hears what became of it. */
@@ -81,8 +90,25 @@ export class IncomingData {
     this.watcher = watcher
   }
 
+  /** How the content comes; undefined while nothing was begun. */
+  get method(): BootstrapMethod | undefined {
+    if (this.stateNow === undefined) return undefined
+    return this.stateNow.checkpoint === undefined ? 'range-chunks' : 'checkpoint'
+  }
+
+  /** Everything of a checkpoint is in its place: only the journal is wanted from a source. */
+  get isPlaced(): boolean {
+    return this.method === 'checkpoint' && this.openEngine !== undefined
+  }
+
+  /** Where files of a checkpoint are put; undefined if the engine here takes none. */
+  get incomingFiles(): IncomingFiles | undefined {
+    const { engines, store } = this.parts
+    return engines.files && new IncomingFiles(store.files, store.incoming, engines.files.checksum)
+  }
+
   /** Goes on with what an earlier process stored, if that can be used; a half-made beginning is wiped. */
-  async resume(): Promise<StoredProgress | undefined> {
+  async resume(): Promise<ResumePoint | undefined> {
     const state = await this.parts.store.incomingState()
     if (state === undefined) return undefined
     this.restarts = state.restarts
@@ -100,12 +126,13 @@ export class IncomingData {
       await this.discard()
       return undefined
     }
-    let stored: StoredProgress
+    let stored: ResumePoint
     try {
-      this.openEngine = await this.parts.engines.open(engineDirectory, this.parts.empty())
+      const filesToCome = state.checkpoint !== undefined && (await this.incomingFiles?.isPlaced()) !== true
+      if (!filesToCome) this.openEngine = await this.parts.engines.open(engineDirectory, this.parts.empty())
       const opened = await this.parts.journals.open(journalDirectory, this.journalIdentity(), this.journalEvents())
       this.openJournal = opened.journal
-      stored = await this.progress()
+      stored = await this.resumePoint(state)
     } catch (error) {
       if (!(error instanceof UnderstudyError) || error.failure === 'DISK_FULL') throw error
       // Nothing here was ever acknowledged: what a crash left unusable is fetched again.
@@ -113,12 +140,26 @@ export class IncomingData {
       await this.startOver()
       return undefined
     }
-    if (this.engine.volatile) {
+    if (this.openEngine?.volatile === true) {
       await this.discard()
       return undefined
     }
     this.stateNow = state
     return stored
+  }
+
+  private async resumePoint(state: IncomingState): Promise<ResumePoint> {
+    if (state.checkpoint === undefined) {
+      const stored = await this.progress()
+      return { from: describeResume(stored), bytes: stored.bytes, entries: stored.entries }
+    }
+    if (this.openEngine !== undefined) {
+      this.comparePlaced(state)
+      return { from: 'all files present', bytes: 0, entries: 0 }
+    }
+    const { files, bytes } = await this.incomingFiles!.presentBytes()
+    // They count when they have been verified.
+    return { from: `${files} files present (${bytes} bytes)`, bytes: 0, entries: 0 }
   }
 
   /** Begins with a snapshot, or goes on with another one. */
@@ -139,8 +180,46 @@ export class IncomingData {
     }
   }
 
+  /** Begins with a checkpoint, or goes on with it or another one: nothing of an older one is kept that differs. */
+  async takeCheckpoint(offered: Message<'checkpoint'>): Promise<void> {
+    const { state } = this
+    if (state === undefined) {
+      await this.own(this.begin(offered, offered.id))
+      return
+    }
+    const engine = this.openEngine
+    if (engine !== undefined) {
+      // Begun for chunks, of which none has come.
+      this.openEngine = undefined
+      await engine.close()
+      await this.own(this.parts.store.files.removeTree(this.engineDirectory))
+    }
+    if (state.checkpoint === offered.id) return
+    await this.own(
+      this.saveState({
+        ...state,
+        checkpoint: offered.id,
+        highest: offered.position,
+        families: offered.families,
+        familyIdNext: offered.familyIdNext,
+        record: newerRecord(state.record, offered.record)!,
+      }),
+    )
+  }
+
+  /** No source has files any more: the content comes in chunks, from the beginning. */
+  async giveUpFiles(): Promise<void> {
+    const { state } = this
+    if (state?.checkpoint === undefined) return
+    await this.own(this.saveState({ ...state, checkpoint: undefined }))
+    await this.own(this.parts.store.files.removeTree(this.engineDirectory))
+    await this.own(this.incomingFiles!.discard())
+    this.openEngine = await this.own(this.parts.engines.open(this.engineDirectory, this.parts.empty()))
+  }
+
   /** How far the chunks are here. */
   async progress(): Promise<StoredProgress> {
+    if (this.openEngine === undefined) return noProgress
     const bytes = await this.engine.ingestProgress()
     return bytes === undefined ? noProgress : decodeProgress(bytes)
   }
@@ -152,14 +231,16 @@ export class IncomingData {
 
   /** Replays the journal, which must be durable that far, over the content up to the highest snapshot that was used. */
   async replay(): Promise<void> {
-    const { engine, journal } = this
-    const { highest, families, familyIdNext, first } = this.begun
+    const { journal } = this
+    const { highest, families, familyIdNext, first, checkpoint } = this.begun
     // Blocks that a source shows are committed there; whatever is durable here up to `highest` may be applied.
     await journal.mark()
     const at = await journal.positionAt(highest.sequence)
     if (at?.chain !== highest.chain) {
       throw new UnderstudyError('DIVERGED', 'the journal does not contain the snapshot that was used')
     }
+    if (checkpoint !== undefined) return this.place()
+    const { engine } = this
     await this.own(engine.finishIngest(first, families, familyIdNext))
     const failure = { error: undefined as unknown }
     this.applier = new Applier({
@@ -179,6 +260,53 @@ export class IncomingData {
       throw toUnderstudyError(failure.error, 'replaying the journal')
     }
     invariant(this.applier.applied.sequence === highest.sequence, 'the replay ends where the newest snapshot was taken')
+  }
+
+  /**
+   * The verified files become the engine's directory, by a rename before the engine opens. Where the journal goes on is
+   * what the files themselves say: a list that says something else is not believed.
+   */
+  private async place(): Promise<void> {
+    if (this.openEngine === undefined) {
+      await this.own(this.incomingFiles!.place())
+      try {
+        this.openEngine = await this.parts.engines.open(this.engineDirectory, this.parts.empty())
+      } catch (error) {
+        if (!isFailure(error, 'CORRUPTION', 'FORMAT_VERSION', 'FOREIGN_DIRECTORY'))
+          return this.own(Promise.reject(error))
+        await this.own(this.parts.store.files.removeTree(this.engineDirectory))
+        throw error
+      }
+    }
+    try {
+      this.comparePlaced(this.begun)
+    } catch (error) {
+      const { engine } = this
+      this.openEngine = undefined
+      await engine.close()
+      await this.own(this.parts.store.files.removeTree(this.engineDirectory))
+      throw error
+    }
+  }
+
+  private comparePlaced({ highest, families, familyIdNext }: IncomingState): void {
+    const { engine } = this
+    const found = engine.opened.checkpoint
+    const list = (all: readonly Family[]) => [...all].sort((a, b) => a.id - b.id).map(({ id, name }) => `${id} ${name}`)
+    if (
+      found !== undefined &&
+      samePosition(found, highest) &&
+      engine.familyIdNext === familyIdNext &&
+      list(engine.families).join('\n') === list(families).join('\n')
+    ) {
+      return
+    }
+    const holds = found === undefined ? 'nothing' : formatPosition(found)
+    throw new UnderstudyError(
+      'CORRUPTION',
+      `the files of the checkpoint hold ${holds} and ${engine.families.length} families, announced were ${formatPosition(highest)} and ${families.length}`,
+      { hint: 'the source described its checkpoint wrongly; another source, or another checkpoint, is used' },
+    )
   }
 
   /** Makes what is here durable; returns the engine, which stays open then, if it lives in memory only. */
@@ -226,7 +354,7 @@ export class IncomingData {
     this.openJournal = undefined
   }
 
-  private async begin(snapshot: Message<'snapshot'>): Promise<void> {
+  private async begin(snapshot: Message<'snapshot'> | Message<'checkpoint'>, checkpoint?: string): Promise<void> {
     await this.parts.store.beginIncoming()
     await this.saveState({
       formatVersion: 1,
@@ -240,8 +368,11 @@ export class IncomingData {
       families: snapshot.families,
       familyIdNext: snapshot.familyIdNext,
       restarts: this.restarts,
+      checkpoint,
     })
-    this.openEngine = await this.parts.engines.open(this.engineDirectory, this.parts.empty())
+    if (checkpoint === undefined) {
+      this.openEngine = await this.parts.engines.open(this.engineDirectory, this.parts.empty())
+    }
     this.openJournal = await this.parts.journals.create(
       this.journalDirectory,
       this.journalIdentity(),
@@ -262,7 +393,8 @@ export class IncomingData {
     this.stateNow = state
   }
 
-  private async own<T>(work: Promise<T>): Promise<T> {
+  /** Runs work on this node's own disk: what that refuses is no reason to ask another source. */
+  async own<T>(work: Promise<T>): Promise<T> {
     try {
       return await work
     } catch (error) {

@@ -14,6 +14,7 @@ export interface KeyFetcherParts {
   /** The engine that is rewound: its keys in the ranges that are fetched must go too. */
   readonly engine: Engine
   readonly snapshot: Message<'snapshot'>
+  readonly onChecksumFailure: () => void
 }
 
 /** Fetches what certain keys and ranges are in one snapshot of another node, in several bounded answers. */
@@ -129,7 +130,9 @@ export class KeyFetcher {
 
   private check(raw: Uint8Array, expected: number): void {
     const checksum = crc32(raw)
-    if (checksum !== expected) throw this.wrong(`expected checksum ${expected}, found ${checksum}`)
+    if (checksum === expected) return
+    this.parts.onChecksumFailure()
+    throw this.wrong(`expected checksum ${expected}, found ${checksum}`)
   }
 
   private wrong(what: string): UnderstudyError {

@@ -144,6 +144,13 @@ export class Node implements NodeHandle {
     }
   }
 
+  /** Hands over what this node is primary of; it goes on answering until `close`. Idempotent. */
+  prepareStop(): Promise<void> {
+    return awake(this.parts.clock, async () => {
+      for (const { shard } of this.shards.values()) await shard.prepareStop()
+    })
+  }
+
   close(): Promise<void> {
     this.closing ??= awake(this.parts.clock, () => this.doClose())
     return this.closing

@@ -9,6 +9,7 @@ import type { Clock } from '../ports/clock.js'
 import type { Engine } from '../ports/engine.js'
 import type { Journal } from '../ports/journal.js'
 import type { Logger } from '../ports/logger.js'
+import type { Tracer } from '../ports/tracer.js'
 import type { Applier } from './applier.js'
 import { FamilyMaker } from './family-maker.js'
 import type { ShardEvent, WaitOptions, WriteOptions } from './handle.js'
@@ -64,6 +65,7 @@ export interface PrimaryParts {
   readonly onCommitted: (sequence: number) => void
   readonly onFailed: (error: unknown) => void
   readonly observe: { commitSeconds(seconds: number): void; blockEntries(entries: number): void }
+  readonly tracer?: Tracer | undefined
 }
 
 /** Everything that a node does as primary in one epoch. */
@@ -136,6 +138,7 @@ export class PrimaryRole {
         this.pumpAll()
       },
       observe: parts.observe,
+      tracer: parts.tracer,
       onFailed: parts.onFailed,
       takeOver: parts.takeOver,
       applied: () => parts.applier.applied.sequence,
@@ -236,14 +239,18 @@ export class PrimaryRole {
     return this.followers.has(node)
   }
 
-  /** By hand, or asked for by the member itself. */
-  async removeFromInSync(node: string, options: WaitOptions): Promise<ShardRecord> {
+  /** By hand; or asked for by the member itself in the session `asking`, of which another one knows nothing. */
+  async removeFromInSync(node: string, options: WaitOptions, asking?: FollowerLink): Promise<ShardRecord> {
     if (this.parts.recordHeldBy === 'coordinator') {
       const timeoutMs = options.timeoutMs ?? limits.writeTimeoutMs
       const what = `removing ${node} from the in-sync set: another change is under way`
       // A hand-over carries the set as it is.
       const isFree = () => !this.inSync.changing && !this.pausedForHandOver
       await this.waiters.until(isFree, { ...options, timeoutMs, what })
+    }
+    const follower = this.followers.get(node)
+    if (asking !== undefined && follower !== undefined && follower !== asking) {
+      throw new UnderstudyError('STALE_INCARNATION', `${node} has connected anew: it does not leave the in-sync set`)
     }
     const record = this.inSync.leaveOf(node)
     if (record === undefined) {
@@ -255,7 +262,6 @@ export class PrimaryRole {
       )
     }
     // Who left by hand stays out for the rest of its session; connecting anew, it may join again.
-    const follower = this.followers.get(node)
     if (follower !== undefined) this.left.add(follower)
     this.changes.propose(record, 'removed by hand, or stopped')
     await this.waiters.until(() => this.inSync.record.version > record.version || !this.inSync.changing, {

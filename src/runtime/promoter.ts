@@ -126,7 +126,6 @@ export async function lead(context: ShardContext, record: ShardRecord, hooks: Le
     },
     onInSync: (change) => {
       context.observer.inSyncChanges += 1
-      context.logger.info({ ...change }, 'in-sync set')
       context.emit({ type: 'in-sync', ...change })
     },
     onReady: (ready) => {
@@ -148,6 +147,7 @@ export async function lead(context: ShardContext, record: ShardRecord, hooks: Le
     onCommitted: (sequence) => data.noteCommitted(sequence),
     onFailed: hooks.onFailed,
     observe: context.observer,
+    tracer: context.parts.tracer,
   })
   context.primary = role
   role.begin()

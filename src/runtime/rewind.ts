@@ -272,7 +272,10 @@ export class Rewind {
     if (touched.obstacle !== undefined) {
       throw new NeedsResync(`the entries after ${formatPosition(back)} are not undone key by key: ${touched.obstacle}`)
     }
-    const fetcher = new KeyFetcher({ link, engine: opened.engine, snapshot })
+    const onChecksumFailure = () => {
+      this.context.observer.checksumFailures += 1
+    }
+    const fetcher = new KeyFetcher({ link, engine: opened.engine, snapshot, onChecksumFailure })
     const keys = await fetcher.fetch(touched.families, signal)
     if (typeof keys === 'string') throw new NeedsResync(keys)
     link.send('snapshotComplete', { snapshot: snapshot.id })

@@ -54,6 +54,12 @@ export function createShardBootstrap(question: ShardBootstrapParts): Bootstrap {
     onBytes: (bytes) => {
       context.observer.bootstrapBytes += bytes
     },
+    onStartedOver: () => {
+      context.observer.bootstrapRestarts += 1
+    },
+    onChecksumFailure: () => {
+      context.observer.checksumFailures += 1
+    },
   })
   return bootstrap
 }

@@ -5,7 +5,7 @@ import { invariant } from '../core/invariant.js'
 import { LeasePromise } from '../core/lease.js'
 import { type LifecycleEvent, type LifecycleState, lifecycle, type Role, roleOf } from '../core/lifecycle.js'
 import { limits } from '../core/limits.js'
-import { compareEpochs, type Epoch, epochZero, type Position, sameEpoch } from '../core/position.js'
+import { compareEpochs, type Epoch, epochZero, formatEpoch, type Position, sameEpoch } from '../core/position.js'
 import type { PeerState } from '../core/promotion.js'
 import { type Member, newerRecord, type ShardRecord, type ShardSettings, sameMember } from '../core/record.js'
 import { leadingStates } from '../core/takeover.js'
@@ -18,7 +18,9 @@ import type { EngineFactory } from '../ports/engine.js'
 import type { JournalFactory } from '../ports/journal.js'
 import type { Logger } from '../ports/logger.js'
 import type { Random } from '../ports/random.js'
+import type { Tracer } from '../ports/tracer.js'
 import type { Transport } from '../ports/transport.js'
+import type { Checkpoints } from './checkpoints.js'
 import { ClusterView } from './cluster-view.js'
 import { DivergentFiles } from './divergent-files.js'
 import type { Forwarder } from './forwarder.js'
@@ -32,6 +34,7 @@ import { ShardObserver } from './shard-observer.js'
 import type { ShardStore } from './shard-store.js'
 import type { Slots } from './slots.js'
 import type { StandbySession } from './standby-session.js'
+import { TransitionLog } from './transition-log.js'
 import { Waiters } from './waiters.js'
 import { Wake } from './wake.js'
 
@@ -48,6 +51,8 @@ export interface ShardConfig {
   readonly slotRetainBytes: number
   readonly writeTimeoutMs: number
   readonly bootstrapMaxBytesPerSecond: number | undefined
+  /** Over all bootstraps that are served here. */
+  readonly bootstrapSourceMaxBytesPerSecond?: number | undefined
 }
 
 export interface ShardParts {
@@ -58,6 +63,8 @@ export interface ShardParts {
   readonly clock: Clock
   readonly random: Random
   readonly logger: Logger
+  /** Absent: nothing is traced. */
+  readonly tracer?: Tracer
   readonly coordinator: Coordinator
   readonly transport: Transport
 }
@@ -77,7 +84,7 @@ export class ShardContext {
   readonly leasePromise: LeasePromise
   /** False while this node is about to take over, or may have. */
   mayPromise: () => boolean = () => true
-  readonly observer = new ShardObserver()
+  readonly observer: ShardObserver
   readonly waiters: Waiters
   /** Something changed that the shard's loop should look at. */
   readonly wake: Wake
@@ -85,6 +92,8 @@ export class ShardContext {
   readonly divergent: DivergentFiles
   data: ShardData | undefined
   slots: Slots | undefined
+  /** With the data, where the engine has files to hand out. */
+  checkpoints: Checkpoints | undefined
   primary: PrimaryRole | undefined
   standby: StandbySession | undefined
   peers!: Peers
@@ -100,6 +109,7 @@ export class ShardContext {
   /** Newest last. */
   readonly failovers: FailoverRecord[] = []
   readonly inSyncNotes = new InSyncNotes()
+  private readonly transitions: TransitionLog
   private stateNow: LifecycleState = 'stopped'
   private reasonNow = 'not started'
   private sinceMs: number
@@ -111,11 +121,13 @@ export class ShardContext {
     this.config = parts.config
     this.store = parts.store
     this.clock = parts.clock
+    this.observer = new ShardObserver(parts.clock)
     this.cluster = new ClusterView(parts.coordinator, parts.config.name, parts.config.node, () => parts.clock.wallMs())
     this.timings = timingsOf(parts.config.settings)
     this.leasePromise = new LeasePromise(parts.clock.nowMs(), this.timings.promiseMs)
     this.random = parts.random
     this.logger = parts.logger.child({ shard: parts.config.name })
+    this.transitions = new TransitionLog(this.logger)
     this.divergent = new DivergentFiles(parts.store, parts.journals, this.logger)
     this.waiters = new Waiters(parts.clock)
     this.wake = new Wake(parts.clock)
@@ -157,7 +169,16 @@ export class ShardContext {
     this.observer.transition(from, next)
     if (next === 'reconnecting') this.observer.reconnects += 1
     if (next === 'fenced') this.observer.fenced += 1
-    this.logger.info({ from, to: next, event, reason }, 'transition')
+    this.transitions.state(from, next, event, reason)
+    if (roleOf[from] !== roleOf[next]) {
+      const { record } = this
+      this.transitions.role(
+        roleOf[from],
+        roleOf[next],
+        record === undefined ? undefined : formatEpoch(record.epoch),
+        reason,
+      )
+    }
     this.emit({ type: 'transition', from, to: next, reason })
     this.waiters.check()
   }
@@ -174,6 +195,7 @@ export class ShardContext {
 
   emit(event: ShardEvent): void {
     this.inSyncNotes.note(event, this.clock.wallMs())
+    this.transitions.note(event)
     for (const listener of this.listeners) listener(event)
   }
 

@@ -23,6 +23,8 @@ export interface ShardDataParts {
   readonly onBlocks: (blocks: readonly Block[]) => void
   readonly onApplied: () => void
   readonly onFailed: (error: unknown) => void
+  /** The engine's files are damaged; another node can rebuild them. */
+  readonly onDamaged: (error: Error) => void
   /** After a checkpoint: lets go of the journal that nobody needs. */
   readonly onCheckpoint: (checkpoint: Position) => Promise<void>
   readonly observe: { flushSeconds(seconds: number): void; applySeconds(seconds: number): void }
@@ -93,7 +95,7 @@ export class ShardData {
       { base: parts.empty, epochs: [] },
       hooks.events,
     )
-    const engine = await parts.engines.open(files.join(current, 'engine'), parts.empty)
+    const engine = await parts.engines.open(files.join(current, 'engine'), parts.empty, parts.onDamaged)
     const data = new ShardData(parts, journal, engine, parts.empty, 0)
     hooks.live = true
     data.scheduleCheckpoint()
@@ -116,7 +118,7 @@ export class ShardData {
       parts.logger.warn({ cutBytes, end: journal.durable.sequence }, 'a torn tail of the journal was cut')
     let engine: Engine
     try {
-      engine = kept ?? (await parts.engines.open(files.join(current, 'engine'), parts.empty))
+      engine = kept ?? (await parts.engines.open(files.join(current, 'engine'), parts.empty, parts.onDamaged))
     } catch (error) {
       await journal.close()
       if (isFailure(error, 'CORRUPTION')) throw new BootstrapNeeded(error.message)

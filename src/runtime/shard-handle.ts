@@ -30,6 +30,8 @@ import type { Shard } from './shard.js'
 import type { ShardContext } from './shard-context.js'
 import type { ShardData } from './shard-data.js'
 import { lagMsOf } from './shard-status.js'
+import { traced } from './traced.js'
+import type { VerifyOptions, VerifyResult } from './verify-report.js'
 
 /** The shard as its users see it: writes go where the primary is, reads say how fresh they must be. */
 export class ShardAccess implements ShardHandle {
@@ -65,7 +67,12 @@ export class ShardAccess implements ShardHandle {
     if (primary?.isReady === true) {
       return primary.write(operations, this.context.origin, this.context.nextRequest(), this.withTimeout(options))
     }
-    if (options.forward !== false) return this.shard.forwarder.write(operations, this.withTimeout(options))
+    if (options.forward !== false) {
+      const attributes = { 'understudy.operations': operations.length }
+      return traced(this.context.parts.tracer, 'understudy.forward', attributes, () =>
+        this.shard.forwarder.write(operations, this.withTimeout(options)),
+      )
+    }
     return this.onlyHere(this.withTimeout(options), (role, left) =>
       role.write(operations, this.context.origin, this.context.nextRequest(), left),
     )
@@ -160,6 +167,10 @@ export class ShardAccess implements ShardHandle {
     const { primary } = this.context
     if (primary === undefined) throw this.notPrimary()
     return primary.removeFromInSync(node, options)
+  }
+
+  verify(options: VerifyOptions = {}): Promise<VerifyResult> {
+    return awake(this.context.clock, () => this.shard.verifier.verify(options))
   }
 
   status(): ShardStatus {

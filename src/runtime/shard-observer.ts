@@ -1,9 +1,13 @@
 import type { LifecycleState } from '../core/lifecycle.js'
+import type { Clock } from '../ports/clock.js'
+import { CommitWindow } from './commit-window.js'
 import type { ShardMetrics } from './handle.js'
+import { Histogram } from './histogram.js'
 
-const observationsMax = 4096
+const fastSeconds = [0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10]
+const entryCounts = [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 4096, 16_384, 65_536]
 
-/** Collects what `/metrics` tells about one shard; observations are bounded between two readings. */
+/** Collects what `/metrics` tells about one shard: totals since the process began, however often they are read. */
 export class ShardObserver {
   reconnects = 0
   checksumFailures = 0
@@ -16,10 +20,15 @@ export class ShardObserver {
   bootstrapRestarts = 0
   rewoundEntries = 0
   private readonly transitions = new Map<string, number>()
-  private commit: number[] = []
-  private flush: number[] = []
-  private apply: number[] = []
-  private entries: number[] = []
+  private readonly commit = new Histogram(fastSeconds)
+  private readonly flush = new Histogram(fastSeconds)
+  private readonly apply = new Histogram(fastSeconds)
+  private readonly entries = new Histogram(entryCounts)
+  readonly commits: CommitWindow
+
+  constructor(clock: Clock) {
+    this.commits = new CommitWindow(clock)
+  }
 
   transition(from: LifecycleState, to: LifecycleState): void {
     const key = `${from}>${to}`
@@ -27,32 +36,23 @@ export class ShardObserver {
   }
 
   commitSeconds(seconds: number): void {
-    keep(this.commit, seconds)
+    this.commit.observe(seconds)
+    this.commits.add(seconds)
   }
 
   flushSeconds(seconds: number): void {
-    keep(this.flush, seconds)
+    this.flush.observe(seconds)
   }
 
   applySeconds(seconds: number): void {
-    keep(this.apply, seconds)
+    this.apply.observe(seconds)
   }
 
   blockEntries(entries: number): void {
-    keep(this.entries, entries)
+    this.entries.observe(entries)
   }
 
-  take(): Pick<ShardMetrics, 'counters' | 'observations'> {
-    const observations = {
-      commitSeconds: this.commit,
-      journalFlushSeconds: this.flush,
-      applySeconds: this.apply,
-      blockEntries: this.entries,
-    }
-    this.commit = []
-    this.flush = []
-    this.apply = []
-    this.entries = []
+  get totals(): Pick<ShardMetrics, 'counters' | 'histograms'> {
     return {
       counters: {
         reconnects: this.reconnects,
@@ -67,13 +67,12 @@ export class ShardObserver {
         rewoundEntries: this.rewoundEntries,
         transitions: new Map(this.transitions),
       },
-      observations,
+      histograms: {
+        commitSeconds: this.commit.snapshot,
+        journalFlushSeconds: this.flush.snapshot,
+        applySeconds: this.apply.snapshot,
+        blockEntries: this.entries.snapshot,
+      },
     }
   }
-}
-
-/** Nobody reads: what would grow is thinned out, the newest half stays. */
-function keep(values: number[], value: number): void {
-  if (values.length >= observationsMax) values.splice(0, observationsMax / 2)
-  values.push(value)
 }

@@ -1,4 +1,5 @@
 import type { Message } from '../codec/messages.js'
+import { Pacer } from '../core/checkpoint-transfer.js'
 import { limits } from '../core/limits.js'
 import type { Epoch } from '../core/position.js'
 import type { UnderstudyError } from '../errors.js'
@@ -10,6 +11,7 @@ import type { SwitchoverOptions, SwitchoverResult } from './handle.js'
 import type { ShardContext } from './shard-context.js'
 import { standbySlot } from './slots.js'
 import { SourceSession } from './source-session.js'
+import { VerifySession } from './verify-session.js'
 
 /** The sessions that others have opened with this shard. */
 export class ShardSessions {
@@ -18,7 +20,10 @@ export class ShardSessions {
   private readonly observeEpoch: (epoch: Epoch) => Promise<void>
   private readonly switchover: (options: SwitchoverOptions) => Promise<SwitchoverResult>
   private readonly followersByNode = new Map<string, FollowerSession>()
+  /** Of all bootstraps together. */
+  private readonly pacer: Pacer
   private readonly sources = new Map<SourceSession, Link>()
+  private readonly verifies = new Set<Link>()
 
   constructor(
     context: ShardContext,
@@ -30,6 +35,7 @@ export class ShardSessions {
     this.greeter = greeter
     this.observeEpoch = observeEpoch
     this.switchover = switchover
+    this.pacer = new Pacer(context.config.bootstrapSourceMaxBytesPerSecond)
   }
 
   get followers(): readonly FollowerSession[] {
@@ -42,6 +48,9 @@ export class ShardSessions {
     if (context.stopping) return link.fail({ code: 'CLOSED', message: `${context.config.node} is stopping` })
     if (hello.purpose === 'source' && this.sources.size >= limits.snapshotsMax) {
       return link.fail({ code: 'BACKPRESSURE', message: `${this.sources.size} bootstraps are served already` })
+    }
+    if (hello.purpose === 'verify' && this.verifies.size >= limits.verifySessionsMax) {
+      return link.fail({ code: 'BACKPRESSURE', message: `${this.verifies.size} comparisons are under way here` })
     }
     if (!(await this.greeter.receive(link, hello))) return
     switch (hello.purpose) {
@@ -59,6 +68,8 @@ export class ShardSessions {
         return this.serveFollower(link, hello)
       case 'source':
         return this.serveSource(link)
+      case 'verify':
+        return this.serveVerify(link, hello)
     }
   }
 
@@ -70,6 +81,7 @@ export class ShardSessions {
   /** The data that is read from goes away. */
   closeSources(error: UnderstudyError): void {
     for (const link of this.sources.values()) link.close(error)
+    for (const link of this.verifies) link.fail(error)
   }
 
   private async serveFollower(link: Link, hello: Message<'hello'>): Promise<void> {
@@ -104,12 +116,28 @@ export class ShardSessions {
       record: () => context.record!,
       committed: () => data.committed,
       holdSlot: (slot, sequence) => slots.hold(slot, sequence),
+      checkpoints: context.checkpoints,
+      format: context.parts.engines.files?.format,
+      pacer: this.pacer,
+      logger: context.logger,
     })
     this.sources.set(session, link)
     try {
       await session.run()
     } finally {
       this.sources.delete(session)
+    }
+  }
+
+  private async serveVerify(link: Link, hello: Message<'hello'>): Promise<void> {
+    const { context } = this
+    const { data } = context
+    if (data === undefined) return link.close()
+    this.verifies.add(link)
+    try {
+      await new VerifySession({ link, data, clock: context.clock, hello }).run()
+    } finally {
+      this.verifies.delete(link)
     }
   }
 }

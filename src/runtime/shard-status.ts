@@ -45,6 +45,7 @@ export function describeShard(
       checkpoint: data?.checkpoint.sequence ?? 0,
     },
     lagMs: lagMsOf(context),
+    commits: primary === undefined ? undefined : context.observer.commits.status,
     lease: primary?.lease?.heldMs === undefined ? undefined : { heldMs: primary.lease.heldMs },
     followers: followerStates(context, followers),
     slots: context.slots?.status ?? [],

@@ -83,6 +83,8 @@ export interface IncomingState {
   readonly families: ReadonlyArray<{ readonly id: number; readonly name: string }>
   readonly familyIdNext: number
   readonly restarts: number
+  /** The content comes as files of this checkpoint, taken at `highest`; absent while it comes in chunks. */
+  readonly checkpoint?: string | undefined
 }
 
 /**
@@ -94,6 +96,8 @@ export class ShardStore {
   readonly root: string
   readonly current: string
   readonly incoming: string
+  /** Of the data's engine; they go when the data does. */
+  readonly checkpoints: string
   private readonly shards: string
   private readonly old: string
   private superblockNow: Superblock | undefined
@@ -105,6 +109,7 @@ export class ShardStore {
     this.root = files.join(this.shards, shard)
     this.current = files.join(this.root, 'current')
     this.incoming = files.join(this.root, 'incoming')
+    this.checkpoints = files.join(this.current, 'checkpoints')
     this.old = files.join(this.root, 'old')
   }
 

@@ -33,6 +33,8 @@ import { ShardSessions } from './shard-sessions.js'
 import { describeShard } from './shard-status.js'
 import { StandbyRole } from './standby-role.js'
 import { StaticLeadership } from './static-leadership.js'
+import { traced } from './traced.js'
+import { Verifier } from './verifier.js'
 
 /**
  * One shard on one node: a loop that asks what this node may be now, and is that until something changes. The
@@ -41,6 +43,7 @@ import { StaticLeadership } from './static-leadership.js'
 export class Shard {
   readonly context: ShardContext
   readonly forwarder: Forwarder
+  readonly verifier: Verifier
   private readonly greeter: Greeter
   private readonly standbyRole: StandbyRole
   private readonly sessions: ShardSessions
@@ -55,7 +58,10 @@ export class Shard {
   private running: Promise<void> | undefined
   /** Why data that exists cannot be continued from. */
   private bootstrapReason = 'the data here was given up for a bootstrap that did not end'
+  /** Found in the engine's files while they were in use; they are given up at the loop's next turn. */
+  private damage: string | undefined
   private handingOver = false
+  private stopPrepared: Promise<void> | undefined
   private closing: Promise<void> | undefined
   /** The directory was read: only from then on this node knows whether it holds data. */
   private opened = false
@@ -71,7 +77,10 @@ export class Shard {
       (epoch) => this.observeEpoch(epoch),
       (options) => this.switchover(options),
     )
-    this.opener = new DataOpener(context, this.sessions, (error) => this.fail(error))
+    this.opener = new DataOpener(context, this.sessions, {
+      failed: (error) => this.fail(error),
+      damaged: (error) => this.onDamaged(error),
+    })
     this.forwarder = new Forwarder({
       clock: context.clock,
       origin: context.origin,
@@ -80,6 +89,14 @@ export class Shard {
       obstacle: () => ({ code: obstacleCode(context), message: context.reason }),
     })
     context.forwarder = this.forwarder
+    this.verifier = new Verifier({
+      context,
+      greeter: this.greeter,
+      writeMark: (request, options) =>
+        context.primary?.isReady === true
+          ? context.primary.write([], context.origin, request, options)
+          : this.forwarder.write([], options, request),
+    })
     this.standbyRole = new StandbyRole(context, this.greeter, this.forwarder)
     context.peers = new Peers({
       members: context.cluster.others,
@@ -208,7 +225,7 @@ export class Shard {
   }
 
   get metrics(): ShardMetrics {
-    return { shard: this.context.config.name, status: this.status, ...this.context.observer.take() }
+    return { shard: this.context.config.name, status: this.status, ...this.context.observer.totals }
   }
 
   // The loop
@@ -232,6 +249,7 @@ export class Shard {
       await context.wake.wait(limits.reconnectMaxMs)
       return
     }
+    if (this.damage !== undefined) return this.giveUpData(this.damage)
     if (context.data === undefined) {
       const { historyId } = context
       if (historyId !== undefined) return this.repairData(historyId)
@@ -330,12 +348,23 @@ export class Shard {
     })
     let kept: Engine | undefined
     try {
-      kept = await this.bootstrap.run(this.interrupt.signal)
+      const { bootstrap } = this
+      kept = await traced(
+        context.parts.tracer,
+        'understudy.bootstrap',
+        { 'understudy.reason': reason },
+        async (span) => {
+          try {
+            return await bootstrap.run(this.interrupt.signal)
+          } finally {
+            const { source = 'none', bytesDone, entriesDone } = bootstrap.progress.status
+            span?.set({ 'understudy.source': source, 'understudy.bytes': bytesDone, 'understudy.entries': entriesDone })
+          }
+        },
+      )
     } catch (error) {
       if (context.stopping || this.interrupt.signal.aborted) return
       throw error
-    } finally {
-      context.observer.bootstrapRestarts += this.bootstrap.progress.status.restarts
     }
     await this.openData(kept)
     context.transition('bootstrapped', 'the new data is in place')
@@ -373,12 +402,41 @@ export class Shard {
     this.bootstrapReason = (await this.opener.open(kept)) ?? this.bootstrapReason
   }
 
+  /** Nobody reads on from a damaged store: this node gives up its role, and is built anew from another one. */
+  private onDamaged(error: Error): void {
+    const { context } = this
+    if (context.stopping || context.failure !== undefined || this.damage !== undefined) return
+    const isAlone = context.cluster.others.length === 0
+    if (isAlone || context.data === undefined || context.state === 'promoting') {
+      this.fail(error)
+      return
+    }
+    context.logger.error({ error: error.message }, 'the data here is damaged and is fetched anew')
+    this.damage = error.message
+    context.emit({ type: 'failure', error })
+    this.demote(error.message, 'resign')
+    this.interruptLoop()
+  }
+
+  private async giveUpData(damage: string): Promise<void> {
+    try {
+      await this.opener.close()
+    } catch (error) {
+      // What it could not write any more is not needed any more.
+      this.context.logger.warn({ error: toUnderstudyError(error, 'closing damaged data').message }, 'closed')
+    }
+    this.damage = undefined
+    this.bootstrapReason = damage
+    return this.repairData(this.context.historyId!)
+  }
+
   // Ends
 
   /** Disk, journal, engine or an invariant failed: nothing is acknowledged any more, and everybody is told. */
   private fail(error: unknown): void {
     const { context } = this
-    if (context.failure !== undefined || context.stopping) return
+    // What fails on the way to giving the data up says nothing new.
+    if (context.failure !== undefined || context.stopping || this.damage !== undefined) return
     const failure = toUnderstudyError(error, `shard ${context.config.name}`)
     context.failure = failure
     context.logger.error({ error: failure.message, code: failure.code, stack: failure.stack }, 'shard failed')
@@ -406,9 +464,14 @@ export class Shard {
     this.context.wake.signal()
   }
 
-  private async doClose(): Promise<void> {
+  /** A clean stop of a primary is a switchover; where nobody can take over it is a stop all the same. Idempotent. */
+  prepareStop(): Promise<void> {
+    this.stopPrepared ??= this.handOverToStop()
+    return this.stopPrepared
+  }
+
+  private async handOverToStop(): Promise<void> {
     const { context } = this
-    // A clean stop of a primary is a switchover; where nobody can take over it is a stop all the same.
     if (context.primary !== undefined && context.cluster.automatic !== undefined && context.data !== undefined) {
       const handedOver = this.switchover({ timeoutMs: context.timings.failoverMs }).catch((error) => {
         context.logger.info({ reason: error instanceof Error ? error.message : String(error) }, 'stops as primary')
@@ -421,6 +484,11 @@ export class Shard {
       await Promise.race([handedOver, tooLate])
       late?.cancel()
     }
+  }
+
+  private async doClose(): Promise<void> {
+    const { context } = this
+    await this.prepareStop()
     const { standby } = context
     // A clean stop does not hold up the writers of the others: this member gives up its place first.
     if (standby !== undefined && context.record?.inSync.some((member) => member.node === context.config.node)) {

@@ -53,6 +53,10 @@ export class Slots {
     }))
   }
 
+  get names(): ReadonlySet<string> {
+    return new Set(this.slots.keys())
+  }
+
   get warnings(): readonly string[] {
     return [...this.lost.values()]
   }

@@ -11,6 +11,7 @@ export class SourceInbox {
   ended = false
   error: UnderstudyError | undefined
   onBlock: ((bytes: Uint8Array) => void) | undefined
+  onPiece: ((payload: Uint8Array, tail: readonly Uint8Array[]) => void) | undefined
   private readonly link: Link
   private readonly clock: Clock
   private readonly chunks: Uint8Array[] = []
@@ -23,8 +24,9 @@ export class SourceInbox {
   }
 
   open(): void {
-    this.link.handle((name, payload) => {
+    this.link.handle((name, payload, tail) => {
       if (name === 'block') this.onBlock?.(payload)
+      else if (name === 'filePiece' && this.onPiece !== undefined) this.onPiece(payload, tail ?? [])
       else if (name === 'chunk') {
         this.chunks.push(payload)
         this.chunkWaiter?.()

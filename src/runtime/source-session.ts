@@ -1,15 +1,21 @@
 import { encodeChunk, packedEntryBytes } from '../codec/chunk.js'
 import { crc32 } from '../codec/digest.js'
 import { decodeMessage, type Message, type MessageName } from '../codec/messages.js'
+import type { Pacer } from '../core/checkpoint-transfer.js'
 import type { Family } from '../core/entry.js'
 import { limits } from '../core/limits.js'
+import type { Position } from '../core/position.js'
 import type { ShardRecord } from '../core/record.js'
 import { toUnderstudyError, UnderstudyError } from '../errors.js'
 import type { Link } from '../link/link.js'
 import type { Clock, Timer } from '../ports/clock.js'
 import type { Engine, EngineSnapshot } from '../ports/engine.js'
 import type { Journal } from '../ports/journal.js'
+import type { Logger } from '../ports/logger.js'
+import { CheckpointSource } from './checkpoint-source.js'
+import type { Checkpoints } from './checkpoints.js'
 import type { Feeder } from './feeder.js'
+import { pause } from './pause.js'
 import { answerSubscribe } from './subscription.js'
 
 /** Any healthy node's side of a bootstrap: a snapshot in chunks, and the journal from its position on. */
@@ -22,7 +28,9 @@ export class SourceSession {
   private readonly committed: () => number
   private readonly holdSlot: (slot: string, sequence: number) => Promise<void>
   private snapshot: { readonly id: number; readonly view: EngineSnapshot } | undefined
+  private readonly pacer: Pacer
   private snapshotCount = 0
+  private readonly checkpoint: CheckpointSource
   private feeder: Feeder | undefined
   private busy = false
   private idle: Timer | undefined
@@ -36,6 +44,11 @@ export class SourceSession {
     readonly committed: () => number
     /** Durable when it resolves: a restart of this node must not forget what a bootstrap needs. */
     readonly holdSlot: (slot: string, sequence: number) => Promise<void>
+    readonly checkpoints: Checkpoints | undefined
+    /** Of the files of the engine here, if it has any to hand out. */
+    readonly format: string | undefined
+    readonly logger: Logger
+    readonly pacer: Pacer
   }) {
     this.link = parts.link
     this.journal = parts.journal
@@ -44,6 +57,8 @@ export class SourceSession {
     this.record = parts.record
     this.committed = parts.committed
     this.holdSlot = parts.holdSlot
+    this.pacer = parts.pacer
+    this.checkpoint = new CheckpointSource(parts)
   }
 
   async run(): Promise<void> {
@@ -55,6 +70,7 @@ export class SourceSession {
     } finally {
       this.idle?.cancel()
       await this.dropSnapshot()
+      await this.checkpoint.drop()
     }
   }
 
@@ -83,6 +99,16 @@ export class SourceSession {
       case 'snapshotComplete':
         this.refuseSecond()
         this.dropSnapshot().catch((error) => this.link.fail(toUnderstudyError(error, 'closing a snapshot')))
+        return
+      case 'checkpointStart':
+        this.exclusive(() => this.startCheckpoint(decodeMessage('checkpointStart', payload)))
+        return
+      case 'fileRequest':
+        this.watchIdle()
+        this.checkpoint.request(payload)
+        return
+      case 'checkpointDone':
+        this.exclusive(() => this.checkpoint.done(decodeMessage('checkpointDone', payload)))
         return
       case 'subscribe':
         this.exclusive(() => this.subscribe(decodeMessage('subscribe', payload)))
@@ -115,6 +141,28 @@ export class SourceSession {
   /** The order is fixed: pin the journal, then take the snapshot, then read the position from inside of it (F2, F6). */
   private async start(request: Message<'snapshotStart'>): Promise<void> {
     await this.dropSnapshot()
+    await this.pin(request)
+    const view = this.engine.snapshot()
+    this.snapshotCount += 1
+    this.snapshot = { id: this.snapshotCount, view }
+    this.link.send('snapshot', {
+      id: this.snapshotCount,
+      position: view.position,
+      families: view.families,
+      familyIdNext: view.familyIdNext,
+      sizeEstimateBytes: await this.engine.sizeEstimateBytes(),
+      epochs: this.journal.epochs.filter((start) => start.firstSequence <= view.position.sequence),
+      record: this.record(),
+    })
+  }
+
+  private async startCheckpoint(request: Message<'checkpointStart'>): Promise<void> {
+    await this.pin(request)
+    await this.checkpoint.start(request)
+  }
+
+  /** Proves that a bootstrap that has begun did so in the history here (B1), and keeps the journal that it needs. */
+  private async pin(request: { readonly slot: string; readonly first: Position | undefined }): Promise<void> {
     const { first } = request
     if (first !== undefined) {
       const here = await this.journal.positionAt(first.sequence)
@@ -132,18 +180,6 @@ export class SourceSession {
       request.slot,
       Math.min(first?.sequence ?? Number.MAX_SAFE_INTEGER, this.engine.applied.sequence),
     )
-    const view = this.engine.snapshot()
-    this.snapshotCount += 1
-    this.snapshot = { id: this.snapshotCount, view }
-    this.link.send('snapshot', {
-      id: this.snapshotCount,
-      position: view.position,
-      families: view.families,
-      familyIdNext: view.familyIdNext,
-      sizeEstimateBytes: await this.engine.sizeEstimateBytes(),
-      epochs: this.journal.epochs.filter((start) => start.firstSequence <= view.position.sequence),
-      record: this.record(),
-    })
   }
 
   /** The open snapshot, if it is the one asked for and holds the family. */
@@ -187,6 +223,7 @@ export class SourceSession {
     const view = this.viewOf(request)
     const bytesMax = Math.min(request.bytesMax, limits.chunkBytesMax)
     const chunk = await this.engine.readChunk(view, request.family.id, request.start, bytesMax)
+    await pause(this.clock, this.pacer.take(this.clock.nowMs(), chunk.bytes.length))
     this.link.send(
       'chunk',
       {
@@ -221,8 +258,8 @@ export class SourceSession {
   private watchIdle(): void {
     this.idle?.cancel()
     this.idle = this.clock.setTimer(limits.snapshotIdleMs, () => {
-      if (this.snapshot !== undefined && !this.busy) {
-        this.link.fail({ code: 'TIMEOUT', message: `no chunk was asked for within ${limits.snapshotIdleMs} ms` })
+      if ((this.snapshot !== undefined || this.checkpoint.isHolding) && !this.busy) {
+        this.link.fail({ code: 'TIMEOUT', message: `nothing was asked for within ${limits.snapshotIdleMs} ms` })
       }
     })
   }

@@ -10,6 +10,7 @@ import { lead } from './promoter.js'
 import type { RecordJudge } from './record-judge.js'
 import type { RecordKeeper } from './record-keeper.js'
 import type { ShardContext } from './shard-context.js'
+import { TakeoverTrace } from './takeover-trace.js'
 
 /** Failures of a takeover that leave this node as it was. */
 const passing: ReadonlySet<FailureCode> = new Set<FailureCode>([
@@ -36,6 +37,7 @@ export class Takeover {
   private readonly judge: RecordJudge
   private readonly hooks: TakeoverHooks
   private readonly log: FailoverLog
+  private readonly trace: TakeoverTrace
   /** Not the loop's own interruption: the watch may tell of a swap before its reply does. */
   private readonly closing = new AbortController()
   private attemptUnderWay = false
@@ -55,6 +57,7 @@ export class Takeover {
     this.judge = judge
     this.hooks = hooks
     this.log = new FailoverLog(context)
+    this.trace = new TakeoverTrace(context)
     this.heardAtMs = context.clock.nowMs()
     this.jitter = context.random.next()
     context.mayPromise = () => this.mayPromise()
@@ -66,6 +69,7 @@ export class Takeover {
 
   /** Ends swaps that are under way; what becomes of them is unknown. */
   close(): void {
+    this.trace.end(new UnderstudyError('CLOSED', 'the node is closing'))
     this.closing.abort()
   }
 
@@ -76,6 +80,7 @@ export class Takeover {
 
   /** This node was primary: it has promised nothing to the next one, which is given its time all the same. */
   onRoleEnded(): void {
+    this.trace.end(new UnderstudyError('FENCED', 'the role ended before its first block was committed'))
     this.heardAtMs = this.context.clock.nowMs()
     // Up to here it had everything itself.
     this.context.lastHeard = { announced: 0, freshAtMs: this.heardAtMs }
@@ -190,6 +195,7 @@ export class Takeover {
       await work()
     } catch (error) {
       const failure = toUnderstudyError(error, 'takeover')
+      this.trace.end(failure)
       if (context.state === 'promoting' && context.primary === undefined) {
         context.transition('promotion-failed', failure.message)
       }
@@ -211,13 +217,30 @@ export class Takeover {
     missedMs: number,
     mayLose: LossEstimate | undefined,
   ): Promise<PromoteResult> {
+    this.trace.begin(kind, next.epoch, missedMs)
+    try {
+      return await this.swapAndLead(next, found, kind, missedMs, mayLose)
+    } catch (error) {
+      this.trace.end(error)
+      throw error
+    }
+  }
+
+  private async swapAndLead(
+    next: ShardRecord,
+    found: RecordState,
+    kind: FailoverRecord['kind'],
+    missedMs: number,
+    mayLose: LossEstimate | undefined,
+  ): Promise<PromoteResult> {
     const { context } = this
     context.transition('promote', `taking over in epoch ${formatEpoch(next.epoch)}`)
     const deadlineMs = context.clock.nowMs() + context.timings.failoverMs
     this.swapSentAt = found
     const result = await this.keeper.swap(found.revision, next, { signal: this.closing.signal, deadlineMs })
     this.swapSentAt = undefined
-    if (!result.swapped) {
+    if (result.swapped) this.trace.event('the record names this node')
+    else {
       const winner = result.state.record?.primary.node ?? 'nobody'
       throw new UnderstudyError('PROMOTION_REFUSED', `${winner} was faster`, { retryable: true })
     }
@@ -244,6 +267,7 @@ export class Takeover {
     mayLose: LossEstimate | undefined,
   ): Promise<PromoteResult> {
     const { context } = this
+    this.trace.begin(kind, record.epoch, missedMs)
     let revision = revisionAtStart
     const sinceMs = context.clock.nowMs() - missedMs
     if (context.state !== 'promoting') context.transition('promote', `leading in epoch ${formatEpoch(record.epoch)}`)
@@ -253,13 +277,27 @@ export class Takeover {
         revision = result.state.revision
         // Somebody else's later record may have been stored meanwhile.
         if (result.swapped) {
-          await context.store.update((now) => (compareRecords(next, now.record) > 0 ? { ...now, record: next } : now))
+          const stored = context.store.update((now) =>
+            compareRecords(next, now.record) > 0 ? { ...now, record: next } : now,
+          )
+          // A hand-over has happened, whatever becomes of this disk: taken back now, it would depose who leads (L5).
+          if (sameMember(next.primary, context.self!)) await stored
+          else await stored.then(undefined, (error) => this.hooks.onFailed(error))
         }
         return result.state.record
       },
-      onDeposed: (reason) => this.hooks.onDeposed(reason),
-      onFailed: (error) => this.hooks.onFailed(error),
-      onReady: () => this.log.add(record, kind, context.clock.nowMs() - sinceMs, mayLose),
+      onDeposed: (reason) => {
+        this.trace.end(new UnderstudyError('FENCED', reason))
+        this.hooks.onDeposed(reason)
+      },
+      onFailed: (error) => {
+        this.trace.end(error)
+        this.hooks.onFailed(error)
+      },
+      onReady: () => {
+        this.trace.end()
+        this.log.add(record, kind, context.clock.nowMs() - sinceMs, mayLose)
+      },
     })
     this.hooks.onLeading()
     return { epoch: record.epoch, position: context.data!.journal.appended, mayLose }

@@ -8,7 +8,9 @@ import type { Position } from '../core/position.js'
 import { UnderstudyError } from '../errors.js'
 import type { Clock, Timer } from '../ports/clock.js'
 import type { Journal } from '../ports/journal.js'
+import type { Tracer } from '../ports/tracer.js'
 import type { WriteOptions } from './handle.js'
+import { type BlockTimes, WriteTrace } from './write-trace.js'
 
 interface PendingWrite extends Entry {
   readonly bytes: number
@@ -23,6 +25,7 @@ interface PendingWrite extends Entry {
   settled: boolean
   /** Stops listening to the caller's signal, which may live much longer than the write. */
   unwatch: (() => void) | undefined
+  readonly trace: WriteTrace | undefined
 }
 
 /** A write that its role left behind unanswered, on its way to whoever takes it over. */
@@ -40,6 +43,8 @@ export interface LeftWrite
 interface BlockInFlight {
   readonly end: Position
   readonly writes: readonly PendingWrite[]
+  /** Only where one of the writes is traced. */
+  readonly times: BlockTimes | undefined
 }
 
 export interface WriteQueueParts {
@@ -55,6 +60,7 @@ export interface WriteQueueParts {
   readonly takeOver: (write: LeftWrite) => boolean
   /** An invariant of ours does not hold: the shard must stop, not the process. */
   readonly onFailed: (error: unknown) => void
+  readonly tracer?: Tracer | undefined
 }
 
 /**
@@ -103,6 +109,11 @@ export class WriteQueue {
         movable: options.forward !== false,
         settled: false,
         unwatch: undefined,
+        trace: WriteTrace.begin(this.parts.tracer, this.parts.clock, () => ({
+          'understudy.origin': origin.node,
+          'understudy.operations': operations.length,
+          'understudy.bytes': bytes,
+        })),
       }
       if (signal !== undefined) this.watchAbort(write, signal)
       this.gathered.push(write)
@@ -120,6 +131,7 @@ export class WriteQueue {
 
   /** The journal has flushed: the next block can be closed. */
   onFlushed(): void {
+    this.noteTimes()
     this.cut()
   }
 
@@ -127,8 +139,19 @@ export class WriteQueue {
   onProgress(): void {
     const { inSync } = this.parts
     if (this.stalledAt !== undefined && inSync.committed > this.stalledAt) this.stalledAt = undefined
+    this.noteTimes()
     if (this.parts.mayAnswer?.() !== false) this.answerApplied()
     if (this.gathered.length > 0) this.scheduleCut()
+  }
+
+  /** How far blocks with traced writes are. */
+  private noteTimes(): void {
+    if (this.parts.tracer === undefined) return
+    for (const { end, times } of this.inFlight) {
+      if (times === undefined) continue
+      if (this.parts.journal.durable.sequence >= end.sequence) times.flushedMs ??= this.parts.clock.nowMs()
+      if (this.parts.inSync.committed >= end.sequence) times.committedMs ??= this.parts.clock.nowMs()
+    }
   }
 
   private answerApplied(): void {
@@ -201,6 +224,7 @@ export class WriteQueue {
     if (write.movable && this.parts.takeOver({ ...write, fate, end })) {
       write.settled = true
       write.unwatch?.()
+      write.trace?.move()
       this.writesWaiting -= 1
       return
     }
@@ -301,8 +325,17 @@ export class WriteQueue {
       const writes = this.gathered.splice(0, count)
       this.gatheredBytes -= bytes
       const end = this.append(writes, false)
-      this.inFlight.push({ end, writes })
+      this.inFlight.push({ end, writes, times: this.timesOf(writes) })
     }
+  }
+
+  private timesOf(writes: readonly PendingWrite[]): BlockTimes | undefined {
+    if (this.parts.tracer === undefined) return undefined
+    const traces = writes.flatMap((write) => write.trace ?? [])
+    if (traces.length === 0) return undefined
+    const times = { appendedMs: this.parts.clock.nowMs(), flushedMs: undefined, committedMs: undefined }
+    for (const trace of traces) trace.block = times
+    return times
   }
 
   private append(entries: readonly Entry[], epochStart: boolean): Position {
@@ -331,6 +364,7 @@ export class WriteQueue {
     write.settled = true
     write.unwatch?.()
     this.writesWaiting -= 1
+    write.trace?.end(outcome instanceof Error ? { error: outcome } : { sequence: outcome.sequence })
     if (outcome instanceof Error) write.reject(outcome)
     else {
       this.parts.observe.commitSeconds((this.parts.clock.nowMs() - write.submittedMs) / 1000)

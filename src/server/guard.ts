@@ -1,58 +1,51 @@
-import { createHash, timingSafeEqual } from 'node:crypto'
 import { isIP } from 'node:net'
 import type { FastifyRequest } from 'fastify'
+import { demandScope, type Grant } from '../access/access-control.js'
+import type { Credentials } from '../access/credentials.js'
 import { UnderstudyError } from '../errors.js'
-
-const openPaths: ReadonlySet<string> = new Set(['/livez', '/readyz'])
+import type { RouteAccess } from './route-access.js'
 
 export interface GuardOptions {
-  readonly secret: string | undefined
+  readonly credentials: Credentials
   /** Names under which this node is reached, beside addresses and localhost; undefined: any. */
   readonly hosts: ReadonlySet<string> | undefined
 }
 
-/** Throws `UNAUTHORIZED` for a request that may not pass. */
-export function createGuard(options: GuardOptions): (request: FastifyRequest) => void {
-  const { secret, hosts } = options
-  if (secret !== undefined) {
-    const wanted = digest(`Bearer ${secret}`)
-    return (request) => {
-      if (isOpen(request)) return
-      const given = request.headers.authorization
-      // Digests have one length: the comparison takes the same time whatever was sent.
-      if (given !== undefined && timingSafeEqual(digest(given.replace(/^bearer /i, 'Bearer ')), wanted)) return
-      throw new UnderstudyError(
-        'UNAUTHORIZED',
-        given === undefined ? 'this node asks for its secret' : 'the secret is not that of this node',
-        { hint: 'send "Authorization: Bearer <secret>"; on the command line --secret-file or UNDERSTUDY_SECRET' },
-      )
-    }
-  }
-  return (request) => {
-    if (!isOpen(request)) refuseBrowsersFromElsewhere(request, hosts)
+/** Throws `UNAUTHORIZED` or `FORBIDDEN` for a request that may not pass. */
+export type Guard = (request: FastifyRequest, access: RouteAccess) => void
+
+export function createGuard(options: GuardOptions): Guard {
+  const { credentials, hosts } = options
+  return (request, access) => {
+    if (access === 'everybody') return
+    const grant = credentials.grant(request.raw)
+    if (grant.isAmbient) refuseBrowsersFromElsewhere(request)
+    if (credentials.isOpen) refuseOtherNames(request, hosts)
+    if (access !== 'anybody-known') demandScope(grant, access)
+    else demandAny(grant)
   }
 }
 
-function isOpen(request: FastifyRequest): boolean {
-  const mark = request.originalUrl.indexOf('?')
-  return openPaths.has(mark === -1 ? request.originalUrl : request.originalUrl.slice(0, mark))
-}
-
-function digest(text: string): Buffer {
-  return createHash('sha256').update(text).digest()
+function demandAny(grant: Grant): void {
+  if (grant.scopes.size === 0) throw new UnderstudyError('FORBIDDEN', 'these credentials have no scope')
 }
 
 /**
- * Without a secret whoever can connect may do everything, and on a loopback address that includes any page in a
- * browser of this machine: by a request across sites, or by a name that was made to point here (DNS rebinding).
+ * Where no credentials are asked for, or the browser has them itself (a client certificate), any page in it could use
+ * the node: requests across sites are refused.
  */
-function refuseBrowsersFromElsewhere(request: FastifyRequest, hosts: ReadonlySet<string> | undefined): void {
+function refuseBrowsersFromElsewhere(request: FastifyRequest): void {
   const { origin, host } = request.headers
   const site = request.headers['sec-fetch-site']
   const foreign = origin !== undefined && originHost(origin) !== host
   if (foreign || site === 'cross-site' || site === 'same-site') {
-    throw new UnderstudyError('UNAUTHORIZED', 'a page of another site may not use a node that has no secret')
+    throw new UnderstudyError('UNAUTHORIZED', 'a page of another site may not use a node that asks for no token')
   }
+}
+
+/** On a loopback address a page may also use a name that was made to point here (DNS rebinding). */
+function refuseOtherNames(request: FastifyRequest, hosts: ReadonlySet<string> | undefined): void {
+  const { host } = request.headers
   if (hosts === undefined || host === undefined) return
   const name = host.replace(/:\d+$/, '').replace(/^\[|\]$/g, '')
   if (isIP(name) === 0 && name !== 'localhost' && !hosts.has(name)) {

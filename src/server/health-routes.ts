@@ -4,21 +4,23 @@ import type { VoterStatus } from '../ports/voter.js'
 import type { NodeHandle, ShardStatus } from '../runtime/handle.js'
 import { badRequest } from './http-error.js'
 import { integerParameter, parseQuery, shardParameter } from './request.js'
+import { access } from './route-access.js'
 
 /** For load balancers and supervisors: no secret is asked for, and nothing but role, state and reason is told. */
-export function addHealthRoutes(app: FastifyInstance, node: () => NodeHandle): void {
-  app.get('/livez', async (request) => {
+export function addHealthRoutes(app: FastifyInstance, node: () => NodeHandle, isClosing: () => boolean): void {
+  app.get('/livez', { exposeHeadRoute: true, ...access('everybody') }, async (request) => {
     parseQuery(request, [])
     return { status: 'live' }
   })
 
-  app.get('/readyz', async (request) => {
+  app.get('/readyz', { exposeHeadRoute: true, ...access('everybody') }, async (request) => {
     const query = parseQuery(request, ['role', 'lag_ms', 'shard'])
     const role = query.get('role')?.toString()
     if (role !== undefined && role !== 'primary' && role !== 'standby') {
       throw badRequest(`query parameter "role" must be primary or standby, not "${role.slice(0, 40)}"`)
     }
     const lagMax = integerParameter(query, 'lag_ms', 0, Number.MAX_SAFE_INTEGER)
+    if (isClosing()) throw new UnderstudyError('NOT_READY', 'the node is closing')
     const { voter } = node().status()
     if (voter?.witness === true) return witnessReady(voter, role)
     const status = node().shard(shardParameter(query)).status()

@@ -37,12 +37,14 @@ const statusByCode: Readonly<Record<FailureCode, number>> = {
   STALE_EPOCH: 409,
   STALE_INCARNATION: 409,
   UNAUTHORIZED: 401,
+  FORBIDDEN: 403,
   ADDRESS_IN_USE: 500,
   PROMOTION_REFUSED: 409,
   SWITCHOVER_REFUSED: 409,
   BAD_REQUEST: 400,
   NOT_FOUND: 404,
   INTERNAL: 500,
+  VERIFY_REFUSED: 409,
 }
 
 export interface HttpError {
@@ -50,10 +52,27 @@ export interface HttpError {
   readonly error: UnderstudyError
 }
 
+/** A refusal whose status says more than its code does. */
+export class HttpRefusal extends UnderstudyError {
+  readonly status: number
+  readonly headers: Readonly<Record<string, string>>
+
+  constructor(
+    status: number,
+    code: FailureCode,
+    message: string,
+    options: { readonly hint?: string; readonly headers?: Readonly<Record<string, string>> } = {},
+  ) {
+    super(code, message, options.hint === undefined ? {} : { hint: options.hint })
+    this.status = status
+    this.headers = options.headers ?? {}
+  }
+}
+
 /** Anything thrown while a request was answered, as its status and coded error. */
 export function toHttpError(thrown: unknown): HttpError {
   const error = coded(thrown)
-  return { status: statusByCode[error.failure], error }
+  return { status: error instanceof HttpRefusal ? error.status : statusByCode[error.failure], error }
 }
 
 function coded(thrown: unknown): UnderstudyError {

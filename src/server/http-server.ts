@@ -1,20 +1,29 @@
-import { createServer, type Server } from 'node:http'
-import type { AddressInfo } from 'node:net'
+import type { IncomingMessage, Server } from 'node:http'
 import fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify'
+import type { Credentials } from '../access/credentials.js'
 import { isLoopback } from '../config/address.js'
-import { type Address, formatAddress } from '../core/address.js'
+import type { Address } from '../core/address.js'
 import { limits } from '../core/limits.js'
-import { toUnderstudyError, UnderstudyError } from '../errors.js'
+import { UnderstudyError } from '../errors.js'
 import type { Logger } from '../ports/logger.js'
-import type { NodeHandle } from '../runtime/handle.js'
+import type { NodeHandle, NodeStatus } from '../runtime/handle.js'
+import { BodyReader } from './body-reader.js'
 import { answerClientError } from './client-error.js'
-import { createGuard } from './guard.js'
+import { addEventRoutes, type EventRoutes } from './event-routes.js'
+import { createGuard, type Guard } from './guard.js'
 import { addHealthRoutes } from './health-routes.js'
-import { toHttpError } from './http-error.js'
-import { addKeyValueRoutes, keyRoute } from './kv-routes.js'
+import { HttpRefusal, toHttpError } from './http-error.js'
+import { type KnownRoute, KnownRoutes } from './known-routes.js'
+import { addKeyValueRoutes } from './kv-routes.js'
+import { bind, createListener, type ListenerTimes } from './listener.js'
 import { createMetrics } from './metrics.js'
+import { addOpenApiRoute } from './openapi.js'
 import { addOperateRoutes } from './operate-routes.js'
-import { keyPathPrefix, parseQuery } from './request.js'
+import { addStatusPage, type StatusPage } from './page.js'
+import { keyPathPrefix, keyRoute, parseQuery } from './request.js'
+import { access, accessOf } from './route-access.js'
+import { UnderWay } from './under-way.js'
+import { addVerifyRoute } from './verify-route.js'
 
 export interface HttpServerOptions {
   /**
@@ -23,32 +32,36 @@ export interface HttpServerOptions {
    */
   readonly node: NodeHandle | (() => NodeHandle | undefined)
   readonly listen: Address
-  readonly secret: string | undefined
+  readonly credentials: Credentials
   readonly logger: Logger
-  /** Names beside addresses and localhost under which a node without a secret may be asked. */
+  /** Names beside addresses and localhost under which a node without credentials may be asked. */
   readonly hostNames?: readonly string[]
   /** Where replication takes its upgraded connections from the same port. */
   readonly attach?: (server: Server) => void
+  readonly times?: ListenerTimes & { readonly bodyStallMs?: number; readonly heartbeatMs?: number }
+  /** Requests under way at most. */
+  readonly requestsMax?: number
 }
 
 export interface HttpServer {
   readonly server: Server
+  /** What is answered, for the description of the interface. */
+  readonly routes: readonly KnownRoute[]
   /** Resolves with the bound address as `host:port`. Idempotent. */
   listen(): Promise<string>
+  /** Takes no new requests: they are answered 503, with `Connection: close`. Event streams end. Idempotent. */
+  drain(): void
+  /** After `drain`: resolves when what was under way is answered, false if it is not in time. */
+  drained(timeoutMs: number): Promise<boolean>
   /** Answers what is under way (for a bounded time), takes nothing new. Upgraded sockets are their owner's to end. */
   close(): Promise<void>
 }
 
 export function createHttpServer(options: HttpServerOptions): HttpServer {
-  const { logger } = options
-  const server = createServer({
-    requestTimeout: limits.httpRequestTimeoutMs,
-    headersTimeout: limits.httpHeadersTimeoutMs,
-    keepAliveTimeout: limits.httpKeepAliveMs,
-    maxHeaderSize: limits.httpHeaderBytesMax,
-  })
+  const { logger, credentials, times } = options
+  const server = createListener(credentials, times)
   const underWay = new UnderWay()
-  const app = createApp(options, server, underWay)
+  const { app, events, page, routes } = createApp(options, server, underWay)
   options.attach?.(server)
 
   let listening: Promise<string> | undefined
@@ -57,12 +70,18 @@ export function createHttpServer(options: HttpServerOptions): HttpServer {
   const listen = async (): Promise<string> => {
     await app.ready()
     const bound = await bind(server, options.listen)
-    logger.info({ address: bound }, 'listening')
+    logger.info({ address: bound, tls: credentials.tls !== undefined }, 'listening')
     return bound
   }
 
-  const close = async (): Promise<void> => {
+  const drain = (): void => {
     underWay.closed = true
+    events.close()
+    page.close()
+  }
+
+  const close = async (): Promise<void> => {
+    drain()
     await listening?.catch(() => {})
     if (server.listening) {
       server.close()
@@ -77,11 +96,16 @@ export function createHttpServer(options: HttpServerOptions): HttpServer {
 
   return {
     server,
+    get routes() {
+      return routes.list
+    },
     listen() {
       if (closing !== undefined) return Promise.reject(new UnderstudyError('CLOSED', 'the HTTP server is closed'))
       listening ??= listen()
       return listening
     },
+    drain,
+    drained: (timeoutMs) => underWay.ended(timeoutMs),
     close() {
       closing ??= close()
       return closing
@@ -89,14 +113,26 @@ export function createHttpServer(options: HttpServerOptions): HttpServer {
   }
 }
 
-function createApp(options: HttpServerOptions, server: Server, underWay: UnderWay): FastifyInstance {
-  const { logger } = options
+interface App {
+  readonly app: FastifyInstance
+  readonly events: EventRoutes
+  readonly page: StatusPage
+  readonly routes: KnownRoutes
+}
+
+function createApp(options: HttpServerOptions, server: Server, underWay: UnderWay): App {
+  const { logger, credentials, times } = options
+  const routes = new KnownRoutes()
+  const scheme = credentials.tls === undefined ? 'http' : 'https'
   const sendError = (thrown: unknown, request: FastifyRequest, reply: FastifyReply): FastifyReply => {
     const { status, error } = toHttpError(thrown)
     if (status === 500) logger.error({ err: error.cause ?? error, code: error.code }, 'a request failed')
     if (status === 401) reply.header('WWW-Authenticate', 'Bearer')
     if (status === 503) reply.header('Retry-After', '1')
-    if (error.primary !== undefined) reply.header('Location', `http://${error.primary}${request.originalUrl}`)
+    if (error instanceof HttpRefusal) reply.headers(error.headers)
+    if (error.primary !== undefined) reply.header('Location', `${scheme}://${error.primary}${request.originalUrl}`)
+    // The rest of a body that nobody reads is not taken in.
+    if (hasBody(request.raw) && !request.raw.complete) reply.header('Connection', 'close')
     return reply.code(status).type('application/json; charset=utf-8').send(JSON.stringify(error))
   }
   const app = fastify({
@@ -106,6 +142,8 @@ function createApp(options: HttpServerOptions, server: Server, underWay: UnderWa
     },
     logger: false,
     exposeHeadRoutes: false,
+    // Our own hook says it, in the form of every other error.
+    return503OnClosing: false,
     bodyLimit: limits.httpControlBodyBytesMax,
     // The path of a key is bytes; the handler takes it from the original URL.
     rewriteUrl: (request) => {
@@ -121,110 +159,128 @@ function createApp(options: HttpServerOptions, server: Server, underWay: UnderWa
     if (current !== undefined) return current
     throw new UnderstudyError('NOT_READY', 'the node is starting', { hint: 'ask again in a moment' })
   }
+  const status = (): NodeStatus => ({ ...node().status(), access: credentials.status })
   const loopback = isLoopback(options.listen.host)
   const guard = createGuard({
-    secret: options.secret,
+    credentials,
     hosts: loopback ? new Set([options.listen.host, ...(options.hostNames ?? [])]) : undefined,
   })
-
-  app.removeAllContentTypeParsers()
-  app.addContentTypeParser('*', { parseAs: 'buffer' }, (_request, body, done) => done(null, body))
-  app.addHook('onRequest', async (request, reply) => {
-    underWay.begin()
-    reply.raw.once('close', () => underWay.end())
-    if (underWay.closed) {
-      reply.header('Connection', 'close')
-      throw new UnderstudyError('CLOSED', 'the node is closing')
-    }
-    // The inner route of keys is reached by rewriting only.
-    if (request.originalUrl.startsWith(keyRoute)) throw unknownPath(request.method, request.originalUrl)
-    guard(request)
+  const ends = addAdmission(app, {
+    underWay,
+    guard,
+    routes,
+    requestsMax: options.requestsMax ?? limits.httpRequestsMax,
   })
+  addBodies(app, times?.bodyStallMs)
+  app.addHook('onRoute', (route) => routes.add(route))
   app.addHook('onResponse', async (request, reply) => {
     const fields = { method: request.method, status: reply.statusCode, ms: Math.round(reply.elapsedTime) }
     logger.debug({ ...fields, route: request.routeOptions.url ?? 'none' }, 'answered')
   })
   app.setNotFoundHandler((request) => {
-    throw unknownPath(request.method, request.originalUrl)
+    throw routes.refusal(request.method, request.originalUrl)
   })
   app.setErrorHandler(sendError)
 
-  addHealthRoutes(app, node)
+  addHealthRoutes(app, node, () => underWay.closed)
   addKeyValueRoutes(app, node)
-  addOperateRoutes(app, node)
+  addOperateRoutes(app, node, status)
+  const streams = {
+    node,
+    status,
+    isAllowed: (request: FastifyRequest) => isAllowed(guard, request),
+    onStream: (request: FastifyRequest) => ends.get(request)?.(),
+    ...(times?.heartbeatMs === undefined ? {} : { heartbeatMs: times.heartbeatMs }),
+  }
+  const events = addEventRoutes(app, streams)
+  const page = addStatusPage(app, { ...streams, credentials, logger })
+  addVerifyRoute(app, node)
   const metrics = createMetrics()
-  app.get('/metrics', async (request, reply) => {
+  app.get('/metrics', { ...access('anybody-known') }, async (request, reply) => {
     parseQuery(request, [])
-    return reply.type(metrics.contentType).send(await metrics.collect(node()))
+    return reply.type(metrics.contentType).send(await metrics.collect(node(), credentials.status))
   })
-  return app
+  addOpenApiRoute(app, routes)
+  return { app, events, page, routes }
 }
 
-function unknownPath(method: string, url: string): UnderstudyError {
-  const path = url.split('?')[0]!.slice(0, 120)
-  return new UnderstudyError('NOT_FOUND', `nothing answers ${method} ${path}`, {
-    hint: 'paths begin with /v1/kv, /v1/batch, /v1/status, /v1/promote, /v1/switchover, /v1/in-sync, /livez, /readyz, /metrics',
-  })
+function isAllowed(guard: Guard, request: FastifyRequest): boolean {
+  try {
+    guard(request, accessOf({ url: request.routeOptions.url ?? '', config: request.routeOptions.config }))
+    return true
+  } catch (error) {
+    if (error instanceof UnderstudyError) return false
+    throw error
+  }
 }
 
-function bind(server: Server, address: Address): Promise<string> {
-  return new Promise((resolve, reject) => {
-    const onError = (error: NodeJS.ErrnoException): void => {
-      server.off('listening', onListening)
-      reject(bindError(error, formatAddress(address)))
+const probes: ReadonlySet<string> = new Set(['/livez', '/readyz'])
+
+/** Who is let in, and how many at a time. Returns, by request, what ends its being counted. */
+function addAdmission(
+  app: FastifyInstance,
+  options: {
+    readonly underWay: UnderWay
+    readonly guard: Guard
+    readonly routes: KnownRoutes
+    readonly requestsMax: number
+  },
+): WeakMap<FastifyRequest, () => void> {
+  const { underWay, guard, routes, requestsMax } = options
+  const ends = new WeakMap<FastifyRequest, () => void>()
+  app.addHook('onRequest', async (request, reply) => {
+    underWay.begin()
+    let isCounted = true
+    const end = (): void => {
+      if (isCounted) underWay.end()
+      isCounted = false
     }
-    const onListening = (): void => {
-      server.off('error', onError)
-      const { port } = server.address() as AddressInfo
-      resolve(formatAddress({ host: address.host, port }))
+    ends.set(request, end)
+    reply.raw.once('close', end)
+    const url = request.routeOptions.url
+    const isProbe = url !== undefined && probes.has(url)
+    if (underWay.closed) {
+      reply.header('Connection', 'close')
+      if (!isProbe) throw new UnderstudyError('CLOSED', 'the node is closing', { hint: 'ask another node' })
     }
-    server.once('error', onError)
-    server.once('listening', onListening)
-    server.listen({ host: address.host, port: address.port })
+    // The inner route of keys is reached by rewriting only.
+    if (request.originalUrl.startsWith(keyRoute)) throw routes.refusal(request.method, request.originalUrl)
+    guard(request, url === undefined ? 'anybody-known' : accessOf({ url, config: request.routeOptions.config }))
+    if (!isProbe && underWay.count > requestsMax) {
+      throw new UnderstudyError('BACKPRESSURE', `${requestsMax} requests are under way; no more are taken now`)
+    }
+    if (!mayBeLong(request.originalUrl) && request.originalUrl.length > limits.httpUrlBytesMax) {
+      const message = `the path and query have ${request.originalUrl.length} bytes; at most ${limits.httpUrlBytesMax}`
+      throw new HttpRefusal(414, 'LIMIT_EXCEEDED', message)
+    }
+  })
+  app.addHook('onSend', async (_request, reply) => {
+    // Also those that were under way already: their connections are not used again.
+    if (underWay.closed) reply.header('Connection', 'close')
+  })
+  return ends
+}
+
+/** Keys stand in the path, bounds of ranges in the query; both have limits of their own. */
+function mayBeLong(url: string): boolean {
+  return url.startsWith(keyPathPrefix) || url.startsWith('/v1/kv?')
+}
+
+function addBodies(app: FastifyInstance, stallMs: number | undefined): void {
+  const bodies = new BodyReader(stallMs === undefined ? {} : { stallMs })
+  const releases = new WeakMap<IncomingMessage, () => void>()
+  app.removeAllContentTypeParsers()
+  app.addContentTypeParser('*', async (request: FastifyRequest, payload: IncomingMessage) => {
+    const { body, release } = await bodies.read(payload, request.routeOptions.bodyLimit)
+    releases.set(request.raw, release)
+    return body
+  })
+  app.addHook('onRequest', async (request, reply) => {
+    reply.raw.once('close', () => releases.get(request.raw)?.())
   })
 }
 
-function bindError(error: NodeJS.ErrnoException, address: string): UnderstudyError {
-  if (error.code === 'EADDRINUSE') {
-    return new UnderstudyError('ADDRESS_IN_USE', `${address} is in use by another process`, {
-      hint: 'end that process, or listen on another port',
-      cause: error,
-    })
-  }
-  if (error.code === 'EADDRNOTAVAIL' || error.code === 'ENOTFOUND' || error.code === 'EACCES') {
-    const why = error.code === 'EACCES' ? 'may not be listened on by this user' : 'is not an address of this machine'
-    return new UnderstudyError('CONFIG', `listen: ${address} ${why}`, { cause: error })
-  }
-  return toUnderstudyError(error, `listening on ${address}`)
-}
-
-/** Counts requests from their headers to the end of their answers. */
-class UnderWay {
-  closed = false
-  count = 0
-  #onNone: (() => void) | undefined
-
-  begin(): void {
-    this.count += 1
-  }
-
-  end(): void {
-    this.count -= 1
-    if (this.count === 0) this.#onNone?.()
-  }
-
-  /** False if something is still under way when the time is over. */
-  async ended(timeoutMs: number): Promise<boolean> {
-    if (this.count === 0) return true
-    let timer: NodeJS.Timeout | undefined
-    const none = new Promise<void>((resolve) => {
-      this.#onNone = resolve
-    })
-    const late = new Promise<void>((resolve) => {
-      timer = setTimeout(resolve, timeoutMs)
-    })
-    await Promise.race([none, late])
-    clearTimeout(timer)
-    return this.count === 0
-  }
+function hasBody(request: IncomingMessage): boolean {
+  const { headers } = request
+  return headers['transfer-encoding'] !== undefined || Number(headers['content-length'] ?? 0) > 0
 }

@@ -12,19 +12,18 @@ import {
   familyParameter,
   freshnessOf,
   keyOf,
+  keyRoute,
   parseQuery,
   shardParameter,
   timeoutHeader,
   writeOptionsOf,
 } from './request.js'
-
-/** Path to which requests for single keys are rewritten: the router decodes paths as UTF-8, and keys are bytes. */
-export const keyRoute = '/v1/kv-key'
+import { access } from './route-access.js'
 
 export const positionHeader = 'Understudy-Position'
 
 export function addKeyValueRoutes(app: FastifyInstance, node: () => NodeHandle): void {
-  app.get(keyRoute, { exposeHeadRoute: true }, async (request, reply) => {
+  app.get(keyRoute, { exposeHeadRoute: true, ...access('read') }, async (request, reply) => {
     const query = parseQuery(request, ['family', 'shard', 'consistency'])
     const key = keyOf(request)
     const consistency = consistencyParameter(query)
@@ -41,19 +40,19 @@ export function addKeyValueRoutes(app: FastifyInstance, node: () => NodeHandle):
     return reply.type('application/octet-stream').send(Buffer.from(value.buffer, value.byteOffset, value.byteLength))
   })
 
-  app.put(keyRoute, { bodyLimit: limits.valueBytesMax }, async (request, reply) => {
+  app.put(keyRoute, { bodyLimit: limits.valueBytesMax, ...access('write') }, async (request, reply) => {
     const key = keyOf(request)
     await write(request, reply, node(), (family) => [{ type: 'put', family, key, value: bodyOf(request) }])
     return reply.status(204).send()
   })
 
-  app.delete(keyRoute, { bodyLimit: limits.httpControlBodyBytesMax }, async (request, reply) => {
+  app.delete(keyRoute, { bodyLimit: limits.httpControlBodyBytesMax, ...access('write') }, async (request, reply) => {
     const key = keyOf(request)
     await write(request, reply, node(), (family) => [{ type: 'del', family, key }])
     return reply.status(204).send()
   })
 
-  app.post('/v1/batch', { bodyLimit: limits.httpBodyBytesMax }, async (request, reply) => {
+  app.post('/v1/batch', { bodyLimit: limits.httpBodyBytesMax, ...access('write') }, async (request, reply) => {
     const query = parseQuery(request, ['shard', 'forward'])
     const shard = node().shard(shardParameter(query))
     const operations = parseBatch(bodyOf(request), shard.reader().families)
@@ -62,7 +61,7 @@ export function addKeyValueRoutes(app: FastifyInstance, node: () => NodeHandle):
     return { position: formatPosition(position), operations: operations.length }
   })
 
-  app.get('/v1/kv', async (request, reply) => {
+  app.get('/v1/kv', { ...access('read') }, async (request, reply) => {
     const query = parseQuery(request, [...rangeParameters, 'family', 'shard', 'consistency'])
     const options = parseRange(query)
     const consistency = consistencyParameter(query)
@@ -82,8 +81,6 @@ export function addKeyValueRoutes(app: FastifyInstance, node: () => NodeHandle):
     reply.header(positionHeader, formatPosition(snapshot.position))
     const range = new RangeStream(reader, snapshot, family, options)
     reply.raw.once('close', () => range.destroy())
-    // A reader that stands still would hold the snapshot, and the space of everything overwritten since.
-    reply.raw.setTimeout(limits.httpStallTimeoutMs, () => reply.raw.destroy())
     return reply.type('application/x-ndjson').send(range)
   })
 }

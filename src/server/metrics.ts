@@ -1,17 +1,16 @@
-import { Counter, Gauge, Histogram, Registry } from 'prom-client'
+import { Counter, Gauge, Registry } from 'prom-client'
+import type { AccessStatus } from '../ports/access.js'
 import type { VoterStatus } from '../ports/voter.js'
 import type { NodeHandle, ShardMetrics } from '../runtime/handle.js'
+import { describeHistograms } from './metrics-histograms.js'
 
 const roles = ['primary', 'standby', 'joining', 'fenced', 'failed'] as const
 const sequenceStates = ['appended', 'durable', 'committed', 'applied'] as const
 
-const fastSeconds = [0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10]
-const entryCounts = [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 4096, 16_384, 65_536]
-
 export interface Metrics {
   readonly contentType: string
   /** What is true now, in the exposition format of Prometheus. */
-  collect(node: NodeHandle): Promise<string>
+  collect(node: NodeHandle, access?: AccessStatus): Promise<string>
 }
 
 /** A registry of its own for each server: two nodes in one process never share a number. */
@@ -22,8 +21,6 @@ export function createMetrics(): Metrics {
     new Gauge({ name: `understudy_${name}`, help, labelNames: ['shard', ...labels], registers })
   const counter = (name: string, help: string, ...labels: string[]): Counter =>
     new Counter({ name: `understudy_${name}`, help, labelNames: ['shard', ...labels], registers })
-  const histogram = (name: string, help: string, buckets: number[]): Histogram =>
-    new Histogram({ name: `understudy_${name}`, help, labelNames: ['shard'], buckets, registers })
 
   const gauges = {
     role: gauge('role', '1 for the role that this node has for the shard, 0 for the others', 'role'),
@@ -39,8 +36,15 @@ export function createMetrics(): Metrics {
     journalBytes: gauge('journal_bytes', 'Bytes of the journal on disk'),
     expected: gauge('bootstrap_bytes_expected', 'Estimated bytes of the bootstrap that is under way'),
     slots: gauge('slots_bytes', 'Journal bytes that a slot holds back', 'slot'),
+    divergentFiles: gauge('divergent_files', 'Side files of entries that another history does not have'),
     warnings: gauge('warnings', 'Things that an operator should know now; see status'),
   }
+  const build = new Gauge({
+    name: 'understudy_build_info',
+    help: 'Always 1: who this is and what it runs',
+    labelNames: ['version', 'cluster', 'node', 'engine'],
+    registers,
+  })
   const ofVoter = {
     up: new Gauge({
       name: 'understudy_voter_up',
@@ -51,6 +55,24 @@ export function createMetrics(): Metrics {
     sessions: new Gauge({ name: 'understudy_voter_sessions', help: 'Nodes connected to the voter', registers }),
     journalBytes: new Gauge({ name: 'understudy_voter_journal_bytes', help: 'Bytes of its journal', registers }),
     revision: gauge('voter_revision', 'Revision of the record that the voter holds for the shard'),
+  }
+  const ofAccess = {
+    expiry: new Gauge({
+      name: 'understudy_certificate_expiry_timestamp_seconds',
+      help: 'When the certificate of this node expires, in seconds since 1970; absent without TLS',
+      registers,
+    }),
+    problem: new Gauge({
+      name: 'understudy_access_problem',
+      help: '1 while files with credentials or certificates are not taken as they are now; see status',
+      registers,
+    }),
+  }
+  const setAccess = (access: AccessStatus | undefined): void => {
+    for (const one of Object.values(ofAccess)) one.remove()
+    if (access === undefined) return
+    ofAccess.problem.set(access.problem === undefined ? 0 : 1)
+    if (access.tls !== undefined) ofAccess.expiry.set(Date.parse(access.tls.certificateExpiresAt) / 1000)
   }
   const setVoter = (voter: VoterStatus): void => {
     ofVoter.up.set(voter.state === 'serving' ? 1 : 0)
@@ -72,13 +94,6 @@ export function createMetrics(): Metrics {
     rewoundEntries: counter('rewound_entries_total', 'Entries undone because another history took their place'),
   }
   const transitions = counter('state_transitions_total', 'Transitions of the lifecycle', 'from', 'to')
-  const histograms = {
-    commitSeconds: histogram('commit_seconds', 'From a write to its commit', fastSeconds),
-    journalFlushSeconds: histogram('journal_flush_seconds', 'One write and fsync of the journal', fastSeconds),
-    applySeconds: histogram('apply_seconds', 'One application of blocks to the engine', fastSeconds),
-    blockEntries: histogram('blocks_entries', 'Entries in a block', entryCounts),
-  }
-
   const setShard = (metrics: ShardMetrics): void => {
     const { shard, status } = metrics
     for (const role of roles) gauges.role.set({ shard, role }, status.role === role ? 1 : 0)
@@ -100,6 +115,7 @@ export function createMetrics(): Metrics {
       gauges.expected.set({ shard }, status.bootstrap.bytesExpected)
     }
     for (const slot of status.slots) gauges.slots.set({ shard, slot: slot.name }, slot.retainedBytes)
+    gauges.divergentFiles.set({ shard }, status.divergentFiles.length)
     gauges.warnings.set({ shard }, status.warnings.length)
 
     for (const name of Object.keys(counters) as Array<keyof typeof counters>) {
@@ -109,24 +125,25 @@ export function createMetrics(): Metrics {
       const [from = key, to = ''] = key.split('>')
       transitions.inc({ shard, from, to }, count)
     }
-    for (const name of Object.keys(histograms) as Array<keyof typeof histograms>) {
-      for (const value of metrics.observations[name]) histograms[name].observe({ shard }, value)
-    }
   }
 
   return {
     contentType: registry.contentType,
-    collect(node) {
+    async collect(node, access) {
       // The node keeps the totals: they are set anew each time, so that nothing of a standby that left remains.
       for (const one of Object.values(gauges)) one.reset()
       for (const one of [...Object.values(counters), transitions]) one.reset()
+      build.reset()
+      const { version, cluster, engine } = node.status()
+      build.set({ version, cluster, node: node.name, engine }, 1)
       const { shards, voter } = node.metrics()
       for (const shard of shards) setShard(shard)
       // A gauge without labels shows 0 when nobody has set it: of a voter that is not here nothing is shown.
       for (const one of [ofVoter.up, ofVoter.members, ofVoter.sessions, ofVoter.journalBytes]) one.remove()
       ofVoter.revision.reset()
       if (voter !== undefined) setVoter(voter)
-      return registry.metrics()
+      setAccess(access)
+      return `${await registry.metrics()}\n${describeHistograms(shards)}`
     },
   }
 }

@@ -1,24 +1,25 @@
 import type { FastifyInstance } from 'fastify'
 import { limits } from '../core/limits.js'
 import { formatEpoch, formatPosition } from '../core/position.js'
-import type { NodeHandle } from '../runtime/handle.js'
+import type { NodeHandle, NodeStatus } from '../runtime/handle.js'
 import { badRequest } from './http-error.js'
 import { asObject, parseJson, refuseOtherKeys } from './json-body.js'
 import { bodyOf, parseQuery, shardParameter } from './request.js'
+import { access } from './route-access.js'
 
 const bodyLimit = limits.httpControlBodyBytesMax
 
-export function addOperateRoutes(app: FastifyInstance, node: () => NodeHandle): void {
-  app.get('/v1/status', async (request) => {
+export function addOperateRoutes(app: FastifyInstance, node: () => NodeHandle, statusOf: () => NodeStatus): void {
+  app.get('/v1/status', { ...access('anybody-known') }, async (request) => {
     const query = parseQuery(request, ['shard'])
-    const status = node().status()
+    const status = statusOf()
     const name = shardParameter(query)
     if (name === undefined) return status
     const { name: known } = node().shard(name)
     return { ...status, shards: status.shards.filter((shard) => shard.shard === known) }
   })
 
-  app.post('/v1/promote', { bodyLimit }, async (request) => {
+  app.post('/v1/promote', { bodyLimit, ...access('admin') }, async (request) => {
     const query = parseQuery(request, ['shard'])
     const body = bodyOf(request)
     const object = body.length === 0 ? {} : asObject(parseJson(body, '{"force":false}'), 'the body')
@@ -35,7 +36,7 @@ export function addOperateRoutes(app: FastifyInstance, node: () => NodeHandle): 
     }
   })
 
-  app.post('/v1/switchover', { bodyLimit }, async (request) => {
+  app.post('/v1/switchover', { bodyLimit, ...access('admin') }, async (request) => {
     const query = parseQuery(request, ['shard'])
     const body = bodyOf(request)
     const object = body.length === 0 ? {} : asObject(parseJson(body, '{"to":"b"}'), 'the body')
@@ -49,7 +50,7 @@ export function addOperateRoutes(app: FastifyInstance, node: () => NodeHandle): 
     return { epoch: formatEpoch(epoch), primary, pauseMs }
   })
 
-  app.post('/v1/in-sync', { bodyLimit }, async (request) => {
+  app.post('/v1/in-sync', { bodyLimit, ...access('admin') }, async (request) => {
     const query = parseQuery(request, ['shard'])
     const object = asObject(parseJson(bodyOf(request), '{"remove":"c"}'), 'the body')
     refuseOtherKeys(object, ['remove', 'timeoutMs'], 'the body')

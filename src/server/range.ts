@@ -67,14 +67,24 @@ export class RangeStream extends Readable {
   /** Begins small: nothing is known yet about how large the values are. */
   #size = 4
   #reading: Promise<void> = Promise.resolve()
+  readonly #stall: NodeJS.Timeout
 
-  constructor(reader: EngineReader, snapshot: EngineSnapshot, family: number, options: ScanOptions) {
+  constructor(
+    reader: EngineReader,
+    snapshot: EngineSnapshot,
+    family: number,
+    options: ScanOptions,
+    stallMs: number = limits.httpStallTimeoutMs,
+  ) {
     super({ highWaterMark: limits.rangePieceBytes })
+    // A reader that takes a byte now and then would hold the snapshot, and the space of all that is overwritten.
+    this.#stall = setTimeout(() => this.destroy(new Error('the range was not read on')), stallMs)
     this.#snapshot = snapshot
     this.#iterator = reader.scan(family, { ...options, snapshot })
   }
 
   override _read(): void {
+    this.#stall.refresh()
     this.#reading = this.#readPiece().catch((error: unknown) => {
       this.destroy(error as Error)
     })
@@ -94,6 +104,7 @@ export class RangeStream extends Readable {
   }
 
   override _destroy(error: Error | null, callback: (error?: Error | null) => void): void {
+    clearTimeout(this.#stall)
     this.#free().then(
       () => callback(error),
       (failed: unknown) => callback(error ?? (failed as Error)),

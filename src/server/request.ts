@@ -84,6 +84,9 @@ export function shardParameter(query: Query): string | undefined {
 
 export const keyPathPrefix = '/v1/kv/'
 
+/** Path to which requests for single keys are rewritten: the router decodes paths as UTF-8, and keys are bytes. */
+export const keyRoute = '/v1/kv-key'
+
 /** The key behind `/v1/kv/`, slashes included: whatever follows is the key. */
 export function keyOf(request: FastifyRequest): Buffer {
   const url = request.originalUrl

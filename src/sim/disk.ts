@@ -184,6 +184,11 @@ export class SimulatedDisk {
 /** Not a multiple of any block's size. */
 const misdirectedBy = 512
 
+/** What a process waits for that is not there any more: a promise of its own, which goes with it. */
+function never(): Promise<never> {
+  return new Promise(() => {})
+}
+
 function normal(path: string): string {
   return posix.resolve('/', path)
 }
@@ -211,24 +216,20 @@ class DiskProcess implements FileSystem {
     bytes: number,
     effect: (fault: Error | 'short' | 'misdirected' | undefined) => T,
   ): Promise<T> {
-    await this.alive()
+    if (this.dead) await never()
     await this.disk.latency?.(operation, path, bytes)
-    await this.alive()
+    if (this.dead) await never()
     const fault = this.disk.fault?.(operation, path)
     // The question may have been the moment to pull the plug.
-    await this.alive()
+    if (this.dead) await never()
     const result = effect(fault)
     invariant(fault !== 'short' || operation === 'write', 'only writes are short')
     invariant(fault !== 'misdirected' || operation === 'read', 'only reads are misdirected')
     if (fault instanceof Error) throw fault
     // The answer of an operation that took effect may still be lost with the process.
-    await this.alive()
-    return result
-  }
-
-  private async alive(): Promise<void> {
     await undefined
-    if (this.dead) await new Promise<never>(() => {})
+    if (this.dead) await never()
+    return result
   }
 
   private change(operation: DiskOperation, path: string, effect: () => void): Promise<void> {

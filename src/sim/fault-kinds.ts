@@ -33,6 +33,9 @@ export const faultKinds = [
   'coordinator-cut',
   'coordinator-reply-lost',
   'coordinator-restart',
+  /** Restored from a backup, until somebody brings the right store back. */
+  'coordinator-rolled-back',
+  'coordinator-wiped',
   'switchover',
   'promote',
   'remove-from-in-sync',
@@ -43,23 +46,27 @@ export type FaultKind = (typeof faultKinds)[number]
 export interface FaultConditions {
   readonly coordinator: 'memory' | 'builtin' | 'static'
   readonly durability: 'local' | 'standby'
+  readonly inSyncMin: number
   readonly nodes: number
 }
 
 /** Whether a fault can be, and is survived, in such a cluster. */
 export function faultNeeds(kind: FaultKind, conditions: FaultConditions): boolean {
-  const { coordinator, durability } = conditions
+  const { coordinator, durability, inSyncMin } = conditions
   switch (kind) {
     case 'bit-rot':
     case 'misdirected-read':
     case 'wipe':
     case 'second-process':
-      // At `local` a lost disk is a lost write; by hand, nobody may be replaced without an operator.
-      return durability === 'standby' && coordinator !== 'static'
+      // On one disk a lost disk is a lost write; by hand, nobody may be replaced without an operator.
+      return durability === 'standby' && inSyncMin > 1 && coordinator !== 'static'
     case 'coordinator-slow':
     case 'coordinator-cut':
     case 'coordinator-reply-lost':
       return coordinator === 'memory'
+    case 'coordinator-rolled-back':
+    case 'coordinator-wiped':
+      return coordinator === 'memory' && durability === 'standby'
     case 'coordinator-away':
     case 'coordinator-restart':
       return coordinator !== 'static'

@@ -17,6 +17,7 @@ export class Faults {
   private readonly cluster: SimulatedCluster
   private readonly disks: DiskDamage
   private readonly lasting = new Set<() => void>()
+  private areOver = false
 
   constructor(world: World, cluster: SimulatedCluster) {
     this.world = world
@@ -25,9 +26,14 @@ export class Faults {
   }
 
   endAll(): void {
+    this.areOver = true
     for (const end of [...this.lasting]) end()
     this.disks.endAll()
-    // A standby that was removed by hand stays out of the set until its next connection.
+    this.connectAnew()
+  }
+
+  /** A standby that was removed by hand stays out of the set until its next connection. */
+  private connectAnew(): void {
     const { nodes } = this.cluster
     for (const one of nodes) {
       for (const other of nodes) if (one !== other) this.world.links.network.dropConnections(one.address, other.address)
@@ -78,11 +84,16 @@ export class Faults {
         if (random.chance(0.5)) ways.push(links.slowDown(b, a, byMs))
         return this.last(`${victim.name} to ${other.name} takes ${byMs.toFixed(0)} ms more`, random, ways)
       }
-      case 'connection-drop':
-        if (victim.run?.process.isStill === true || other.run?.process.isStill === true) return false
-        world.trace.story('world', `connections of ${victim.name} and ${other.name} break`)
-        links.network.dropConnections(a, b)
+      case 'connection-drop': {
+        const others = random.chance(0.5) ? [other] : cluster.all.filter((one) => one !== victim)
+        if ([victim, ...others].some((one) => one.run?.process.isStill === true)) return false
+        world.trace.story(
+          'world',
+          `connections of ${victim.name} and ${others.map(({ name }) => name).join(', ')} break`,
+        )
+        for (const one of others) links.network.dropConnections(a, one.address)
         return true
+      }
       case 'disk-slow': {
         const times = random.skewed(5, 200)
         victim.slowness = times
@@ -110,6 +121,8 @@ export class Faults {
       case 'coordinator-cut':
       case 'coordinator-reply-lost':
       case 'coordinator-restart':
+      case 'coordinator-rolled-back':
+      case 'coordinator-wiped':
         return this.coordinator(kind, random)
       case 'switchover': {
         const to = random.chance(0.5) ? random.pick(cluster.nodes).name : undefined
@@ -121,9 +134,11 @@ export class Faults {
         return this.operate(random, 'promote', (node) => node.shard().promote())
       case 'remove-from-in-sync': {
         const leaving = random.pick(cluster.nodes).name
-        return this.operate(random, `remove ${leaving} from the in-sync set`, (node) =>
-          node.shard().removeFromInSync(leaving),
-        )
+        return this.operate(random, `remove ${leaving} from the in-sync set`, async (node) => {
+          await node.shard().removeFromInSync(leaving)
+          // Asked for before the faults were over, and done only now.
+          if (this.areOver) this.connectAnew()
+        })
       }
     }
   }
@@ -180,6 +195,14 @@ export class Faults {
         world.trace.story('world', 'the coordinator restarts')
         world.time.schedule(random.skewed(20, 500), over)
         return true
+      }
+      case 'coordinator-rolled-back':
+      case 'coordinator-wiped': {
+        const { past } = cluster
+        const wiped = kind === 'coordinator-wiped'
+        const end = wiped ? past.wipe() : past.rollBack((count) => random.below(count))
+        if (end === undefined) return false
+        return this.last(`the coordinator ${wiped ? 'is wiped' : 'goes back to an old backup'}`, random, [end])
       }
       default:
         return this.last('nobody reaches the coordinator', random, [weather.away()])

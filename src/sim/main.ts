@@ -15,6 +15,9 @@ npm run sim -- --seeds COUNT [--from N]            many runs; the exit code is 1
 with either: [--faults KIND,KIND] [--coordinator memory|builtin|static] [--ticks MS of faults]
 kinds of faults: ${faultKinds.join(' ')}`
 
+/** Seeds between two lines that say how far it is. */
+const progressEvery = 500
+
 const coordinators: readonly CoordinatorKind[] = ['memory', 'builtin', 'static']
 
 function fail(text: string): never {
@@ -105,6 +108,7 @@ async function many(from: number, seeds: number): Promise<boolean> {
       }
       worker.on('message', (result: SimulationResult) => {
         tally.add(result)
+        if (tally.seeds % progressEvery === 0) console.log(`${tally.seeds} seeds, ${tally.failed} failed so far`)
         if (result.problems.length > 0) {
           console.log(`seed ${result.seed} failed: ${result.problems[0]}`)
           console.log(`  repeat: npm run sim -- --seed ${result.seed}${repeatArguments()} --trace`)

@@ -30,16 +30,24 @@ export interface Plan {
   readonly operationsPerSecond: number
   readonly keys: number
   readonly valueBytes: number
+  /** An engine hands over no more at a time, so that a snapshot of few keys has several chunks. */
+  readonly chunkBytes: number
+  /** So slow that a bootstrap of everything takes about as long; undefined: not throttled. */
+  readonly bootstrapMs: number | undefined
   /** How long faults come. */
   readonly faultMs: number
   /** Mean time between two faults of each kind; absent: none. */
   readonly faults: ReadonlyMap<FaultKind, number>
+  /** Of the faults so many are followed by another one within a second. */
+  readonly burstShare: number
 }
 
 export interface PlanOptions {
-  /** Only these faults, whatever the seed says. */
+  /** Only these faults, whatever the seed says; those that such a cluster cannot survive are left out. */
   readonly faults?: readonly FaultKind[]
+  /** How long they come, in simulated milliseconds; default 20,000. */
   readonly faultMs?: number
+  /** Default: what the seed says. */
   readonly coordinator?: CoordinatorKind
 }
 
@@ -53,7 +61,11 @@ export function planOf(seed: number, streams: SeededStreams, options: PlanOption
   const count = random.next() < 0.75 ? 3 : random.next() < 0.6 ? 2 : 4
   const failoverMs = random.pick([200, 500, 1_000, 1_000, 2_000])
   const durability = coordinator !== 'static' && random.chance(0.15) ? 'local' : 'standby'
-  const inSyncMin = durability === 'local' ? 1 : count > 2 && random.chance(0.15) ? 3 : 2
+  const more = streams.of('plan: more')
+  const three = count > 2 && random.chance(0.15)
+  // One is an explicit choice: then a write may rest on a single disk, and none of them may be harmed.
+  const one = more.chance(0.12) && coordinator !== 'static'
+  const inSyncMin = durability === 'local' || one ? 1 : three ? 3 : 2
   const settings: ShardSettings = {
     durability,
     inSyncMin,
@@ -70,11 +82,13 @@ export function planOf(seed: number, streams: SeededStreams, options: PlanOption
   const disk: DiskPlan = { syncMsMin: random.skewed(0.1, 2), syncMsMax: random.skewed(2, 15) }
   const faults = new Map<FaultKind, number>()
   const swarm = streams.of('swarm')
+  // Where everything breaks all the time little is written, and few things happen that take long.
+  const share = more.pick([0.1, 0.2, 0.4])
   for (const kind of faultKinds) {
-    const isOn = swarm.chance(0.4)
+    const isOn = swarm.chance(share)
     const everyMs = swarm.skewed(1_500, 15_000)
     const wanted = options.faults === undefined ? isOn : options.faults.includes(kind)
-    if (wanted && faultNeeds(kind, { coordinator, durability, nodes: count })) faults.set(kind, everyMs)
+    if (wanted && faultNeeds(kind, { coordinator, durability, inSyncMin, nodes: count })) faults.set(kind, everyMs)
   }
   return {
     seed,
@@ -90,10 +104,13 @@ export function planOf(seed: number, streams: SeededStreams, options: PlanOption
     clockDrift: random.chance(0.5) ? 0.04 : 0,
     clients: 3 + random.below(6),
     operationsPerSecond: Math.round(random.skewed(20, 120)),
-    keys: 2 + random.below(5),
+    keys: more.chance(0.25) ? 20 + more.below(20) : 2 + random.below(5),
     valueBytes: random.chance(0.3) ? 2_000 : 20,
+    chunkBytes: more.pick([64, 1_000, 10_000, limits.chunkBytes]),
+    bootstrapMs: more.chance(0.4) ? more.skewed(50, 3_000) : undefined,
     faultMs: options.faultMs ?? defaultFaultMs,
     faults,
+    burstShare: more.pick([0, 0.25, 0.5]),
   }
 }
 

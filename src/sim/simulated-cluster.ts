@@ -1,9 +1,11 @@
 /** All nodes of a run, who looks after them, and what is checked while they work. */
 import { InMemoryCoordinatorStore } from '../coordinator/in-memory.js'
-import { type Position, sameEpoch } from '../core/position.js'
+import { compareEpochs, formatEpoch, type Position, sameEpoch } from '../core/position.js'
+import { sameMember } from '../core/record.js'
 import type { UnderstudyError } from '../errors.js'
 import type { ShardStatus } from '../runtime/handle.js'
 import type { Node } from '../runtime/node.js'
+import { CoordinatorPast } from './coordinator-past.js'
 import { CoordinatorWeather } from './coordinator-weather.js'
 import { nodesThatHold } from './durability-audit.js'
 import { Oracle } from './oracle.js'
@@ -19,6 +21,8 @@ const absentMsMax = 9_000
 const absentShare = 0.25
 /** Of the writes that a primary answers, so many are looked for on the disks. */
 const auditShare = 0.03
+const freshMs = 3_000
+const freshAuditShare = 0.5
 const stopMsMax = 60_000
 
 export class SimulatedCluster {
@@ -32,6 +36,7 @@ export class SimulatedCluster {
   /** Nodes whose disk was damaged on purpose: they may report it. */
   readonly damaged = new Set<string>()
   readonly weather: CoordinatorWeather
+  readonly past: CoordinatorPast
   /** Machines that pretend to be one of the nodes. */
   private readonly seconds = new Set<SimulatedNode>()
   private readonly hooks: NodeHooks
@@ -50,6 +55,7 @@ export class SimulatedCluster {
     const storeProcess = world.process('coordinator')
     this.store = new InMemoryCoordinatorStore(storeProcess, 'c0'.repeat(16))
     this.oracle = new Oracle(plan.settings.durability)
+    this.watchSwaps()
     const { oracle } = this
     this.hooks = {
       store: this.store,
@@ -72,6 +78,7 @@ export class SimulatedCluster {
     this.nodes = plan.nodes.map((name) => new SimulatedNode(world, name, this.hooks))
     this.witness = plan.coordinator === 'builtin' ? new SimulatedNode(world, witnessName, this.hooks) : undefined
     this.weather = new CoordinatorWeather(this.nodes)
+    this.past = new CoordinatorPast(this)
     const watch = () => {
       this.watch()
       time.schedule(watchEveryMs, watch)
@@ -190,7 +197,11 @@ export class SimulatedCluster {
     const { record } = this.store.state('main')
     // While the coordinator has a record that the primary does not know of yet, every answer is looked at.
     const isChanging = record !== undefined && record.version !== one.serving.shard().status().recordVersion
-    if (!this.audits.chance(isChanging ? 1 : auditShare)) return
+    // A node that has just started may rest on pages that were never synced.
+    const isFresh = this.nodes.some(
+      ({ run }) => run !== undefined && this.world.time.nowMs - run.process.startedMs < freshMs,
+    )
+    if (!this.audits.chance(isChanging ? 1 : isFresh ? freshAuditShare : auditShare)) return
     const inForce = record !== undefined && sameEpoch(record.epoch, position.epoch) ? record.inSync : []
     // Nothing but promises: it is over before anything else happens.
     nodesThatHold([...this.nodes, ...this.seconds], position.sequence).then(
@@ -203,6 +214,26 @@ export class SimulatedCluster {
       },
       (error: Error) => this.oracle.problems.add(`a disk cannot be read: ${error.message}`),
     )
+  }
+
+  /** Whoever changes the record knows the newest one: versions go up by one, epochs never down, one primary in each (S3). */
+  private watchSwaps(): void {
+    const { store, oracle } = this
+    const swap = store.swap.bind(store)
+    store.swap = (shard, expectedRevision, next) => {
+      const before = store.state(shard).record
+      const result = swap(shard, expectedRevision, next)
+      if (result.swapped && before !== undefined) {
+        const order = compareEpochs(next.epoch, before.epoch)
+        const samePrimary = sameMember(next.primary, before.primary)
+        if (order < 0 || (order === 0 && !samePrimary) || next.version !== before.version + 1) {
+          oracle.problems.add(
+            `S3: ${next.primary.node} of epoch ${formatEpoch(next.epoch)}, version ${next.version}, was written over ${before.primary.node} of epoch ${formatEpoch(before.epoch)}, version ${before.version}`,
+          )
+        }
+      }
+      return result
+    }
   }
 
   private listen(one: SimulatedNode, run: Run): void {
@@ -247,6 +278,7 @@ export class SimulatedCluster {
   }
 
   private watch(): void {
+    this.past.note()
     for (const one of this.nodes) {
       this.observe(one)
       if (one.serving?.shard().state === 'failed' && this.looksAfter(one))

@@ -30,6 +30,8 @@ export interface EngineWatch {
 export interface EngineProcess {
   /** Waits as long as an operation takes here; never comes back once the process is gone. */
   pass(operation: 'read' | 'apply' | 'sync'): Promise<void> | undefined
+  /** A chunk holds no more, however many were asked for. */
+  readonly chunkBytes: number
 }
 
 type Change = (engine: Engine) => Promise<void>
@@ -172,7 +174,7 @@ class SimulatedEngine implements Engine {
   }
 
   async readChunk(snapshot: EngineSnapshot, family: number, start: Uint8Array, bytesMax: number): Promise<EngineChunk> {
-    const chunk = await this.inner.readChunk(snapshot, family, start, bytesMax)
+    const chunk = await this.inner.readChunk(snapshot, family, start, Math.min(bytesMax, this.process.chunkBytes))
     await this.process.pass('read')
     return chunk
   }

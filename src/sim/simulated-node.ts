@@ -20,6 +20,7 @@ import type { World } from './world.js'
 export const clusterName = 'sim'
 export const witnessName = 'w'
 const version = '0.0.0-sim'
+const cachedShare = 0.6
 
 /** What runs on a node between a start and its end. */
 export interface Run {
@@ -73,6 +74,8 @@ export class SimulatedNode {
       const running = this.run?.process
       if (running === undefined) return undefined
       const syncs = operation === 'sync' || operation === 'datasync' || operation === 'syncDirectory'
+      // What the page cache answers is mostly there at once.
+      if (!syncs && random.chance(cachedShare)) return undefined
       const ms = (syncs ? random.skewed(syncMsMin, syncMsMax) : random.next() * 0.1) * this.slowness
       return new Promise((resolve) => void running.after(ms, resolve))
     }
@@ -243,7 +246,7 @@ export class SimulatedNode {
           }))
     const engines = this.stores.factory(
       files,
-      { pass: (operation) => this.engineTime(process, operation) },
+      { pass: (operation) => this.engineTime(process, operation), chunkBytes: plan.chunkBytes },
       this.hooks.watch(name, this.runs),
     )
     const node = Node.create({
@@ -270,7 +273,10 @@ export class SimulatedNode {
           checkpointIntervalMs: 5_000,
           slotRetainBytes: plan.slotRetainBytes,
           writeTimeoutMs: plan.writeTimeoutMs,
-          bootstrapMaxBytesPerSecond: undefined,
+          bootstrapMaxBytesPerSecond:
+            plan.bootstrapMs === undefined
+              ? undefined
+              : Math.ceil((1_000 * plan.keys * (plan.valueBytes + 20)) / plan.bootstrapMs),
         },
       ],
     })
@@ -280,14 +286,7 @@ export class SimulatedNode {
   /** Most engine operations take next to nothing; some take a while. */
   private engineTime(process: SimulatedProcess, operation: 'read' | 'apply' | 'sync'): Promise<void> | undefined {
     const random = this.engineRandom
-    const ms =
-      operation === 'sync'
-        ? random.skewed(1, 20)
-        : random.chance(0.2)
-          ? random.skewed(0.02, 5)
-          : operation === 'read'
-            ? undefined
-            : 0.01
+    const ms = operation === 'sync' ? random.skewed(1, 20) : random.chance(0.2) ? random.skewed(0.02, 5) : undefined
     if (process.isDead) return new Promise<never>(() => {})
     return ms === undefined ? undefined : new Promise((resolve) => void process.after(ms * this.slowness, resolve))
   }

@@ -33,6 +33,7 @@ export class SimulatedProcess implements Clock {
   private readonly originMs: number
   private dead = false
   private still = false
+  private lastStillMs: number | undefined
   private parked: Array<() => void> = []
 
   constructor(options: ProcessClockOptions) {
@@ -47,6 +48,11 @@ export class SimulatedProcess implements Clock {
 
   get isDead(): boolean {
     return this.dead
+  }
+
+  /** When it stood still last; infinite while it does. */
+  get stoodStillMs(): number | undefined {
+    return this.lastStillMs
   }
 
   get isStill(): boolean {
@@ -92,10 +98,12 @@ export class SimulatedProcess implements Clock {
 
   stand(): void {
     this.still = true
+    this.lastStillMs = Number.POSITIVE_INFINITY
   }
 
   goOn(): void {
     this.still = false
+    this.lastStillMs = this.time.nowMs
     const { parked } = this
     this.parked = []
     for (const arrive of parked) this.time.schedule(0, arrive)

@@ -7,6 +7,9 @@ export interface WorkerTask {
   readonly options: Omit<SimulationOptions, 'tell'>
 }
 
+// A run that fails is repeated alone, and then its stacks are there; here most errors are part of the play.
+Error.stackTraceLimit = 0
+
 const port = parentPort
 port?.on('message', ({ seed, options }: WorkerTask) => {
   simulate(seed, options).then(

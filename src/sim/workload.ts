@@ -14,6 +14,13 @@ import type { World } from './world.js'
 const wayMsMax = 1
 /** Beyond the node's own time-out. */
 const patienceMs = 3_000
+const rangeKeysMax = 4
+
+/** What is written at once, and what of it the history of each key shows. */
+interface Change {
+  readonly operations: readonly Operation[]
+  readonly seen: ReadonlyArray<Pick<RegisterOperation, 'key' | 'kind' | 'value'>>
+}
 
 type Answer<T> =
   | { readonly type: 'value'; readonly value: T }
@@ -73,26 +80,56 @@ export class Workload {
       const done = () => void time.schedule(random.next() * 2 * meanMs, next)
       const key = `k${random.below(plan.keys)}`
       const draw = random.next()
-      if (draw < 0.45) this.write(name, node, key, 'put', done)
-      else if (draw < 0.5) this.write(name, node, key, 'del', done)
+      if (draw < 0.5) this.write(name, node, this.change(draw / 0.5, key, random), done)
       else this.read(name, node, key, draw < 0.75 ? 'linearizable' : draw < 0.85 ? 'confirmed' : 'local', done)
     }
     time.schedule(random.next() * meanMs, next)
   }
 
-  private write(client: string, at: SimulatedNode, key: string, kind: 'put' | 'del', done: () => void): void {
-    const { plan, time, trace } = this.world
-    const value = kind === 'put' ? `v${this.values++}` : undefined
-    const filled = value?.padEnd(plan.valueBytes, '.')
-    const operation: Operation =
-      filled === undefined
-        ? { type: 'del', family: 0, key: Buffer.from(key) }
-        : { type: 'put', family: 0, key: Buffer.from(key), value: Buffer.from(filled) }
+  /** Mostly a put of one key; else several in one batch, a deletion, or one of a range of keys. */
+  private change(draw: number, key: string, random: SeededRandom): Change {
+    const { keys } = this.world.plan
+    if (draw < 0.82) return this.put(key)
+    if (draw < 0.9) {
+      const other = `k${random.below(keys)}`
+      const [one, two] = [this.put(key), this.put(other)]
+      if (other === key) return one
+      return { operations: [...one.operations, ...two.operations], seen: [...one.seen, ...two.seen] }
+    }
+    if (draw < 0.96) {
+      return {
+        operations: [{ type: 'del', family: 0, key: Buffer.from(key) }],
+        seen: [{ key, kind: 'del', value: undefined }],
+      }
+    }
+    const all = Array.from({ length: keys }, (_, index) => `k${index}`).sort()
+    const from = all.indexOf(key)
+    const within = all.slice(from, from + 1 + random.below(rangeKeysMax))
+    return {
+      operations: [
+        // Up to and with the last: no key lies between it and its end.
+        { type: 'delRange', family: 0, start: Buffer.from(key), end: Buffer.from(`${within.at(-1)!}\0`) },
+      ],
+      seen: within.map((one) => ({ key: one, kind: 'del', value: undefined })),
+    }
+  }
+
+  private put(key: string): Change {
+    const value = `v${this.values++}`
+    const filled = Buffer.from(value.padEnd(this.world.plan.valueBytes, '.'))
+    return {
+      operations: [{ type: 'put', family: 0, key: Buffer.from(key), value: filled }],
+      seen: [{ key, kind: 'put', value }],
+    }
+  }
+
+  private write(client: string, at: SimulatedNode, change: Change, done: () => void): void {
+    const { time, trace } = this.world
     const calledMs = time.nowMs
     this.ask<Position>(
       at,
       async (node) => {
-        const position = await node.shard().write([operation])
+        const position = await node.shard().write(change.operations)
         this.cluster.answered(at, position)
         return position
       },
@@ -100,13 +137,15 @@ export class Workload {
         const outcome = outcomeOf(answer)
         if (answer.type === 'value') this.cluster.oracle.acknowledge(`${client}@${at.name}`, answer.value)
         const returnedMs = time.nowMs
-        this.history.push({ key, client: `${client}@${at.name}`, kind, value, calledMs, returnedMs, outcome })
+        for (const { key, kind, value } of change.seen) {
+          this.history.push({ key, client: `${client}@${at.name}`, kind, value, calledMs, returnedMs, outcome })
+          trace.text(`${client} ${kind} ${key} ${value} ${outcome}`)
+        }
         this.count(`write: ${labelOf(answer)}`)
-        trace.text(`${client} ${kind} ${key} ${value} ${outcome}`)
         if (trace.isTold) {
           trace.detail(
             client,
-            `${kind} ${key} ${value ?? ''} at ${at.name}: ${describeAnswer(answer, ({ sequence }) => String(sequence))}`,
+            `${change.seen.map(({ key, kind, value }) => `${kind} ${key} ${value ?? ''}`).join(', ')} at ${at.name}: ${describeAnswer(answer, ({ sequence }) => String(sequence))}`,
           )
         }
         done()
@@ -155,7 +194,7 @@ export class Workload {
     const each = (work: (done: () => void) => void) => until(new Promise((resolve) => work(resolve)))
     for (const one of this.cluster.nodes) {
       const before = this.history.length
-      await each((done) => this.write('end', one, 'k0', 'put', done))
+      await each((done) => this.write('end', one, this.put('k0'), done))
       const { outcome } = this.history[before]!
       if (outcome !== 'ok') problem = `I9: after the faults a write through ${one.name} ends with outcome ${outcome}`
     }
@@ -207,7 +246,16 @@ export class Workload {
       answered(answer)
     }
     const lose = () => settle({ type: 'nothing', sent: true })
-    const timer = time.schedule(plan.writeTimeoutMs + patienceMs, lose)
+    const askedMs = time.nowMs
+    const timer = time.schedule(plan.writeTimeoutMs + patienceMs, () => {
+      const { stoodStillMs } = run.process
+      if (run.ended === undefined && (stoodStillMs === undefined || stoodStillMs < askedMs)) {
+        this.cluster.oracle.problems.add(
+          `I8: ${at.name} has not answered a request of ${askedMs.toFixed(0)} ms within ${plan.writeTimeoutMs + patienceMs} ms`,
+        )
+      }
+      lose()
+    })
     const waiting = this.waiting.get(run) ?? new Set()
     this.waiting.set(run, waiting)
     waiting.add(lose)

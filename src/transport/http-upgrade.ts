@@ -10,7 +10,7 @@ import type { Connection, Transport } from '../ports/transport.js'
 import { Authentication, type Side, secretBytes } from './authentication.js'
 import { SocketConnection } from './socket-connection.js'
 import { type TransportLimits, transportLimits } from './transport-limits.js'
-import { requestUpgrade, upgradeProtocol } from './upgrade-request.js'
+import { type DialOptions, requestUpgrade, upgradeProtocol } from './upgrade-request.js'
 
 export interface HttpUpgradeOptions {
   readonly clock: Clock
@@ -18,17 +18,26 @@ export interface HttpUpgradeOptions {
   /** Shared by all nodes of the cluster. Absent: no node may have one. */
   readonly secret?: string | Uint8Array
   readonly limits?: Partial<TransportLimits>
+  /** With what this side connects, asked for anew each time. Absent: plain text, and nothing shown. */
+  readonly dial?: () => DialOptions
+  /**
+   * Lets the other side in by what it shows in its request, or throws a coded error. What it returns says later
+   * whether it would still be let in. Absent: everybody is.
+   */
+  readonly admit?: (request: IncomingMessage) => () => boolean
 }
 
 /** Connections by HTTP Upgrade, on the port that the node's HTTP interface listens on. */
 export interface HttpUpgradeTransport extends Transport {
   /** Answers the upgrade requests of a server. The server stays its owner's; close it after the transport. */
   attach(server: Server): void
+  /** Ends connections that others opened and that would not be let in any more. */
+  readmit(): void
 }
 
 interface Refusal {
   readonly status: string
-  readonly reason: string
+  readonly error: UnderstudyError
 }
 
 class HttpUpgrade implements HttpUpgradeTransport {
@@ -36,7 +45,11 @@ class HttpUpgrade implements HttpUpgradeTransport {
   private readonly logger: Logger
   private readonly secret: Uint8Array | undefined
   private readonly limits: TransportLimits
+  private readonly dial: (() => DialOptions) | undefined
+  private readonly admit: HttpUpgradeOptions['admit']
   private readonly connections = new Set<SocketConnection>()
+  /** Of connections that others opened: whether they would still be let in. */
+  private readonly admitted = new Map<SocketConnection, () => boolean>()
   private readonly connecting = new Set<(error: Error) => void>()
   /** Connections from others that have not proven themselves, and those that have. */
   private handshakes = 0
@@ -50,6 +63,8 @@ class HttpUpgrade implements HttpUpgradeTransport {
     this.logger = options.logger
     this.secret = secretBytes(options.secret)
     this.limits = transportLimits(options.limits)
+    this.dial = options.dial
+    this.admit = options.admit
   }
 
   accept(acceptor: (connection: Connection) => void): void {
@@ -71,7 +86,7 @@ class HttpUpgrade implements HttpUpgradeTransport {
     const { timeoutMs, signal } = options
     if (this.closed !== undefined) throw closedError()
     if (signal?.aborted === true) throw abortedError(address, signal)
-    const request = requestUpgrade(address)
+    const request = requestUpgrade(address, this.dial?.())
     let abort = request.abort
     const end = (error: Error) => abort(error)
     const onAbort = () => end(abortedError(address, signal))
@@ -103,14 +118,32 @@ class HttpUpgrade implements HttpUpgradeTransport {
     return this.closed
   }
 
+  readmit(): void {
+    for (const [connection, isStillAdmitted] of this.admitted) {
+      if (isStillAdmitted()) continue
+      this.logger.warn({ remote: connection.remote }, 'credentials were withdrawn: connection ended')
+      connection.close(new UnderstudyError('UNAUTHORIZED', 'the credentials of this connection are no longer valid'))
+    }
+  }
+
   private takeUpgrade(request: IncomingMessage, socket: Socket, head: Buffer): void {
     const remote = remoteOf(socket)
     const acceptor = this.acceptor
-    const refusal = this.refusalOf(request)
+    const refusal = this.refusalOf(request) ?? (acceptor === undefined ? noAcceptor : undefined)
     if (refusal !== undefined || acceptor === undefined) {
-      const { status, reason } = refusal ?? noAcceptor
-      this.logger.warn({ remote, status, reason }, 'replication connection refused')
-      refuse(socket, status, reason)
+      const { status, error } = refusal ?? noAcceptor
+      this.logger.warn({ remote, status, code: error.code, reason: error.message }, 'replication connection refused')
+      refuse(socket, status, error)
+      return
+    }
+    let isStillAdmitted: () => boolean
+    try {
+      isStillAdmitted = this.admit?.(request) ?? (() => true)
+    } catch (error) {
+      if (!(error instanceof UnderstudyError)) throw error
+      const status = error.failure === 'FORBIDDEN' ? '403 Forbidden' : '401 Unauthorized'
+      this.logger.warn({ remote, status, code: error.code, reason: error.message }, 'replication connection refused')
+      refuse(socket, status, error)
       return
     }
     socket.write(`HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: ${upgradeProtocol}\r\n\r\n`)
@@ -128,7 +161,9 @@ class HttpUpgrade implements HttpUpgradeTransport {
     const connection = this.take(socket, remote, () => {
       gone = true
       countAs(undefined)
+      this.admitted.delete(connection)
     })
+    this.admitted.set(connection, isStillAdmitted)
     const { handshakeTimeoutMs, connectionsMax } = this.limits
     const timer = this.clock.setTimer(handshakeTimeoutMs, () =>
       connection.destroy(new UnderstudyError('TIMEOUT', `no authentication within ${handshakeTimeoutMs} ms`)),
@@ -151,20 +186,17 @@ class HttpUpgrade implements HttpUpgradeTransport {
   private refusalOf(request: IncomingMessage): Refusal | undefined {
     const offered = (request.headers.upgrade ?? '').split(',').map((token) => token.trim().toLowerCase())
     if (!offered.includes(upgradeProtocol)) {
-      const otherVersion = offered.some((token) => token.startsWith('understudy/'))
-      return {
-        status: otherVersion ? '426 Upgrade Required' : '400 Bad Request',
-        reason: `this port upgrades to ${upgradeProtocol} only`,
-      }
+      const message = `this port upgrades to ${upgradeProtocol} only`
+      return offered.some((token) => token.startsWith('understudy/'))
+        ? { status: '426 Upgrade Required', error: new UnderstudyError('PROTOCOL_VERSION', message) }
+        : { status: badRequest, error: new UnderstudyError('BAD_REQUEST', message) }
     }
-    if (request.method !== 'GET') return { status: '400 Bad Request', reason: 'an upgrade is asked for by GET' }
-    if (this.closed !== undefined) return { status: unavailable, reason: 'the node is stopping' }
-    if (this.accepted >= this.limits.connectionsMax) {
-      return { status: unavailable, reason: tooManyError(this.limits.connectionsMax).message }
+    if (request.method !== 'GET') {
+      return { status: badRequest, error: new UnderstudyError('BAD_REQUEST', 'an upgrade is asked for by GET') }
     }
-    if (this.handshakes >= this.limits.handshakesMax) {
-      return { status: unavailable, reason: 'too many connections that are not authenticated' }
-    }
+    if (this.closed !== undefined) return busy('the node is stopping')
+    if (this.accepted >= this.limits.connectionsMax) return busy(tooManyError(this.limits.connectionsMax).message)
+    if (this.handshakes >= this.limits.handshakesMax) return busy('too many connections that are not authenticated')
     return undefined
   }
 
@@ -215,14 +247,21 @@ export function createHttpUpgradeTransport(options: HttpUpgradeOptions): HttpUpg
   return new HttpUpgrade(options)
 }
 
-const unavailable = '503 Service Unavailable'
-const noAcceptor: Refusal = { status: unavailable, reason: 'the node does not take connections yet' }
+const badRequest = '400 Bad Request'
 
-function refuse(socket: Socket, status: string, reason: string): void {
-  const body = `${reason}\n`
+function busy(message: string): Refusal {
+  return { status: '503 Service Unavailable', error: new UnderstudyError('UNAVAILABLE', message) }
+}
+
+const noAcceptor = busy('the node does not take connections yet')
+
+/** In the shape of every other error of the port. */
+function refuse(socket: Socket, status: string, error: UnderstudyError): void {
+  const body = JSON.stringify(error)
   socket.end(
     `HTTP/1.1 ${status}\r\nConnection: close\r\nUpgrade: ${upgradeProtocol}\r\n` +
-      `Content-Type: text/plain; charset=utf-8\r\nContent-Length: ${Buffer.byteLength(body)}\r\n\r\n${body}`,
+      `${status.startsWith('401') ? 'WWW-Authenticate: Bearer\r\n' : ''}` +
+      `Content-Type: application/json; charset=utf-8\r\nContent-Length: ${Buffer.byteLength(body)}\r\n\r\n${body}`,
     () => socket.destroy(),
   )
 }

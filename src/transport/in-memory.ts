@@ -133,6 +133,11 @@ class Network implements InMemoryNetwork, Carrier {
     const timer = this.clock.setTimer(flight.untilMs - nowMs, () => {
       flight.timers.delete(timer)
       if (flight.timers.size === 0) this.flying.delete(lane)
+      if (this.parcels.length === 0 && !this.paused && !this.cutOff(parcel) && parcel.ready()) {
+        // Nothing waits that it could overtake.
+        parcel.deliver()
+        return
+      }
       this.parcels.push(parcel)
       this.deliver()
     })
@@ -153,7 +158,10 @@ class Network implements InMemoryNetwork, Carrier {
 
   private cutOff({ from, to }: Parcel): boolean {
     if (this.cuts.size === 0) return false
-    return [route(from, to), route('*', to), route(from, '*'), route('*', '*')].some((one) => this.cuts.has(one))
+    const { cuts } = this
+    return (
+      cuts.has(route(from, to)) || cuts.has(route('*', to)) || cuts.has(route(from, '*')) || cuts.has(route('*', '*'))
+    )
   }
 
   /** One pass over what was sent before it; what is held back holds back what follows in its lane. */

@@ -161,7 +161,7 @@ export class SocketConnection implements Connection {
   private receive(bytes: Uint8Array): void {
     if (this.ended) return
     try {
-      this.decoder.push(bytes, (type, payload) => this.deliver({ type, payload }))
+      this.decoder.push(bytes, (type, payload, tail) => this.deliver({ type, payload, tail }))
     } catch (error) {
       if (error instanceof UnderstudyError) {
         this.endWith(error)

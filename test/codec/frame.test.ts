@@ -112,7 +112,8 @@ describe('frames', () => {
   test('the bound of each type holds at its header: one more byte is refused, the bound itself is not', () => {
     for (const [name, type] of Object.entries(frameTypes)) {
       const raw = ['block', 'chunk', 'fetchedKeys', 'forward'].includes(name)
-      const bytesMax = raw ? limits.frameBytesMax : limits.controlFrameBytesMax
+      const controlBytesMax = name === 'filePiece' ? 12 + limits.fileRangeBytesMax : limits.controlFrameBytesMax
+      const bytesMax = raw ? limits.frameBytesMax : controlBytesMax
       assert.deepEqual(decodeIn([encodeFrameHeader(type, bytesMax)]), [], name)
       assert.throws(
         () => decodeIn([encodeFrameHeader(type, bytesMax + 1)]),

@@ -32,6 +32,38 @@ const record: ShardRecord = {
 }
 
 export const messageSamples: { readonly [N in MessageName]: readonly Message<N>[] } = {
+  checkpointStart: [
+    { slot: 'bootstrap:b', first: position, format: 'rocksdb-1', known: '1d'.repeat(16) },
+    { slot: 'bootstrap:zürich', first: undefined, format: 'rocksdb-1', known: undefined },
+  ],
+  checkpoint: [
+    {
+      id: '1d'.repeat(16),
+      position,
+      families: [
+        { id: 0, name: 'default' },
+        { id: 3, name: 'users' },
+      ],
+      familyIdNext: 4,
+      fileCount: 2,
+      bytes: 67_108_900,
+      epochs: [{ epoch, firstSequence: 900 }],
+      record,
+    },
+  ],
+  checkpointFiles: [
+    {
+      files: [
+        { name: '000012.sst', bytes: 67_108_864, checksum: 0xdeadbeef },
+        { name: 'CURRENT', bytes: 36, checksum: 0 },
+      ],
+    },
+    { files: [] },
+  ],
+  checkpointRefused: [{ code: 'ENGINE_MISMATCH', message: 'engine level has no files to hand out' }],
+  fileRequest: [{ file: 7, offset: 4_294_967_296, bytes: 524_288 }],
+  filePiece: [{ file: 7, offset: 4_294_967_296 }],
+  checkpointDone: [{ id: '1d'.repeat(16) }],
   hello: [
     {
       protocolMin: 1,
@@ -218,6 +250,23 @@ export const messageSamples: { readonly [N in MessageName]: readonly Message<N>[
     { request: 2, code: 'BACKPRESSURE', message: 'too many', hint: undefined, outcome: 'none' },
   ],
   coordinatorRecord: [{ shard: 'main', revision: 19, record }],
+  verifyArm: [{ request: 2 ** 40, timeoutMs: 30_000 }],
+  verifyArmed: [{ applied: 1040 }],
+  verifySnapshot: [{ position, families: [{ id: 0, name: 'default' }] }],
+  verifyAsk: [
+    {
+      want: 'digests',
+      family: { id: 5, name: 'orders' },
+      starts: [Buffer.alloc(0), Buffer.from('m')],
+      end: Buffer.from('z'),
+    },
+    { want: 'keys', family: { id: 0, name: 'default' }, starts: [Buffer.from([0, 255])], end: undefined },
+  ],
+  verifyDigests: [{ ranges: [{ count: 1000, digest: chain, isWhole: true }] }],
+  verifyKeys: [
+    { entries: [{ key: Buffer.from('key'), digest: chain }], nextKey: Buffer.from('m') },
+    { entries: [], nextKey: undefined },
+  ],
   coordinatorMembers: [
     {
       members: [

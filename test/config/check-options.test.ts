@@ -44,13 +44,23 @@ describe('defaults', () => {
       inSyncTimeoutMs: limits.failoverMs,
       engine: 'level',
       secret: undefined,
+      accessFile: undefined,
+      tokens: undefined,
+      token: undefined,
+      tokenFile: undefined,
+      tls: undefined,
       insecure: false,
+      heartbeat: undefined,
       logLevel: 'info',
       writeTimeoutMs: limits.writeTimeoutMs,
       segmentBytes: limits.segmentBytes,
       slotRetainBytes: limits.slotRetainBytesMax,
       checkpointBytes: limits.checkpointBytes,
+      rocksdbCacheBytes: undefined,
+      rocksdbCompression: undefined,
       bootstrapMaxRate: undefined,
+      bootstrapSourceMaxRate: undefined,
+      bootstrapMethod: 'auto',
     })
   })
 
@@ -99,6 +109,10 @@ describe('what is refused', () => {
     oneProblem({ data: 'd', segmentBytes: '1kb' }, 'segmentBytes', /like 64MiB, not "1kb"/)
     oneProblem({ data: 'd', segmentBytes: 1000 }, 'segmentBytes', /not 1000/)
     oneProblem({ data: 'd', segmentBytes: [] }, 'segmentBytes', /not an array/)
+    oneProblem({ data: 'd', rocksdbCacheBytes: '64MiB' }, 'rocksdbCacheBytes', /no meaning with engine level/)
+    oneProblem({ data: 'd', engine: 'memory', rocksdbCompression: 'lz4' }, 'rocksdbCompression', /engine memory/)
+    oneProblem({ data: 'd', engine: 'rocksdb', rocksdbCompression: 'gzip' }, 'rocksdbCompression', /lz4, snappy/)
+    oneProblem({ data: 'd', engine: 'rocksdb', rocksdbCacheBytes: '1MiB' }, 'rocksdbCacheBytes', /must be a size/)
     oneProblem({ data: 'd', writeTimeoutMs: -1 }, 'writeTimeoutMs', /not -1/)
     oneProblem({}, 'data', /is missing/)
   })
@@ -299,7 +313,8 @@ describe('the builtin coordinator', () => {
     const given = {
       ...{ durability: 'local', inSyncMin: 1, failoverMs: 1000, inSyncTimeoutMs: 1000, engine: 'level' },
       ...{ writeTimeoutMs: 1, segmentBytes: '1MiB', slotRetainBytes: '1GiB', checkpointBytes: '1MiB' },
-      bootstrapMaxRate: '1MiB',
+      ...{ rocksdbCacheBytes: '8MiB', rocksdbCompression: 'lz4' },
+      ...{ bootstrapMaxRate: '1MiB', bootstrapSourceMaxRate: '1MiB', bootstrapMethod: 'auto' },
     }
     assert.deepEqual(Object.keys(given), [...optionsOfData])
     for (const [key, value] of Object.entries(given)) {

@@ -69,8 +69,9 @@ describe('handshake', () => {
       (chooseProtocol({ protocolMin: now + 1, protocolMax: now + 3 }) as { code: string }).code,
       'PROTOCOL_VERSION',
     )
+    assert.equal(chooseProtocol({ protocolMin: 0, protocolMax: now - 1 }), now - 1, 'the newest that both speak')
     assert.equal(
-      (chooseProtocol({ protocolMin: 0, protocolMax: now - 1 }) as { code: string }).code,
+      (chooseProtocol({ protocolMin: 0, protocolMax: limits.protocolVersionMin - 1 }) as { code: string }).code,
       'PROTOCOL_VERSION',
     )
   })

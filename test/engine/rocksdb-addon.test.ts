@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { describe, type TestContext, test } from 'node:test'
 import { blockHeaderBytes, decodeEntries } from '#src/codec/block.js'
-import { encodeChunk } from '#src/codec/chunk.js'
+import { decodeChunk, encodeChunk } from '#src/codec/chunk.js'
 import type { Block } from '#src/core/entry.js'
 import { InvariantViolation } from '#src/core/invariant.js'
 import { limits } from '#src/core/limits.js'
@@ -18,6 +18,7 @@ import {
   scanned,
 } from '#src/engine/conformance/kit.js'
 import { rocksdbEngine } from '#src/engine/rocksdb.js'
+import { createDatabase } from '#src/engine/rocksdb-addon.js'
 import { isFailure } from '#src/errors.js'
 import type { Engine } from '#src/ports/engine.js'
 import { makeDirectory, removeDirectory } from '../support/directory.js'
@@ -42,6 +43,15 @@ function isTaken(block: Block): boolean {
     )
   } catch (error) {
     assert.ok(isFailure(error, 'CORRUPTION'), String(error))
+    return false
+  }
+}
+
+function isChunk(bytes: Uint8Array): boolean {
+  try {
+    return [...decodeChunk(bytes)].length >= 0
+  } catch (error) {
+    assert.ok(isFailure(error, 'PROTOCOL'), String(error))
     return false
   }
 }
@@ -90,6 +100,83 @@ describe('engine rocksdb, the addon', needsRocksdb, () => {
     assert.ok(journal.blocks.length === 0)
   })
 
+  test('a chunk is taken or refused as the decoder in JavaScript does it, whatever its bytes are', async (context) => {
+    const { engine } = await openEngine(context)
+    const seed = Number(process.env.UNDERSTUDY_FUZZ_SEED ?? Math.floor(Math.random() * 1e9))
+    const rounds = Number(process.env.UNDERSTUDY_FUZZ_ROUNDS ?? 3000)
+    context.diagnostic(`UNDERSTUDY_FUZZ_SEED=${seed}`)
+    const random = generator(seed)
+    const whole = encodeChunk(
+      ['', 'a', 'key', 'längerer Schlüssel'].map((key) => [bytesOf(key), bytesOf('v'.repeat(random() % 50))] as const),
+    )
+    let refused = 0
+    for (let round = 0; round < rounds; round++) {
+      const bytes = Buffer.from(whole.subarray(0, whole.length - (random() % 4 === 0 ? random() % whole.length : 0)))
+      for (let count = random() % 3; count > 0 && bytes.length >= 4; count--) {
+        const at = random() % (bytes.length - 3)
+        if (random() % 2 === 0) bytes[at] = random() % 256
+        else bytes.writeUInt32LE([0, 1, bytes.length, 0x7fff_ffff, 0xffff_ffff][random() % 5]!, at)
+      }
+      let taken = true
+      try {
+        await engine.ingest({ id: 0, name: 'default' }, bytes, bytesOf(String(round)))
+      } catch (error) {
+        taken = false
+        refused += 1
+        assert.ok(isFailure(error, 'PROTOCOL'), String(error))
+      }
+      assert.equal(taken, isChunk(bytes), `round ${round}: ${bytes.toString('hex')}`)
+    }
+    assert.ok(refused > rounds / 10, `${refused} of ${rounds} were refused`)
+  })
+
+  test('every call of the addon refuses what it was not made for, and none ends the process', async (context) => {
+    const directory = await makeDirectory()
+    const database = createDatabase({
+      cacheBytes: 1 << 20,
+      writeBufferBytes: 1 << 20,
+      compression: undefined,
+      bloomBitsPerKey: 10,
+    })
+    context.after(async () => {
+      await database.close()
+      await removeDirectory(directory)
+    })
+    const random = generator(4711)
+    const odd = [undefined, null, -1, 1.5, 2 ** 60, Number.NaN, 'text', {}, [], [undefined], [[]], Buffer.from('b')]
+    const odder = [new Float64Array(3), new Uint8Array(0), new DataView(new ArrayBuffer(4)), Symbol('s'), () => 1, 7n]
+    const values: readonly unknown[] = [...odd, ...odder, true, [0, 'x', 1], [Buffer.from('k'), Buffer.from('v')]]
+    const calls = database as unknown as Record<string, (...values: unknown[]) => unknown>
+    // Not those that take a place on the disk: any text is one.
+    const left = ['constructor', 'open', 'close', 'checkpoint']
+    const names = Object.getOwnPropertyNames(Object.getPrototypeOf(database)).filter((name) => !left.includes(name))
+    assert.ok(names.length > 10)
+    let refused = 0
+    for (const isOpen of [false, true]) {
+      if (isOpen) {
+        await database.open(directory)
+        await database.finishIngest([0, 'default'], 1, [])
+      }
+      for (let round = 0; round < 4000; round++) {
+        const name = names[random() % names.length]!
+        const given = Array.from({ length: random() % 8 }, () => values[random() % values.length])
+        try {
+          await calls[name]!(...given)
+        } catch (error) {
+          refused += 1
+          assert.ok(error instanceof Error, `${name}: ${String(error)}`)
+        }
+      }
+    }
+    assert.ok(refused > 4000, `${refused}`)
+    for (const value of values.filter((one) => typeof one !== 'string')) {
+      for (const name of ['open', 'checkpoint']) assert.throws(() => calls[name]!(value), /text is expected/)
+    }
+    for (const name of names) assert.throws(() => calls[name]!.call({}), name)
+    const Class = database.constructor as new (...values: unknown[]) => unknown
+    for (const value of values) assert.throws(() => new Class(value))
+  })
+
   test('a block shorter than its header, or of another length than it says, is refused', async (context) => {
     const { engine, journal } = await openEngine(context)
     const block = journal.append([put('a', '1')])
@@ -121,6 +208,29 @@ describe('engine rocksdb, the addon', needsRocksdb, () => {
     assert.equal(found[499]?.[1].length, 2000)
     assert.equal(found[500]?.[1].length, 500)
     assert.equal(found.at(-1)?.[0], '00002199')
+  })
+
+  test('bytes that are overwritten, or transferred to another thread, during a write are what they were', async (context) => {
+    const { engine, journal } = await openEngine(context)
+    const list = (mark: string) => Array.from({ length: 2000 }, (_, at) => put(`${mark}${at}`, 'v'.repeat(200)))
+    const [overwritten, transferred] = [journal.append(list('a')), journal.append(list('b'))]
+    // Memory of its own: what lies in Node.js's pool cannot be transferred.
+    const own = Uint8Array.from(transferred.bytes)
+    const applying = engine.apply([overwritten, { ...transferred, bytes: own }])
+    overwritten.bytes.fill(0xff)
+    structuredClone(own, { transfer: [own.buffer] }).fill(0xff)
+    assert.equal(own.length, 0)
+    await applying
+    assert.equal((await readAll(engine.scan(0, {}))).length, 4000)
+    const value = Buffer.alloc(500, 7)
+    const chunk = Uint8Array.from(
+      encodeChunk(Array.from({ length: 1000 }, (_, at) => [bytesOf(String(at).padStart(8, '0')), value] as const)),
+    )
+    const ingesting = engine.ingest({ id: 0, name: 'default' }, chunk, bytesOf('1'))
+    structuredClone(chunk, { transfer: [chunk.buffer] }).fill(0xff)
+    await ingesting
+    await engine.finishIngest(journal.end, [{ id: 0, name: 'default' }], 1)
+    assert.deepEqual(await engine.get(0, bytesOf('00000999')), value)
   })
 
   test('everything is under way when the engine closes: all of it is answered or rejects with CLOSED', async (context) => {

@@ -35,7 +35,7 @@ interface Killed {
 
 /** Runs the child until it has applied `blocks` blocks, then kills it where it stands, after `delayMs` at most. */
 async function runAndKill(directory: string, blocks: number, delayMs: number, every: number): Promise<Killed> {
-  const running = spawn(process.execPath, [child, directory, 'rocksdb', String(every)], {
+  const running = spawn(process.execPath, [child, directory, 'rocksdb', String(every), 'beside'], {
     stdio: ['ignore', 'pipe', 'inherit'],
   })
   const exited = once(running, 'exit')

@@ -166,7 +166,7 @@ describe('bootstrap', { timeout: 120_000 }, () => {
       lines.push(bootstrapOf(cluster, 'b')?.resumedFrom ?? '')
       await untilInSync(cluster, 'a', ['a', 'b'])
       await untilApplied(cluster, ['b'], cluster.shard('a').applied!)
-      assert.match(lines.join(), /from key 0x[0-9a-f]+ on|all chunks present/)
+      assert.match(lines.join(), /from key 0x[0-9a-f]+ on|all chunks present|files present/)
       await sameContent(cluster, ['a', 'b'])
     })
   })

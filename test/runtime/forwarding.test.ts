@@ -22,6 +22,7 @@ import {
   untilInSync,
   withCluster,
 } from '../support/cluster.js'
+import { testCredentials } from '../support/credentials.js'
 import { ask } from '../support/http.js'
 
 const simulated = { storage: 'simulated', timeFactor: 5 } as const
@@ -221,7 +222,12 @@ describe('writes over a change of the primary', { timeout: 120_000 }, () => {
     await withCluster(simulated, async (cluster) => {
       await started(cluster)
       const listen = { host: '127.0.0.1', port: 0 }
-      const server = createHttpServer({ node: cluster.node('c'), listen, secret: undefined, logger: silentLogger })
+      const server = createHttpServer({
+        node: cluster.node('c'),
+        listen,
+        credentials: testCredentials(),
+        logger: silentLogger,
+      })
       const address = await server.listen()
       const acknowledged: string[] = []
       let stopped = false

@@ -90,7 +90,10 @@ describe('sessions', () => {
 
   test('a peer of another protocol version, cluster, shard, history or name is refused by name', () =>
     withThree(async (cluster) => {
-      assert.equal(await refusal(cluster, 'a', { protocolMin: 2, protocolMax: 9 }), 'PROTOCOL_VERSION')
+      assert.equal(
+        await refusal(cluster, 'a', { protocolMin: limits.protocolVersion + 1, protocolMax: 9 }),
+        'PROTOCOL_VERSION',
+      )
       assert.equal(await refusal(cluster, 'a', { cluster: 'other' }), 'CLUSTER_MISMATCH')
       assert.equal(await refusal(cluster, 'a', { shard: 'other' }), 'UNKNOWN_SHARD')
       assert.equal(await refusal(cluster, 'a', { historyId: '7'.repeat(32) }), 'HISTORY_MISMATCH')

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import { UnderstudyError } from '#src/errors.js'
 import type { ShardContext } from '#src/runtime/shard-context.js'
+import { diskError } from '#src/sim/disk.js'
 import { failureOf, put, read, type TestCluster, until, untilApplied, withCluster } from '../support/cluster.js'
 
 const automatic = { storage: 'simulated', coordinator: 'memory' } as const
@@ -123,6 +124,32 @@ describe('switchover', { timeout: 60_000 }, () => {
     })
   })
 
+  test('L5: a hand-over that has happened is not taken back because the disk of the old primary is full', async () => {
+    await withCluster(automatic, async (cluster) => {
+      await cluster.startAll()
+      await settled(cluster)
+      const coordinator = cluster.coordinators.get('a')!
+      const swap = coordinator.swap.bind(coordinator)
+      // The reply comes first, before the watch tells of it.
+      coordinator.tell = () => undefined
+      coordinator.swap = async (...call) => {
+        const result = await swap(...call)
+        cluster.disk('a').fault = (operation) =>
+          operation === 'create' ? diskError('ENOSPC', 'create: no space left') : undefined
+        return result
+      }
+      await cluster
+        .shard('a')
+        .switchover({ to: 'b' })
+        .catch(() => undefined)
+      const led = () => cluster.store.state('main').record
+      await until(() => cluster.shard('b').state === 'primary', 'b leads')
+      await cluster.shard('b').write([put('k', 'v')])
+      assert.equal(led()?.primary.node, 'b')
+      assert.deepEqual(led()?.epoch, cluster.shard('b').status().epoch)
+    })
+  })
+
   test('L5: who was overtaken while it handed over stops leading, also where nobody else tells it', async () => {
     await withCluster(automatic, async (cluster) => {
       await cluster.startAll()
@@ -178,6 +205,31 @@ describe('switchover', { timeout: 60_000 }, () => {
       assert.ok(!cluster.shard('a').status().inSync.includes('d'))
       const position = await cluster.shard('a').write([put('k', 'v')])
       await untilApplied(cluster, ['b', 'c'], position)
+    })
+  })
+
+  test('I9: a standby that stops and is back before its leave was decided stays in the set', async () => {
+    await withCluster(automatic, async (cluster) => {
+      await cluster.startAll()
+      await settled(cluster)
+      const role = contextOf(cluster, 'a').primary!
+      const removed: string[] = []
+      cluster.shard('a').subscribe((event) => {
+        if (event.type === 'in-sync') removed.push(...event.removed)
+      })
+      const heal = loseRequests(cluster, 'a')
+      // Some change is under way and decided only later: the leave has to wait for it.
+      role.renewRecord()
+      await cluster.stop('b')
+      await cluster.start('b')
+      await until(() => cluster.shard('b').state === 'streaming', 'b follows again')
+      assert.ok(role.inSync.changing, 'the change is still under way')
+      heal()
+      await until(() => !role.inSync.changing, 'the change was decided')
+      await cluster.shard('a').write([put('k', 'v')])
+      await until(() => !role.inSync.changing, 'no change is under way')
+      // Taken out by what its former session asked for, it would stay out as long as this one lasts.
+      assert.deepEqual(removed, [])
     })
   })
 

@@ -184,7 +184,16 @@ describe('bad input is refused by name', () => {
     await withServer(async ({ ask }) => {
       refused(await ask('/v2/kv'), 404, 'NOT_FOUND', /nothing answers GET \/v2\/kv/)
       refused(await ask('/v1/kv-key'), 404, 'NOT_FOUND', /nothing answers/)
-      refused(await ask('/v1/status', { method: 'DELETE' }), 404, 'NOT_FOUND', /DELETE/)
+      for (const [method, path, allow] of [
+        ['DELETE', '/v1/status', 'GET'],
+        ['POST', '/v1/kv/k', 'DELETE, GET, HEAD, PUT'],
+        ['GET', '/v1/batch', 'POST'],
+        ['PATCH', '/v1/kv', 'GET'],
+      ] as const) {
+        const answer = await ask(path, { method })
+        refused(answer, 405, 'BAD_REQUEST', new RegExp(`does not answer ${method}`))
+        assert.equal(answer.headers.allow, allow)
+      }
       refused(await ask('/%ff'), 400, 'BAD_REQUEST', /percent-encoded UTF-8/)
     })
   })

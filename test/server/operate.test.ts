@@ -5,6 +5,7 @@ import { describe, test } from 'node:test'
 import { UnderstudyError } from '#src/errors.js'
 import { silentLogger } from '#src/ports/logger.js'
 import { createHttpServer } from '#src/server/http-server.js'
+import { testCredentials } from '../support/credentials.js'
 import { FakeNode } from '../support/fake-node.js'
 import { withServer } from '../support/fake-server.js'
 import { ask } from '../support/http.js'
@@ -12,7 +13,9 @@ import { ask } from '../support/http.js'
 describe('operation', () => {
   test('status is the status of the node, or of one shard', async () => {
     await withServer(async ({ ask, node }) => {
-      assert.deepEqual((await ask('/v1/status')).json(), JSON.parse(JSON.stringify(node.status())))
+      const { access, ...status } = (await ask('/v1/status')).json()
+      assert.deepEqual(status, JSON.parse(JSON.stringify(node.status())))
+      assert.deepEqual(access, { open: true, tokens: 0, certificates: 0 })
       assert.equal(((await ask('/v1/status?shard=main')).json().shards as unknown[]).length, 1)
       assert.equal((await ask('/v1/status?shard=x')).json().code, 'UNDERSTUDY_UNKNOWN_SHARD')
     })
@@ -59,7 +62,7 @@ describe('operation', () => {
         assert.equal(answer.json().code, 'UNDERSTUDY_BAD_REQUEST')
       }
       assert.equal((await ask('/v1/switchover?shard=x', { method: 'POST' })).status, 404)
-      assert.equal((await ask('/v1/switchover')).status, 404)
+      assert.equal((await ask('/v1/switchover')).status, 405)
       assert.equal(node.main.epoch.number, 1, 'nothing of this reached the node')
       const body = JSON.stringify({ to: 'c', timeoutMs: 500 })
       const done = await ask('/v1/switchover', { method: 'POST', body })
@@ -200,7 +203,11 @@ describe('access', () => {
 })
 
 describe('listening and closing', () => {
-  const options = { listen: { host: '127.0.0.1', port: 0 }, secret: undefined, logger: silentLogger }
+  const options = {
+    listen: { host: '127.0.0.1', port: 0 },
+    credentials: testCredentials(),
+    logger: silentLogger,
+  }
 
   test('before the node is there, only livez answers', async () => {
     let node: FakeNode | undefined

@@ -7,6 +7,8 @@ import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
 import { type PlantedBug, plantedBugs } from './planted-bugs.js'
 
+const saidMax = 160
+
 const root = fileURLToPath(new URL('../../..', import.meta.url))
 
 /** A copy of the program with these edits; throws if one does not fit. */
@@ -19,31 +21,35 @@ export function plant(bug: PlantedBug): string {
   mkdirSync(join(directory, 'build'))
   writeFileSync(join(directory, 'package.json'), readFileSync(join(root, 'package.json')))
   symlinkSync(join(root, 'node_modules'), join(directory, 'node_modules'))
-  for (const { file, find, replace } of bug.edits) {
-    const path = join(directory, 'dist', file)
-    const text = readFileSync(path, 'utf8')
-    const count = text.split(find).length - 1
-    if (count !== 1) {
-      rmSync(directory, { recursive: true })
-      throw new Error(`${bug.name}: ${JSON.stringify(find)} stands ${count} times in ${file}`)
-    }
-    writeFileSync(
-      path,
-      text.replace(find, () => replace),
-    )
-  }
+  for (const [file, text] of plantedTexts(bug)) writeFileSync(join(directory, 'dist', file), text)
   return directory
 }
 
-interface Search {
+/** The files of dist that a bug changes, as they are with it; throws if an edit does not fit. */
+export function plantedTexts(bug: PlantedBug): ReadonlyMap<string, string> {
+  const texts = new Map<string, string>()
+  for (const { file, find, replace } of bug.edits) {
+    const text = texts.get(file) ?? readFileSync(join(root, 'dist', file), 'utf8')
+    const count = text.split(find).length - 1
+    if (count !== 1) throw new Error(`${bug.name}: ${JSON.stringify(find)} stands ${count} times in ${file}`)
+    texts.set(
+      file,
+      text.replace(find, () => replace),
+    )
+  }
+  return texts
+}
+
+export interface Search {
   readonly bug: PlantedBug
-  readonly found: boolean
+  /** How many seeds it took; undefined: it has survived. */
+  readonly seedsTaken: number | undefined
   /** The seed that found it and what was said, or the end of the report. */
   readonly said: string
   readonly tookMs: number
 }
 
-function search(bug: PlantedBug, from: number, workers: number): Promise<Search> {
+export function search(bug: PlantedBug, from: number, workers: number): Promise<Search> {
   const directory = plant(bug)
   const begunMs = performance.now()
   const child = spawn(
@@ -66,11 +72,11 @@ function search(bug: PlantedBug, from: number, workers: number): Promise<Search>
     child.on('error', reject)
     child.on('close', () => {
       rmSync(directory, { recursive: true, force: true })
-      const line = /^seed \d+ failed: .*/m.exec(said)?.[0]
+      const line = /^seed (\d+) failed: (.*)/m.exec(said)
       resolve({
         bug,
-        found: line !== undefined,
-        said: line ?? said.trim().slice(-400),
+        seedsTaken: line === null ? undefined : Number(line[1]) - from + 1,
+        said: line?.[2] ?? said.trim().slice(-400),
         tookMs: performance.now() - begunMs,
       })
     })
@@ -82,30 +88,37 @@ async function main(): Promise<void> {
     options: {
       from: { type: 'string', default: '1' },
       only: { type: 'string' },
+      'starting-with': { type: 'string' },
+      workers: { type: 'string', default: String(availableParallelism()) },
       check: { type: 'boolean', default: false },
     },
   })
   const { only } = values
-  const chosen = plantedBugs.filter(({ name }) => only === undefined || name.includes(only))
+  const from = plantedBugs.findIndex(({ name }) => name === values['starting-with'])
+  const chosen = plantedBugs.slice(Math.max(0, from)).filter(({ name }) => only === undefined || name.includes(only))
   if (values.check) {
-    for (const bug of chosen) rmSync(plant(bug), { recursive: true })
+    for (const bug of chosen) plantedTexts(bug)
     console.log(`${chosen.length} bugs can be planted`)
     return
   }
   const waiting = [...chosen]
   let survived = 0
+  console.log('| rule | planted bug | found by seed, of at most | first said |\n| --- | --- | --- | --- |')
   const work = async () => {
     for (let bug = waiting.shift(); bug !== undefined; bug = waiting.shift()) {
-      const { found, said, tookMs } = await search(bug, Number(values.from), 1)
-      if (!found) survived += 1
-      console.log(
-        `${found ? 'found   ' : 'SURVIVED'} ${bug.rule.padEnd(8)} ${bug.name} (${(tookMs / 1000).toFixed(0)} s): ${said.slice(0, 240)}`,
-      )
+      const { seedsTaken, said } = await search(bug, Number(values.from), 1)
+      if (seedsTaken === undefined) survived += 1
+      const found = seedsTaken === undefined ? 'SURVIVED' : `${seedsTaken}`
+      console.log(`| ${bug.rule} | ${bug.name} | ${found} of ${bug.seeds} | ${inOneCell(said)} |`)
     }
   }
-  await Promise.all(Array.from({ length: availableParallelism() }, work))
+  await Promise.all(Array.from({ length: Number(values.workers) }, work))
   console.log(`\n${chosen.length} planted, ${survived} survived`)
   process.exitCode = survived === 0 ? 0 : 1
+}
+
+function inOneCell(said: string): string {
+  return said.replaceAll('\n', ' ').replaceAll('|', '/').slice(0, saidMax)
 }
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) await main()

@@ -149,8 +149,10 @@ export const plantedBugs: readonly PlantedBug[] = [
       'const committed = journal.durable.sequence;',
     ),
   ]),
-  bug('recovered blocks are called durable without fsync', 'J3', 'crash,power-loss,power-loss-all', [
+  // The flush mark before a subscription syncs them too: a second line, taken out with the first.
+  bug('recovered blocks are called durable without fsync', 'J3', 'crash,disk-slow', [
     edit(recovery, 'await segment.file.sync();', ''),
+    edit(standby, '            await this.journal.mark();\n', ''),
   ]),
   bug('the name of a new segment is not synced', 'J3', 'power-loss,power-loss-all,crash', [
     edit('journal/segment-maker.js', 'await fs.syncDirectory(directory);', ''),
@@ -180,12 +182,15 @@ export const plantedBugs: readonly PlantedBug[] = [
       'return untilMs !== undefined;',
     ),
   ]),
-  bug('a promise does not bind', 'L1', 'connection-drop,partition-pair,partition-node,slow-link', [
+  bug('a promise does not bind', 'L1', 'connection-drop,partition-halves,slow-link,coordinator-slow,coordinator-cut', [
     edit(lease, 'this.until = Math.max(this.until, nowMs + this.promiseMs);', ''),
   ]),
-  bug('a promise is forgotten at a restart', 'L1', 'crash,restart,connection-drop,partition-pair,partition-node', [
-    edit(lease, 'this.until = startMs + promiseMs;', 'this.until = startMs;'),
-  ]),
+  bug(
+    'a promise is forgotten at a restart',
+    'L1',
+    'crash,connection-drop,partition-halves,coordinator-slow,coordinator-cut',
+    [edit(lease, 'this.until = startMs + promiseMs;', 'this.until = startMs;')],
+  ),
   bug(
     'the lease of one member is enough',
     'L1',
@@ -275,6 +280,50 @@ export const plantedBugs: readonly PlantedBug[] = [
       edit(standby, 'if (compareEpochs(stream.epoch, this.parts.promised()) < 0) {', 'if (false) {'),
     ],
   ),
+  bug('a primary counts what it has not synced itself', 'I5', 'power-loss,power-loss-all,disk-slow', [
+    edit(
+      'runtime/primary-role.js',
+      'this.inSync.onOwnProgress(this.parts.journal.durable.sequence, this',
+      'this.inSync.onOwnProgress(this.parts.journal.appended.sequence, this',
+    ),
+  ]),
+  bug('a coordinator that has forgotten is believed', 'S1', 'coordinator-wiped,crash', [
+    edit(
+      takeover,
+      "return { type: 'fence', reason: 'there is data here, but the coordinator has no record of this shard', hint };",
+      "return { type: 'absent' };",
+    ),
+  ]),
+  bug('a coordinator that went backwards is believed', 'S3', 'coordinator-rolled-back,crash,partition-node', [
+    edit(takeover, 'if (order < 0 || compareEpochs(found.epoch, promised) < 0) {', 'if (false) {'),
+  ]),
+  bug('a second source of a bootstrap is behind the first', 'B1', 'wipe,crash,connection-drop,slow-link,disk-slow', [
+    edit('core/bootstrap.js', "position.sequence < plan.first.sequence ? 'behind' : 'fits'", "'fits'"),
+    edit('runtime/source-session.js', 'here === undefined || here.chain !== first.chain', 'false'),
+  ]),
+  bug(
+    'a promotion by hand asks too few',
+    'C8',
+    'promote,crash,partition-node,partition-pair,partition-halves',
+    [
+      edit('core/promotion.js', 'if (answered.length + 1 < needed) {', 'if (false) {'),
+      edit('core/promotion.js', 'promisesNeeded: force ? 0 : needed - 1', 'promisesNeeded: 0'),
+    ],
+    { coordinator: 'static' },
+  ),
+  bug('a checkpoint that nothing has proven', 'J4', 'power-loss,power-loss-all', [
+    edit(
+      data,
+      'this.checkpointing = this.engine\n            .checkpoint()',
+      'this.checkpointing = Promise.resolve(this.engine.applied)',
+    ),
+  ]),
+  bug('a cut tail stays in the file', 'J2', 'power-loss,power-loss-all,crash', [
+    edit(recovery, 'await segment.zero(segment.nextOffset);', ''),
+  ]),
+  bug('a write may wait without end', 'C9, I8', 'partition-node,crash,slow-link', [
+    edit('runtime/write-queue.js', '            this.sweep();\n', ''),
+  ]),
   bug(
     'the voter answers before its disk does',
     'V1, C3',

@@ -22,6 +22,8 @@ import type { Clock, Timer } from '#src/ports/clock.js'
 import type { EngineFactory } from '#src/ports/engine.js'
 import type { FileSystem } from '#src/ports/file-system.js'
 import { type LogFields, type Logger, silentLogger } from '#src/ports/logger.js'
+import type { Tracer } from '#src/ports/tracer.js'
+import type { Transport } from '#src/ports/transport.js'
 import { Node } from '#src/runtime/node.js'
 import { type PowerLoss, SimulatedDisk } from '#src/sim/disk.js'
 import { createInMemoryNetwork, type InMemoryNetwork } from '#src/transport/in-memory.js'
@@ -50,6 +52,11 @@ export interface ClusterOptions {
   readonly timeFactor?: number
   /** Where the others are believed to be, if not at their addresses. */
   readonly addresses?: Readonly<Record<string, string>>
+  /** What a node sends and receives through, around its own transport. */
+  readonly transport?: (name: string, own: Transport) => Transport
+  readonly tracer?: Tracer
+  /** Instead of keeping warnings in `warnings`. */
+  readonly logger?: (name: string) => Logger
 }
 
 export interface LogLine {
@@ -107,7 +114,7 @@ export class TestCluster {
       options.engines?.[name] ?? (this.options.storage === 'simulated' ? memoryEngine : diskEngine)
     const logger =
       process.env.TEST_LOG === undefined
-        ? this.listener(name)
+        ? (options.logger?.(name) ?? this.listener(name))
         : createPinoLogger({ level: 'debug' }).child({ node: name })
     const clock = new MortalClock(options.timeFactor === undefined ? nodeClock : fastClock(options.timeFactor))
     this.clocks.set(name, clock)
@@ -132,7 +139,8 @@ export class TestCluster {
         options.coordinator === 'memory'
           ? this.coordinatorOf(name, clock, options.coordinatorAway)
           : this.staticOf(name, options),
-      transport: this.network.transport(this.address(name)),
+      transport: (options.transport ?? ((_name, own) => own))(name, this.network.transport(this.address(name))),
+      ...(options.tracer === undefined ? {} : { tracer: options.tracer }),
       shards: [
         {
           name: 'main',

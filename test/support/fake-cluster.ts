@@ -1,6 +1,7 @@
 import { silentLogger } from '#src/ports/logger.js'
 import type { MemberStatus } from '#src/runtime/handle.js'
 import { createHttpServer } from '#src/server/http-server.js'
+import { testCredentials } from './credentials.js'
 import { FakeNode } from './fake-node.js'
 
 export interface FakeCluster {
@@ -22,7 +23,7 @@ export async function startFakeCluster(): Promise<FakeCluster> {
     const server = createHttpServer({
       node: nodes[name],
       listen: { host: '127.0.0.1', port: 0 },
-      secret: undefined,
+      credentials: testCredentials(),
       logger: silentLogger,
     })
     servers.set(name, server)

@@ -22,11 +22,13 @@ import type {
   ReadTicket,
   ShardEvent,
   ShardHandle,
+  ShardMetrics,
   ShardStatus,
   SwitchoverOptions,
   SwitchoverResult,
   WriteOptions,
 } from '#src/runtime/handle.js'
+import type { VerifyOptions, VerifyResult } from '#src/runtime/verify-report.js'
 
 type Pairs = Map<string, Uint8Array>
 
@@ -69,9 +71,8 @@ export class FakeNode implements NodeHandle {
   }
 
   metrics(): MetricsSnapshot {
-    const { counters, observations } = this.main
-    this.main.observations = { commitSeconds: [], journalFlushSeconds: [], applySeconds: [], blockEntries: [] }
-    return { shards: [{ shard: 'main', status: this.main.status(), counters, observations }] }
+    const { counters, histograms } = this.main
+    return { shards: [{ shard: 'main', status: this.main.status(), counters, histograms }] }
   }
 
   async close(): Promise<void> {
@@ -107,7 +108,17 @@ export class FakeShard implements ShardHandle {
   ])
   /** Thrown by the next calls, by their name, until taken out. */
   failures = new Map<
-    'write' | 'fresh' | 'promote' | 'switchover' | 'removeFromInSync' | 'reader' | 'next' | 'beginRead' | 'granted',
+    | 'write'
+    | 'fresh'
+    | 'promote'
+    | 'switchover'
+    | 'verify'
+    | 'verifyEnd'
+    | 'removeFromInSync'
+    | 'reader'
+    | 'next'
+    | 'beginRead'
+    | 'granted',
     Error
   >()
   /** What was asked for, as the server handed it over. */
@@ -129,11 +140,11 @@ export class FakeShard implements ShardHandle {
     rewoundEntries: 7,
     transitions: new Map([['catching-up>streaming', 7]]),
   }
-  observations: { [K in 'commitSeconds' | 'journalFlushSeconds' | 'applySeconds' | 'blockEntries']: number[] } = {
-    commitSeconds: [0.002],
-    journalFlushSeconds: [0.0003],
-    applySeconds: [0.0001],
-    blockEntries: [3],
+  histograms: ShardMetrics['histograms'] = {
+    commitSeconds: { bounds: [0.001, 0.01], counts: [0, 1, 0], sum: 0.002, count: 1 },
+    journalFlushSeconds: { bounds: [0.001, 0.01], counts: [1, 0, 0], sum: 0.0003, count: 1 },
+    applySeconds: { bounds: [0.001, 0.01], counts: [1, 0, 0], sum: 0.0001, count: 1 },
+    blockEntries: { bounds: [1, 4], counts: [0, 1, 0], sum: 3, count: 1 },
   }
   readonly #listeners = new Set<(event: ShardEvent) => void>()
 
@@ -156,6 +167,8 @@ export class FakeShard implements ShardHandle {
       | 'fresh'
       | 'promote'
       | 'switchover'
+      | 'verify'
+      | 'verifyEnd'
       | 'removeFromInSync'
       | 'reader'
       | 'next'
@@ -303,6 +316,49 @@ export class FakeShard implements ShardHandle {
       voters: [],
     }
   }
+
+  verified: VerifyResult = {
+    verdict: 'equal',
+    node: 'a',
+    position: { epoch: { number: 1, node: 'a' }, sequence: 7, chain: '00'.repeat(16) },
+    nodes: [{ node: 'b', address: 'b:7400', state: 'equal', failure: undefined, differences: 0, more: false }],
+    differences: [],
+    families: 1,
+    entries: 10,
+    bytes: 1000,
+    durationMs: 3,
+  }
+
+  async verify(options: VerifyOptions = {}): Promise<VerifyResult> {
+    const { onProgress, signal, ...rest } = options
+    this.#check('verify', rest)
+    onProgress?.({
+      phase: 'waiting',
+      family: undefined,
+      entries: 0,
+      bytes: 0,
+      bytesExpected: undefined,
+      differences: 0,
+    })
+    onProgress?.({
+      phase: 'comparing',
+      family: 'default',
+      entries: 5,
+      bytes: 500,
+      bytesExpected: 1000,
+      differences: 0,
+    })
+    this.#check('verifyEnd', undefined)
+    if (this.verifyHangs) {
+      await new Promise<void>((resolve) => signal?.addEventListener('abort', () => resolve(), { once: true }))
+      this.calls.push({ name: 'verifyAborted', argument: undefined })
+      throw new UnderstudyError('ABORTED', 'the comparison was aborted')
+    }
+    return this.verified
+  }
+
+  /** `verify` goes on until it is aborted. */
+  verifyHangs = false
 
   status(): ShardStatus {
     const sequence = this.sequence

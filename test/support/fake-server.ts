@@ -1,5 +1,6 @@
 import { silentLogger } from '#src/ports/logger.js'
 import { createHttpServer, type HttpServer, type HttpServerOptions } from '#src/server/http-server.js'
+import { testCredentials } from './credentials.js'
 import { FakeNode } from './fake-node.js'
 import { type Answer, type Ask, ask } from './http.js'
 
@@ -13,15 +14,16 @@ export interface FakeServer {
 /** A real HTTP server on a free port over a fake node, closed after `use`. */
 export async function withServer(
   use: (fake: FakeServer) => Promise<void>,
-  options: Partial<HttpServerOptions> = {},
+  options: Partial<HttpServerOptions> & { readonly secret?: string } = {},
 ): Promise<void> {
+  const { secret, ...more } = options
   const node = new FakeNode()
   const server = createHttpServer({
     node,
     listen: { host: '127.0.0.1', port: 0 },
-    secret: undefined,
+    credentials: testCredentials({ secret }),
     logger: silentLogger,
-    ...options,
+    ...more,
   })
   const address = await server.listen()
   try {

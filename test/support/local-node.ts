@@ -201,6 +201,10 @@ export class LocalShard implements ShardHandle {
     throw new UnderstudyError('BAD_REQUEST', 'a local node has no in-sync set')
   }
 
+  async verify(): Promise<never> {
+    throw new UnderstudyError('VERIFY_REFUSED', 'a local node knows no other node to compare with')
+  }
+
   status(): ShardStatus {
     const { sequence } = this.engine.applied
     return {

@@ -6,6 +6,7 @@
 #include <mutex>
 #include <set>
 
+#include "checkpoint.h"
 #include "store.h"
 #include "work.h"
 
@@ -66,11 +67,17 @@ Slice sliceOf(const Napi::Value& value) {
   return data == nullptr ? Slice() : Slice(data, bytes.ByteLength());
 }
 
+// A copy, wherever a worker reads it: JavaScript may write to its own bytes meanwhile, or transfer them to a thread.
 std::string stringOf(const Napi::Value& value) { return sliceOf(value).ToString(); }
 
 std::optional<std::string> optionalOf(const Napi::Value& value) {
   if (value.IsUndefined()) return std::nullopt;
   return stringOf(value);
+}
+
+std::string textOf(const Napi::Value& value) {
+  if (!value.IsString()) refuse(value.Env(), "text is expected");
+  return value.As<Napi::String>().Utf8Value();
 }
 
 double numberOf(const Napi::Value& value) {
@@ -109,7 +116,7 @@ std::vector<NamedFamily> familiesOf(const Napi::Value& value) {
   const Napi::Array array = arrayOf(value);
   std::vector<NamedFamily> families;
   for (uint32_t index = 0; index + 1 < array.Length(); index += 2) {
-    families.push_back({u32Of(array.Get(index)), array.Get(index + 1).ToString().Utf8Value()});
+    families.push_back({u32Of(array.Get(index)), textOf(array.Get(index + 1))});
   }
   return families;
 }
@@ -122,9 +129,11 @@ Napi::Value bytesOf(Napi::Env env, Slice bytes) {
 Napi::Value bytesOf(Napi::Env env, std::string&& bytes) {
   constexpr size_t copiedBytesMax = 4 << 10;
   if (bytes.size() <= copiedBytesMax) return bytesOf(env, Slice(bytes));
-  auto* owned = new std::string(std::move(bytes));
-  return Napi::Buffer<char>::NewOrCopy(
-      env, owned->data(), owned->size(), [](Napi::Env, char*, std::string* string) { delete string; }, owned);
+  auto owned = std::make_unique<std::string>(std::move(bytes));
+  const Napi::Value value = Napi::Buffer<char>::NewOrCopy(
+      env, owned->data(), owned->size(), [](Napi::Env, char*, std::string* string) { delete string; }, owned.get());
+  owned.release();
+  return value;
 }
 
 Napi::Value metaValue(Napi::Env env, const std::vector<std::pair<std::string, std::string>>& meta) {
@@ -163,6 +172,7 @@ class Database : public Napi::ObjectWrap<Database> {
                                             InstanceMethod<&Database::apply>("apply"),
                                             InstanceMethod<&Database::write>("write"),
                                             InstanceMethod<&Database::flush>("flush"),
+                                            InstanceMethod<&Database::checkpoint>("checkpoint"),
                                             InstanceMethod<&Database::ingest>("ingest"),
                                             InstanceMethod<&Database::finishIngest>("finishIngest"),
                                             InstanceMethod<&Database::getCached>("getCached"),
@@ -187,12 +197,14 @@ class Database : public Napi::ObjectWrap<Database> {
     limits.batchOperationsMax = u32Of(options.Get("batchOperationsMax"));
     limits.blockOriginsMax = u32Of(options.Get("blockOriginsMax"));
     limits.blockEntriesMax = u32Of(options.Get("blockEntriesMax"));
-    Sizes sizes;
-    sizes.writeBufferBytes = u64Of(options.Get("writeBufferBytes"));
-    sizes.writeBuffersBytes = u64Of(options.Get("writeBuffersBytes"));
-    sizes.cacheBytes = u64Of(options.Get("cacheBytes"));
+    Settings settings;
+    settings.writeBufferBytes = u64Of(options.Get("writeBufferBytes"));
+    settings.writeBuffersBytes = u64Of(options.Get("writeBuffersBytes"));
+    settings.cacheBytes = u64Of(options.Get("cacheBytes"));
+    settings.compression = textOf(options.Get("compression"));
+    settings.bloomBitsPerKey = u32Of(options.Get("bloomBitsPerKey"));
     Bookkeeping keys{stringOf(options.Get("familyPrefix")), stringOf(options.Get("idNextKey"))};
-    store_ = std::make_shared<Store>(limits, sizes, std::move(keys));
+    store_ = std::make_shared<Store>(limits, std::move(settings), std::move(keys));
     napi_add_env_cleanup_hook(env_, &Database::onEnvironmentEnd, this);
   }
 
@@ -207,7 +219,7 @@ class Database : public Napi::ObjectWrap<Database> {
   static void onEnvironmentEnd(void* database) { closeStore(static_cast<Database*>(database)->store_); }
 
   Napi::Value open(const Napi::CallbackInfo& info) {
-    const std::string directory = info[0].ToString().Utf8Value();
+    const std::string directory = textOf(info[0]);
     auto opened = std::make_shared<Opened>();
     OpenStores::get().add(store_);
     return Work::start(
@@ -240,8 +252,8 @@ class Database : public Napi::ObjectWrap<Database> {
 
   Napi::Value apply(const Napi::CallbackInfo& info) {
     const Napi::Array array = arrayOf(info[0]);
-    std::vector<Slice> blocks;
-    for (uint32_t index = 0; index < array.Length(); index++) blocks.push_back(sliceOf(array.Get(index)));
+    std::vector<std::string> blocks;
+    for (uint32_t index = 0; index < array.Length(); index++) blocks.push_back(stringOf(array.Get(index)));
     auto changes = std::make_shared<std::vector<TableChange>>();
     return Work::start(
         info.Env(),
@@ -256,8 +268,7 @@ class Database : public Napi::ObjectWrap<Database> {
             result.Set(at++, change.created ? Napi::Value(Napi::String::New(env, change.name)) : env.Undefined());
           }
           return result;
-        },
-        array);
+        });
   }
 
   Napi::Value write(const Napi::CallbackInfo& info) {
@@ -275,14 +286,19 @@ class Database : public Napi::ObjectWrap<Database> {
     return Work::start(info.Env(), [store = store_] { return store->flush(); }, nothing);
   }
 
+  Napi::Value checkpoint(const Napi::CallbackInfo& info) {
+    const std::string directory = textOf(info[0]);
+    return Work::start(info.Env(), [store = store_, directory] { return store->checkpoint(directory); }, nothing);
+  }
+
   Napi::Value ingest(const Napi::CallbackInfo& info) {
-    const NamedFamily family{u32Of(info[0]), info[1].ToString().Utf8Value()};
+    const NamedFamily family{u32Of(info[0]), textOf(info[1])};
     return Work::start(
         info.Env(),
-        [store = store_, family, chunk = sliceOf(info[2]), meta = metaOf(info[3])] {
+        [store = store_, family, chunk = stringOf(info[2]), meta = metaOf(info[3])] {
           return store->ingest(family, chunk, meta);
         },
-        nothing, info[2]);
+        nothing);
   }
 
   Napi::Value finishIngest(const Napi::CallbackInfo& info) {
@@ -299,7 +315,7 @@ class Database : public Napi::ObjectWrap<Database> {
     const Napi::Env env = info.Env();
     Cached found = Cached::absent;
     rocksdb::PinnableSlice value;
-    check(env, store_->getCached(u32Of(info[0]), sliceOf(info[1]), u32Of(info[2]), found, value));
+    check(env, store_->getCached(u32Of(info[0]), sliceOf(info[1]), u64Of(info[2]), found, value));
     if (found == Cached::absent) return env.Undefined();
     if (found == Cached::elsewhere) return env.Null();
     return bytesOf(env, Slice(value));
@@ -313,7 +329,7 @@ class Database : public Napi::ObjectWrap<Database> {
     auto values = std::make_shared<std::vector<std::optional<std::string>>>();
     return Work::start(
         info.Env(),
-        [store = store_, family, keys = std::move(keys), view = u32Of(info[2]), values] {
+        [store = store_, family, keys = std::move(keys), view = u64Of(info[2]), values] {
           return store->getMany(family, keys, view, *values);
         },
         [values](Napi::Env env) -> Napi::Value {
@@ -337,7 +353,7 @@ class Database : public Napi::ObjectWrap<Database> {
     auto packed = std::make_shared<Packed>();
     return Work::start(
         info.Env(),
-        [store = store_, family = u32Of(info[0]), view = u32Of(info[1]), start = stringOf(info[2]),
+        [store = store_, family = u32Of(info[0]), view = u64Of(info[1]), start = stringOf(info[2]),
          bytesMax = u32Of(info[3]), packed] { return store->readChunk(family, view, start, bytesMax, *packed); },
         [packed](Napi::Env env) -> Napi::Value { return packedValue(env, *packed); });
   }
@@ -355,13 +371,13 @@ class Database : public Napi::ObjectWrap<Database> {
     std::vector<std::pair<std::string, std::string>> meta;
     check(env, store_->createView(view, meta));
     Napi::Object object = Napi::Object::New(env);
-    object.Set("handle", Napi::Number::New(env, view));
+    object.Set("handle", Napi::Number::New(env, static_cast<double>(view)));
     object.Set("meta", metaValue(env, meta));
     return object;
   }
 
   Napi::Value releaseView(const Napi::CallbackInfo& info) {
-    store_->releaseView(u32Of(info[0]));
+    store_->releaseView(u64Of(info[0]));
     return info.Env().Undefined();
   }
 
@@ -374,21 +390,21 @@ class Database : public Napi::ObjectWrap<Database> {
     range.keys = info[5].ToBoolean();
     range.values = info[6].ToBoolean();
     Handle cursor = 0;
-    check(env, store_->createCursor(u32Of(info[0]), u32Of(info[1]), std::move(range), cursor));
-    return Napi::Number::New(env, cursor);
+    check(env, store_->createCursor(u32Of(info[0]), u64Of(info[1]), std::move(range), cursor));
+    return Napi::Number::New(env, static_cast<double>(cursor));
   }
 
   Napi::Value advance(const Napi::CallbackInfo& info) {
     auto packed = std::make_shared<Packed>();
     return Work::start(
         info.Env(),
-        [store = store_, cursor = u32Of(info[0]), seek = optionalOf(info[1]), count = u32Of(info[2]),
+        [store = store_, cursor = u64Of(info[0]), seek = optionalOf(info[1]), count = u32Of(info[2]),
          bytesMax = u32Of(info[3]), packed] { return store->advance(cursor, seek, count, bytesMax, *packed); },
         [packed](Napi::Env env) -> Napi::Value { return packedValue(env, *packed); });
   }
 
   Napi::Value releaseCursor(const Napi::CallbackInfo& info) {
-    store_->releaseCursor(u32Of(info[0]));
+    store_->releaseCursor(u64Of(info[0]));
     return info.Env().Undefined();
   }
 
@@ -396,8 +412,44 @@ class Database : public Napi::ObjectWrap<Database> {
   StorePtr store_;
 };
 
+// Flat: name, bytes, checksum, name, ...
+Napi::Value describeDirectory(const Napi::CallbackInfo& info) {
+  const std::string directory = textOf(info[0]);
+  auto described = std::make_shared<DescribedFiles>();
+  return Work::start(
+      info.Env(), [directory, described] { return describeFiles(directory, *described); },
+      [described](Napi::Env env) -> Napi::Value {
+        Napi::Array files = Napi::Array::New(env, described->files.size() * 3);
+        uint32_t at = 0;
+        for (const auto& [name, sum] : described->files) {
+          files.Set(at++, Napi::String::New(env, name));
+          files.Set(at++, Napi::Number::New(env, static_cast<double>(sum.bytes)));
+          files.Set(at++, Napi::Number::New(env, sum.checksum));
+        }
+        Napi::Object object = Napi::Object::New(env);
+        object.Set("meta", metaValue(env, described->meta));
+        object.Set("files", files);
+        return object;
+      });
+}
+
+Napi::Value checksumFile(const Napi::CallbackInfo& info) {
+  const std::string path = textOf(info[0]);
+  auto sum = std::make_shared<FileSum>();
+  return Work::start(
+      info.Env(), [path, sum] { return checksumOfFile(path, *sum); },
+      [sum](Napi::Env env) -> Napi::Value {
+        Napi::Object object = Napi::Object::New(env);
+        object.Set("bytes", Napi::Number::New(env, static_cast<double>(sum->bytes)));
+        object.Set("checksum", Napi::Number::New(env, sum->checksum));
+        return object;
+      });
+}
+
 Napi::Object initialise(Napi::Env env, Napi::Object exports) {
   Database::init(env, exports);
+  exports.Set("describeFiles", Napi::Function::New(env, describeDirectory));
+  exports.Set("checksumFile", Napi::Function::New(env, checksumFile));
   exports.Set("closeAll", Napi::Function::New(env, [](const Napi::CallbackInfo& info) -> Napi::Value {
                 OpenStores::get().closeAll();
                 return info.Env().Undefined();

@@ -46,7 +46,7 @@ Failure Store::familyIn(FamilyId family, Handle view, FamilyPtr& found, std::sha
 }
 
 Failure Store::getCached(FamilyId family, Slice key, Handle view, Cached& found, rocksdb::PinnableSlice& value) {
-  Inside inside(*this, false);
+  Inside inside(*this, Inside::now);
   if (!inside) return closedFailure();
   FamilyPtr handle;
   std::shared_ptr<View> in;
@@ -75,7 +75,7 @@ Failure Store::getCached(FamilyId family, Slice key, Handle view, Cached& found,
 
 Failure Store::getMany(FamilyId family, const std::vector<std::string>& keys, Handle view,
                        std::vector<std::optional<std::string>>& values) {
-  Inside inside(*this);
+  Inside inside(*this, Inside::read);
   if (!inside) return closedFailure();
   FamilyPtr handle;
   std::shared_ptr<View> in;
@@ -98,8 +98,9 @@ Failure Store::getMany(FamilyId family, const std::vector<std::string>& keys, Ha
 }
 
 Failure Store::getMeta(const std::string& key, std::optional<std::string>& value) {
-  Inside inside(*this);
+  Inside inside(*this, Inside::read);
   if (!inside) return closedFailure();
+  if ((value = unsealedMeta(key))) return ok();
   std::string found;
   const auto status = db_->Get(rocksdb::ReadOptions(), meta_.get(), key, &found);
   if (status.IsNotFound()) return ok();
@@ -120,15 +121,12 @@ Failure Store::readMeta(const rocksdb::Snapshot* snapshot,
 }
 
 Failure Store::createView(Handle& view, std::vector<std::pair<std::string, std::string>>& meta) {
-  Inside inside(*this, false);
+  Inside inside(*this, Inside::now);
   if (!inside) return closedFailure();
   std::shared_ptr<View> created;
   {
-    // A family is listed here before a batch names it, and until after the batch that drops it: none is missing.
     std::lock_guard<std::mutex> guard(table_);
-    Families families = spare_;
-    for (const auto& family : live_) families.insert(family);
-    created = std::make_shared<View>(db_, std::move(families));
+    created = std::make_shared<View>(db_, namedByBatches());
   }
   if (Failure failure = readMeta(created->snapshot(), meta)) return failure;
   std::lock_guard<std::mutex> guard(table_);
@@ -138,7 +136,7 @@ Failure Store::createView(Handle& view, std::vector<std::pair<std::string, std::
 }
 
 void Store::releaseView(Handle view) {
-  Inside inside(*this, false);
+  Inside inside(*this, Inside::now);
   if (!inside) return;
   std::shared_ptr<View> released;
   std::lock_guard<std::mutex> guard(table_);
@@ -149,7 +147,7 @@ void Store::releaseView(Handle view) {
 }
 
 Failure Store::createCursor(FamilyId family, Handle view, Range range, Handle& cursor) {
-  Inside inside(*this, false);
+  Inside inside(*this, Inside::now);
   if (!inside) return closedFailure();
   auto created = std::make_shared<Cursor>();
   if (Failure failure = familyIn(family, view, created->family, created->view)) return failure;
@@ -163,7 +161,7 @@ Failure Store::createCursor(FamilyId family, Handle view, Range range, Handle& c
 }
 
 void Store::releaseCursor(Handle cursor) {
-  Inside inside(*this, false);
+  Inside inside(*this, Inside::now);
   if (!inside) return;
   std::shared_ptr<Cursor> released;
   std::lock_guard<std::mutex> guard(table_);
@@ -204,7 +202,7 @@ void openCursor(rocksdb::DB* db, Cursor& cursor) {
 
 Failure Store::advance(Handle handle, const std::optional<std::string>& seek, uint32_t count, size_t bytesMax,
                        Packed& packed) {
-  Inside inside(*this);
+  Inside inside(*this, Inside::read);
   if (!inside) return closedFailure();
   std::shared_ptr<Cursor> cursor;
   {
@@ -248,7 +246,7 @@ Failure Store::advance(Handle handle, const std::optional<std::string>& seek, ui
 }
 
 Failure Store::readChunk(FamilyId family, Handle view, const std::string& start, size_t bytesMax, Packed& packed) {
-  Inside inside(*this);
+  Inside inside(*this, Inside::read);
   if (!inside) return closedFailure();
   FamilyPtr handle;
   std::shared_ptr<View> in;

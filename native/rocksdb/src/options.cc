@@ -7,26 +7,54 @@
 
 #include <algorithm>
 
+#include "crc32c.h"
+
 namespace understudy {
 
 namespace {
 
-// What this build of the library offers; LZ4 costs least for what it saves.
-rocksdb::CompressionType bestCompression() {
+struct Named {
+  const char* name;
+  rocksdb::CompressionType type;
+};
+
+// What costs least for what it saves comes first.
+constexpr Named compressions[] = {{"lz4", rocksdb::kLZ4Compression},
+                                  {"snappy", rocksdb::kSnappyCompression},
+                                  {"none", rocksdb::kNoCompression},
+                                  {"zstd", rocksdb::kZSTD}};
+
+bool isOffered(rocksdb::CompressionType type) {
+  if (type == rocksdb::kNoCompression) return true;
   const auto offered = rocksdb::GetSupportedCompressions();
-  for (const auto wanted : {rocksdb::kLZ4Compression, rocksdb::kSnappyCompression}) {
-    if (std::find(offered.begin(), offered.end(), wanted) != offered.end()) return wanted;
+  return std::find(offered.begin(), offered.end(), type) != offered.end();
+}
+
+rocksdb::CompressionType compressionOf(const Settings& settings) {
+  for (const auto& [name, type] : compressions) {
+    if (settings.compression.empty() ? isOffered(type) : settings.compression == name) return type;
   }
   return rocksdb::kNoCompression;
 }
 
 }  // namespace
 
-rocksdb::DBOptions databaseOptions(const Sizes& sizes, const std::shared_ptr<rocksdb::Cache>& cache) {
+Failure checkSettings(const Settings& settings) {
+  if (settings.compression.empty()) return ok();
+  std::string names;
+  for (const auto& [name, type] : compressions) {
+    if (!isOffered(type)) continue;
+    if (settings.compression == name) return ok();
+    names += std::string(names.empty() ? "" : ", ") + name;
+  }
+  return {"CONFIG", "compression " + settings.compression + " is not in this build of RocksDB, which has " + names};
+}
+
+rocksdb::DBOptions databaseOptions(const Settings& settings, const std::shared_ptr<rocksdb::Cache>& cache) {
   rocksdb::DBOptions options;
   options.create_if_missing = true;
   options.atomic_flush = true;
-  options.db_write_buffer_size = sizes.writeBuffersBytes;
+  options.db_write_buffer_size = settings.writeBuffersBytes;
   options.max_background_jobs = 3;
   // One call writes at a time.
   options.allow_concurrent_memtable_write = false;
@@ -42,20 +70,22 @@ rocksdb::DBOptions databaseOptions(const Sizes& sizes, const std::shared_ptr<roc
   options.keep_log_file_num = 2;
   options.stats_dump_period_sec = 0;
   options.stats_persist_period_sec = 0;
+  // Kept beside the names of the table files: whoever copies them need not read them first.
+  options.file_checksum_gen_factory = fileChecksums();
   return options;
 }
 
-rocksdb::ColumnFamilyOptions familyOptions(const Sizes& sizes, const std::shared_ptr<rocksdb::Cache>& cache) {
+rocksdb::ColumnFamilyOptions familyOptions(const Settings& settings, const std::shared_ptr<rocksdb::Cache>& cache) {
   rocksdb::ColumnFamilyOptions options;
-  options.write_buffer_size = sizes.writeBufferBytes;
+  options.write_buffer_size = settings.writeBufferBytes;
   options.max_write_buffer_number = 3;
   // Many families may be written to a little each.
   options.arena_block_size = 256 << 10;
-  options.compression = bestCompression();
+  options.compression = compressionOf(settings);
   options.level_compaction_dynamic_level_bytes = true;
   rocksdb::BlockBasedTableOptions table;
   table.block_cache = cache;
-  table.filter_policy.reset(rocksdb::NewBloomFilterPolicy(10));
+  if (settings.bloomBitsPerKey > 0) table.filter_policy.reset(rocksdb::NewBloomFilterPolicy(settings.bloomBitsPerKey));
   table.block_size = 8 << 10;
   table.format_version = 5;
   // Otherwise memory would grow with the number of files.

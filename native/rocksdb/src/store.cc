@@ -24,17 +24,16 @@ std::optional<FamilyId> idOf(const std::string& name) {
   return id;
 }
 
-FamilyPtr own(rocksdb::ColumnFamilyHandle* handle) { return FamilyPtr(handle); }
-
 }  // namespace
 
 Failure Store::open(const std::string& directory, Opened& opened) {
   std::unique_lock<std::shared_mutex> lock(life_);
-  if (db_ != nullptr) return {"IO", "the store is open already"};
+  if (db_ != nullptr || interrupted_) return {"IO", "the store was opened before"};
+  if (Failure failure = checkSettings(settings_)) return failure;
   directory_ = directory;
-  cache_ = rocksdb::NewLRUCache(sizes_.cacheBytes);
-  const auto options = databaseOptions(sizes_, cache_);
-  const auto family = familyOptions(sizes_, cache_);
+  cache_ = rocksdb::NewLRUCache(settings_.cacheBytes);
+  const auto options = databaseOptions(settings_, cache_);
+  const auto family = familyOptions(settings_, cache_);
   std::vector<std::string> names;
   std::error_code none;
   if (std::filesystem::exists(std::filesystem::path(directory) / "CURRENT", none)) {
@@ -50,16 +49,18 @@ Failure Store::open(const std::string& directory, Opened& opened) {
   std::vector<rocksdb::ColumnFamilyDescriptor> descriptors;
   for (const auto& name : names) descriptors.emplace_back(name, family);
   std::vector<rocksdb::ColumnFamilyHandle*> handles;
-  rocksdb::DB* db = nullptr;
-  const auto status = rocksdb::DB::Open(options, directory, descriptors, &handles, &db);
-  if (!status.ok()) return failureOfOpen(status);
-  db_ = db;
+  const auto status = rocksdb::DB::Open(options, directory, descriptors, &handles, &db_);
+  if (!status.ok()) {
+    db_ = nullptr;
+    return failureOfOpen(status);
+  }
   for (auto* handle : handles) {
+    FamilyPtr family(handle);
     const auto id = idOf(handle->GetName());
     if (id) {
-      live_.emplace(*id, own(handle));
+      live_.emplace(*id, std::move(family));
     } else {
-      meta_ = own(handle);
+      meta_ = std::move(family);
     }
   }
   // Only now the directory is surely nobody else's.
@@ -68,8 +69,8 @@ Failure Store::open(const std::string& directory, Opened& opened) {
 }
 
 Failure Store::adopt(const std::vector<FamilyId>& ids, uint64_t idNext) {
-  Inside inside(*this);
-  if (!inside) return closedFailure();
+  Inside inside(*this, Inside::write);
+  if (!inside) return inside.failure();
   Families wanted;
   std::vector<FamilyPtr> others;
   {
@@ -99,6 +100,7 @@ void Store::close() {
   std::unique_lock<std::shared_mutex> lock(life_);
   if (db_ == nullptr) return;
   rocksdb::CancelAllBackgroundWork(db_, true);
+  ingestion_.forget();
   {
     std::lock_guard<std::mutex> guard(table_);
     cursors_.clear();
@@ -108,7 +110,8 @@ void Store::close() {
     doomed_.clear();
     meta_.reset();
   }
-  delete db_;
+  // An exception has left references behind, and RocksDB ends the process when it is destroyed with such.
+  if (!interrupted_) delete db_;
   db_ = nullptr;
 }
 
@@ -138,12 +141,19 @@ Failure Store::createFamily(FamilyId id, FamilyPtr& created) {
     }
   }
   rocksdb::ColumnFamilyHandle* handle = nullptr;
-  const auto status = db_->CreateColumnFamily(familyOptions(sizes_, cache_), std::to_string(id), &handle);
+  const auto status = db_->CreateColumnFamily(familyOptions(settings_, cache_), std::to_string(id), &handle);
   if (!status.ok()) return failureOf(status);
-  created = own(handle);
+  created = FamilyPtr(handle);
   std::lock_guard<std::mutex> guard(table_);
   spare_.emplace(id, created);
   return ok();
+}
+
+// A family is listed here before a batch names it, and until after the batch that drops it: none is missing.
+Families Store::namedByBatches() const {
+  Families families = spare_;
+  for (const auto& family : live_) families.insert(family);
+  return families;
 }
 
 std::string Store::familyKey(FamilyId id) const {
@@ -158,11 +168,15 @@ void Store::putFamily(rocksdb::WriteBatch& batch, const NamedFamily& family) con
 
 void Store::deleteFamily(rocksdb::WriteBatch& batch, FamilyId id) const { batch.Delete(meta_.get(), familyKey(id)); }
 
-void Store::putIdNext(rocksdb::WriteBatch& batch, uint64_t idNext) const {
+std::string Store::idNextValue(uint64_t idNext) {
   char bytes[8];
   writeU32(bytes, static_cast<uint32_t>(idNext));
   writeU32(bytes + 4, static_cast<uint32_t>(idNext >> 32));
-  batch.Put(meta_.get(), keys_.idNext, Slice(bytes, sizeof bytes));
+  return std::string(bytes, sizeof bytes);
+}
+
+void Store::putIdNext(rocksdb::WriteBatch& batch, uint64_t idNext) const {
+  batch.Put(meta_.get(), keys_.idNext, idNextValue(idNext));
 }
 
 Failure Store::commit(rocksdb::WriteBatch& batch, const std::vector<MetaChange>& meta) {
@@ -174,10 +188,10 @@ Failure Store::commit(rocksdb::WriteBatch& batch, const std::vector<MetaChange>&
   return failureOf(db_->Write(unlogged(), &batch));
 }
 
-Failure Store::apply(const std::vector<Slice>& blocks, const std::vector<MetaChange>& meta,
+Failure Store::apply(const std::vector<std::string>& blocks, const std::vector<MetaChange>& meta,
                      std::vector<TableChange>& changes) {
-  Inside inside(*this);
-  if (!inside) return closedFailure();
+  Inside inside(*this, Inside::write);
+  if (!inside) return inside.failure();
   // All of it is checked before anything changes.
   size_t bytes = 0;
   for (const auto& block : blocks) {
@@ -245,8 +259,8 @@ Failure Store::apply(const std::vector<Slice>& blocks, const std::vector<MetaCha
 }
 
 Failure Store::write(const std::vector<KeyChange>& keys, const std::vector<MetaChange>& meta) {
-  Inside inside(*this);
-  if (!inside) return closedFailure();
+  Inside inside(*this, Inside::write);
+  if (!inside) return inside.failure();
   rocksdb::WriteBatch batch;
   const Changing table = changing();
   for (const auto& change : keys) {
@@ -260,8 +274,9 @@ Failure Store::write(const std::vector<KeyChange>& keys, const std::vector<MetaC
 }
 
 Failure Store::flush() {
-  Inside inside(*this);
-  if (!inside) return closedFailure();
+  Inside inside(*this, Inside::write);
+  if (!inside) return inside.failure();
+  if (Failure failure = sealIngestion()) return failure;
   return flushInside();
 }
 
@@ -271,7 +286,8 @@ Failure Store::flushInside() {
   {
     std::lock_guard<std::mutex> guard(table_);
     doomed.swap(doomed_);
-    for (const auto& [id, handle] : live_) families.push_back(handle);
+    // Also those of a batch that is being written: the flush waits for it, and takes its position along.
+    for (const auto& [id, handle] : namedByBatches()) families.push_back(handle);
   }
   std::vector<rocksdb::ColumnFamilyHandle*> handles;
   for (const auto& handle : families) handles.push_back(handle.get());
@@ -292,7 +308,7 @@ Failure Store::flushInside() {
 }
 
 Failure Store::sizeEstimate(uint64_t& bytes) {
-  Inside inside(*this);
+  Inside inside(*this, Inside::read);
   if (!inside) return closedFailure();
   bytes = 0;
   for (const auto& [id, handle] : changing().live) {

@@ -3,7 +3,9 @@
 #include <rocksdb/db.h>
 #include <rocksdb/write_batch.h>
 
+#include <atomic>
 #include <cstdint>
+#include <exception>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -23,7 +25,8 @@ using FamilyId = uint32_t;
 // Must be gone before its database is closed: what holds one is emptied by `Store::close`.
 using FamilyPtr = std::shared_ptr<rocksdb::ColumnFamilyHandle>;
 using Families = std::map<FamilyId, FamilyPtr>;
-using Handle = uint32_t;
+// Never used again within a process.
+using Handle = uint64_t;
 
 // Keys of the bookkeeping, in the column family "default"; the families of the shard are column families named by
 // their ids. The engine in JavaScript keeps more keys there, of which nothing is known here.
@@ -97,12 +100,31 @@ struct Opened {
 
 enum class Cached { found, absent, elsewhere };
 
+struct TableFile;
+
+// What a bootstrap has brought and RocksDB does not have yet; one call at a time.
+struct Ingestion {
+  Ingestion();
+  ~Ingestion();
+  void forget();
+
+  std::mutex mutex;
+  // Being written; lost in a crash.
+  std::unique_ptr<TableFile> file;
+  // Of the chunks in it.
+  std::vector<MetaChange> meta;
+  uint64_t files = 0;
+  uint64_t unflushedBytes = 0;
+  // What every later call is answered with.
+  Failure failed;
+};
+
 // One RocksDB. Calls come from JavaScript's thread and from workers; each is inside for as long as it runs, and
 // closing waits for those that are. A call after that fails with CLOSED.
 class Store {
  public:
-  Store(Limits limits, Sizes sizes, Bookkeeping keys)
-      : limits_(limits), sizes_(sizes), keys_(std::move(keys)) {}
+  Store(Limits limits, Settings settings, Bookkeeping keys)
+      : limits_(limits), settings_(std::move(settings)), keys_(std::move(keys)) {}
   ~Store() { close(); }
   Store(const Store&) = delete;
   Store& operator=(const Store&) = delete;
@@ -116,12 +138,15 @@ class Store {
   void close();
 
   // Blocks in order and `meta` with them, in one batch.
-  Failure apply(const std::vector<rocksdb::Slice>& blocks, const std::vector<MetaChange>& meta,
+  Failure apply(const std::vector<std::string>& blocks, const std::vector<MetaChange>& meta,
                 std::vector<TableChange>& changes);
   Failure write(const std::vector<KeyChange>& keys, const std::vector<MetaChange>& meta);
   // Everything written so far into synced table files, in all families or in none.
   Failure flush();
-  // A chunk in one family, created if it is missing, and `meta` with it.
+  // Flushes, then links all files into a directory, which must not exist.
+  Failure checkpoint(const std::string& directory);
+  // A chunk in one family, created if it is missing, and `meta` with it. A crash loses both, or `meta` alone; a flush
+  // makes both durable.
   Failure ingest(const NamedFamily& family, rocksdb::Slice chunk, const std::vector<MetaChange>& meta);
   // The families are these from now on; durable when it returns.
   Failure finishIngest(const std::vector<NamedFamily>& families, uint64_t idNext, const std::vector<MetaChange>& meta);
@@ -155,21 +180,29 @@ class Store {
 
   Changing changing() const;
   void takeOver(Changing changing);
+  // Under the lock of the table.
+  Families namedByBatches() const;
   Failure familyOf(FamilyId family, FamilyPtr& found) const;
   Failure viewOf(Handle view, std::shared_ptr<View>& found) const;
   Failure familyIn(FamilyId family, Handle view, FamilyPtr& found, std::shared_ptr<View>& in) const;
   Failure createFamily(FamilyId id, FamilyPtr& created);
   Failure commit(rocksdb::WriteBatch& batch, const std::vector<MetaChange>& meta);
   void putFamily(rocksdb::WriteBatch& batch, const NamedFamily& family) const;
+  static std::string idNextValue(uint64_t idNext);
   void putIdNext(rocksdb::WriteBatch& batch, uint64_t idNext) const;
   void deleteFamily(rocksdb::WriteBatch& batch, FamilyId id) const;
   std::string familyKey(FamilyId id) const;
   Failure readMeta(const rocksdb::Snapshot* snapshot, std::vector<std::pair<std::string, std::string>>& meta) const;
   Failure flushInside();
-  Failure ingestFile(const FamilyPtr& family, rocksdb::Slice chunk);
+  Failure ingestChecked(const NamedFamily& family, rocksdb::Slice chunk, bool ascending, const std::string& first,
+                        const std::string& last, const std::vector<MetaChange>& meta);
+  Failure openFile(const FamilyPtr& family);
+  Failure sealFile();
+  Failure sealIngestion();
+  std::optional<std::string> unsealedMeta(const std::string& key);
 
   const Limits limits_;
-  const Sizes sizes_;
+  const Settings settings_;
   const Bookkeeping keys_;
   std::string directory_;
   std::shared_ptr<rocksdb::Cache> cache_;
@@ -177,6 +210,9 @@ class Store {
   // Shared: a call is inside. Exclusive: it opens or closes.
   mutable std::shared_mutex life_;
   rocksdb::DB* db_ = nullptr;
+  // An exception came out of a call, or of one that writes.
+  std::atomic<bool> interrupted_{false};
+  std::atomic<bool> writeInterrupted_{false};
   FamilyPtr meta_;
 
   // Guards what follows.
@@ -191,27 +227,47 @@ class Store {
   std::unordered_map<Handle, std::shared_ptr<Cursor>> cursors_;
   Handle handleNext_ = 1;
 
-  // Of ingestion, which is one call at a time.
-  uint64_t ingestedFiles_ = 0;
-  uint64_t unflushedBytes_ = 0;
+  Ingestion ingestion_;
 };
 
-// A call inside of the store, for as long as it lives.
+// A call inside of the store, for as long as it lives. It also sees how the call ends: RocksDB is not made for
+// exceptions (memory that ran out), and one that passes through it leaves references, or the queue of writers, as they
+// were.
 class Store::Inside {
  public:
-  explicit Inside(const Store& store, bool wait = true)
-      : lock_(store.life_, std::defer_lock) {
-    if (wait) {
+  // `now` does not wait for a close.
+  enum Kind { read, now, write };
+
+  Inside(Store& store, Kind kind)
+      : store_(store), kind_(kind), exceptions_(std::uncaught_exceptions()), lock_(store.life_, std::defer_lock) {
+    if (kind != now) {
       lock_.lock();
     } else if (!lock_.try_lock()) {
       return;
     }
-    open_ = store.db_ != nullptr;
+    stuck_ = kind == write && store.writeInterrupted_;
+    open_ = store.db_ != nullptr && !stuck_;
   }
+  ~Inside() {
+    if (std::uncaught_exceptions() <= exceptions_) return;
+    store_.interrupted_ = true;
+    if (kind_ == write) store_.writeInterrupted_ = true;
+  }
+  Inside(const Inside&) = delete;
+  Inside& operator=(const Inside&) = delete;
+
   explicit operator bool() const { return open_; }
+  // Why it is not open.
+  Failure failure() const {
+    return stuck_ ? Failure{"MEMORY", "memory ran out during an earlier write; restart the process"} : closedFailure();
+  }
 
  private:
+  Store& store_;
+  const Kind kind_;
+  const int exceptions_;
   std::shared_lock<std::shared_mutex> lock_;
+  bool stuck_ = false;
   bool open_ = false;
 };
 

@@ -12,9 +12,8 @@ Napi::Value errorValue(Napi::Env env, const Failure& failure) {
   return error.Value();
 }
 
-Napi::Value Work::start(Napi::Env env, Run run, Answer answer, Napi::Value keep) {
+Napi::Value Work::start(Napi::Env env, Run run, Answer answer) {
   auto* work = new Work(env, std::move(run), std::move(answer));
-  if (!keep.IsEmpty()) work->keep_ = Napi::Reference<Napi::Value>::New(keep, 1);
   const Napi::Value promise = work->deferred_.Promise();
   work->Queue();
   return promise;

@@ -12,13 +12,13 @@ namespace understudy {
 
 Napi::Value errorValue(Napi::Env env, const Failure& failure);
 
-// Runs on a worker thread, answers with a promise. What JavaScript lent it (`keep`) stays until it has answered.
+// Runs on a worker thread, answers with a promise. What it works on is its own: nothing that JavaScript could change.
 class Work : public Napi::AsyncWorker {
  public:
   using Run = std::function<Failure()>;
   using Answer = std::function<Napi::Value(Napi::Env)>;
 
-  static Napi::Value start(Napi::Env env, Run run, Answer answer, Napi::Value keep = Napi::Value());
+  static Napi::Value start(Napi::Env env, Run run, Answer answer);
 
  protected:
   void Execute() override;
@@ -36,7 +36,6 @@ class Work : public Napi::AsyncWorker {
   Answer answer_;
   Failure failure_;
   Napi::Promise::Deferred deferred_;
-  Napi::Reference<Napi::Value> keep_;
 };
 
 }  // namespace understudy

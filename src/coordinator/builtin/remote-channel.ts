@@ -32,7 +32,7 @@ export function remoteChannel(parts: RemoteVoter): OpenChannel {
     const link = new Link(connection, parts.clock)
     try {
       link.send('coordinatorHello', {
-        protocolMin: limits.protocolVersion,
+        protocolMin: limits.protocolVersionMin,
         protocolMax: limits.protocolVersion,
         cluster: parts.cluster,
         node: parts.node,
