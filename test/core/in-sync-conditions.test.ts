@@ -50,6 +50,11 @@ describe('joining', () => {
     state.onSession(member('b', '2'), acked(1))
     const joined = state.joinOf(member('b', '2'))
     assert.deepEqual(joined?.inSync, [member('a'), member('b', '2')])
+    const seen = stateOf(record(['a', 'b']))
+    seen.onSession(member('b'), acked(1))
+    seen.onSessionEnd(member('b'))
+    seen.onSession(member('b', '2'), acked(1))
+    assert.deepEqual(seen.joinOf(member('b', '2'))?.inSync, [member('a'), member('b', '2')], 'also if it was seen')
   })
 
   test('C6: who was kept only for the size of the set leaves in the same step, and no more than fit', () => {

@@ -150,6 +150,8 @@ describe('promotion by hand under a coordinator', () => {
     assert.deepEqual(names(taken({ answers: [failed] }).record), ['b', 'a'], 'filled up')
     const known = record(['a', 'b', 'c'], settingsOf(3))
     assert.deepEqual(names(taken({ known, answers: [answer('c')] }).record), ['b', 'c', 'a'])
+    const other = record(['c', 'a', 'b'], settingsOf(3))
+    assert.deepEqual(names(taken({ known: other, answers: [answer('c')] }).record), ['b', 'c', 'a'])
     assert.deepEqual(names(taken({ known: record(['a', 'b'], settingsOf(3)), answers: [] }).record), ['b', 'a'])
     assert.deepEqual(names(taken({ known: record(['a', 'b', 'c'], settingsOf(1)), answers: [] }).record), ['b'])
   })
