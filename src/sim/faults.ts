@@ -13,7 +13,7 @@ const lastMsMax = 6_000
 const stopMsMax = 10_000
 const atSyncShare = 0.4
 /** A disk that syncs nothing is struck all the same. */
-const syncWaitMsMax = 500
+const syncWaitMsMax = 3_000
 
 /** Each fault as something that is done to the cluster now, and ends by itself or with all of them. */
 export class Faults {

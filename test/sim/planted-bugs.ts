@@ -243,10 +243,6 @@ export const plantedBugs: readonly PlantedBug[] = [
   bug('a rewind brings no values', 'B3', 'crash,partition-node,partition-halves,stall', [
     edit('runtime/rewind.js', 'opened.engine.rewind(keys, back)', 'opened.engine.rewind([], back)'),
   ]),
-  bug('committed entries are undone', 'C5', 'crash,partition-node,slow-link,disk-slow', [
-    edit('core/history.js', 'if (common.sequence < kept && !mayUndo) {', 'if (false) {'),
-    edit(takeover, 'if (!hasMember(record.inSync, self)) {', 'if (false) {'),
-  ]),
   bug('chains are not compared', 'F38, S4', 'crash,power-loss-all,partition-node,slow-link', [
     edit('core/history.js', 'here !== undefined && here.chain === subscriber.position.chain', 'here !== undefined'),
     edit('core/append.js', 'if (header.chainBefore !== end.chain) {', 'if (false) {'),
