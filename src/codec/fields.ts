@@ -7,8 +7,11 @@ import { invariant } from '../core/invariant.js'
 import { UnderstudyError } from '../errors.js'
 import { asBuffer, decodeUtf8 } from './bytes.js'
 
+/** Messages are encoded one after another, and what comes out is a copy: most fit in here. */
+const scratch = Buffer.allocUnsafeSlow(4_096)
+
 export class FieldWriter {
-  private bytes = Buffer.allocUnsafe(256)
+  private bytes = scratch
   private at = 0
 
   private room(count: number): number {
@@ -67,12 +70,24 @@ export class FieldReader {
     return part
   }
 
+  private skip(count: number): number {
+    const { at } = this
+    if (at + count > this.bytes.length) this.fail(`${count} more bytes`)
+    this.at = at + count
+    return at
+  }
+
   u8(): number {
-    return this.raw(1).readUInt8(0)
+    return this.bytes[this.skip(1)]!
   }
 
   u32(): number {
-    return this.raw(4).readUInt32LE(0)
+    return this.bytes.readUInt32LE(this.skip(4))
+  }
+
+  hex(count: number): string {
+    const at = this.skip(count)
+    return this.bytes.toString('hex', at, at + count)
   }
 
   rest(): Buffer {
@@ -165,7 +180,7 @@ export function hex(count: number): Field<string> {
         throw new UnderstudyError('PROTOCOL', `${value}: expected ${count} bytes as hexadecimal digits`)
       writer.raw(raw)
     },
-    read: (reader) => reader.raw(count).toString('hex'),
+    read: (reader) => reader.hex(count),
   }
 }
 

@@ -35,15 +35,13 @@ export class DiskContent {
   }
 
   read(into: Uint8Array, offset: number): number {
-    const part = this.cached.slice(offset, Math.min(offset + into.length, this.cached.size))
-    into.set(part)
-    return part.length
+    return this.cached.copy(into, offset)
   }
 
+  /** `bytes` belong to this file from now on. */
   write(bytes: Uint8Array, offset: number, index: number): void {
-    const copy = Uint8Array.from(bytes)
-    this.cached.write(copy, offset)
-    this.changes.push({ index, kind: 'write', offset, bytes: copy, abandoned: false })
+    this.cached.write(bytes, offset)
+    this.changes.push({ index, kind: 'write', offset, bytes, abandoned: false })
   }
 
   truncate(size: number, index: number): void {
@@ -52,12 +50,13 @@ export class DiskContent {
   }
 
   sync(): void {
+    if (this.changes.length === 0) return
     let abandoned = this.changes.filter((change) => change.abandoned)
     for (const change of this.changes) {
       if (change.abandoned) continue
       this.stored.apply(change)
       // What was written again since is dirty again, and stored now.
-      if (change.kind === 'write') abandoned = abandoned.flatMap((old) => outside(old, change))
+      if (change.kind === 'write' && abandoned.length > 0) abandoned = abandoned.flatMap((old) => outside(old, change))
     }
     this.changes = abandoned
   }
@@ -89,7 +88,8 @@ export class DiskContent {
   remnant(): DiskContent {
     const copy = new DiskContent()
     copy.stored = this.stored.clone()
-    copy.cached = this.stored.clone()
+    // Only read: one image does for both.
+    copy.cached = copy.stored
     copy.path = this.path
     return copy
   }
@@ -110,8 +110,15 @@ class Image {
   private buffer: Uint8Array
 
   constructor(content: Uint8Array = noBytes) {
-    this.buffer = Uint8Array.from(content)
+    this.buffer = content.slice()
     this.size = content.length
+  }
+
+  /** As much as there is from `offset` on; says how much. */
+  copy(into: Uint8Array, offset: number): number {
+    const bytes = Math.max(0, Math.min(into.length, this.size - offset))
+    into.set(this.buffer.subarray(offset, offset + bytes))
+    return bytes
   }
 
   slice(start: number, end: number): Uint8Array {

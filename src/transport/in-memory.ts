@@ -51,6 +51,24 @@ const systemClock: NetworkClock = {
   },
 }
 
+/** What is sent at one moment and fits into one segment of TCP arrives at one moment. */
+const segmentBytesMax = 1_448
+
+/** Parcels of one lane that are under way together. */
+interface Segment {
+  readonly postedMs: number
+  readonly parcels: Parcel[]
+  bytes: number
+  timer: Timer | undefined
+}
+
+interface Flight {
+  untilMs: number
+  readonly segments: Set<Segment>
+  /** The newest, which takes in what is sent at the same moment. */
+  open: Segment | undefined
+}
+
 class Network implements InMemoryNetwork, Carrier {
   readonly clock: NetworkClock
   private readonly transports = new Map<string, InMemoryTransport>()
@@ -60,7 +78,7 @@ class Network implements InMemoryNetwork, Carrier {
   private scheduled = false
   private readonly delay: NetworkDelay | undefined
   /** What is under way, by lane: it arrives in order, however long each takes. */
-  private readonly flying = new Map<object, { untilMs: number; readonly timers: Set<Timer> }>()
+  private readonly flying = new Map<object, Flight>()
 
   constructor(clock: NetworkClock, delay: NetworkDelay | undefined) {
     this.clock = clock
@@ -116,36 +134,59 @@ class Network implements InMemoryNetwork, Carrier {
 
   post(parcel: Parcel): void {
     if (this.delay !== undefined) {
-      this.fly(parcel, this.delay(parcel.from, parcel.to, parcel.bytes))
+      this.fly(parcel, this.delay)
       return
     }
     this.parcels.push(parcel)
     this.nudge()
   }
 
-  private fly(parcel: Parcel, delayMs: number): void {
-    const { lane } = parcel
+  private fly(parcel: Parcel, delay: NetworkDelay): void {
+    const { lane, bytes } = parcel
     const nowMs = this.clock.nowMs()
-    const before = this.flying.get(lane)
-    const flight = before ?? { untilMs: nowMs, timers: new Set<Timer>() }
-    flight.untilMs = Math.max(flight.untilMs, nowMs + delayMs)
-    if (before === undefined) this.flying.set(lane, flight)
-    const timer = this.clock.setTimer(flight.untilMs - nowMs, () => {
-      flight.timers.delete(timer)
-      if (flight.timers.size === 0) this.flying.delete(lane)
-      if (this.parcels.length === 0 && !this.paused && !this.cutOff(parcel) && parcel.ready()) {
-        // Nothing waits that it could overtake.
-        parcel.deliver()
-        return
+    let flight = this.flying.get(lane)
+    if (flight === undefined) {
+      flight = { untilMs: nowMs, segments: new Set(), open: undefined }
+      this.flying.set(lane, flight)
+    }
+    const { open } = flight
+    if (open !== undefined && open.postedMs === nowMs && open.bytes + bytes <= segmentBytesMax) {
+      open.parcels.push(parcel)
+      open.bytes += bytes
+      return
+    }
+    const segment: Segment = { postedMs: nowMs, parcels: [parcel], bytes, timer: undefined }
+    flight.untilMs = Math.max(flight.untilMs, nowMs + delay(parcel.from, parcel.to, bytes))
+    flight.open = segment
+    flight.segments.add(segment)
+    const to = flight
+    segment.timer = this.clock.setTimer(flight.untilMs - nowMs, () => this.land(lane, to, segment))
+  }
+
+  private land(lane: object, flight: Flight, segment: Segment): void {
+    if (flight.open === segment) flight.open = undefined
+    try {
+      // Whoever takes one in may end the lane: then the others are gone, and this is over.
+      for (const parcel of segment.parcels) {
+        if (this.parcels.length === 0 && !this.paused && !this.cutOff(parcel) && parcel.ready()) {
+          // Nothing waits that it could overtake.
+          parcel.deliver()
+          continue
+        }
+        this.parcels.push(parcel)
+        this.deliver()
       }
-      this.parcels.push(parcel)
-      this.deliver()
-    })
-    flight.timers.add(timer)
+    } finally {
+      flight.segments.delete(segment)
+      if (flight.segments.size === 0 && this.flying.get(lane) === flight) this.flying.delete(lane)
+    }
   }
 
   discard(lane: object): void {
-    for (const timer of this.flying.get(lane)?.timers ?? []) timer.cancel()
+    for (const segment of this.flying.get(lane)?.segments ?? []) {
+      segment.timer?.cancel()
+      segment.parcels.length = 0
+    }
     this.flying.delete(lane)
     this.parcels = this.parcels.filter((parcel) => parcel.lane !== lane)
   }
