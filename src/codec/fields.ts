@@ -41,6 +41,18 @@ export class FieldWriter {
     this.bytes.set(value, at)
   }
 
+  utf8(value: string, count: number): void {
+    const at = this.room(count)
+    this.bytes.write(value, at, count)
+  }
+
+  /** False if these are not so many bytes as hexadecimal digits. */
+  hex(value: string, count: number): boolean {
+    if (value.length !== 2 * count) return false
+    const at = this.room(count)
+    return this.bytes.write(value, at, count, 'hex') === count
+  }
+
   finish(): Uint8Array {
     return Buffer.from(this.bytes.subarray(0, this.at))
   }
@@ -83,6 +95,16 @@ export class FieldReader {
 
   u32(): number {
     return this.bytes.readUInt32LE(this.skip(4))
+  }
+
+  /** Undefined if these bytes are not UTF-8. */
+  utf8(count: number): string | undefined {
+    const at = this.skip(count)
+    const end = at + count
+    for (let byte = at; byte < end; byte++) {
+      if (this.bytes[byte]! > 0x7f) return decodeUtf8(this.bytes.subarray(at, end))
+    }
+    return this.bytes.toString('latin1', at, end)
   }
 
   hex(count: number): string {
@@ -140,16 +162,16 @@ export const flag: Field<boolean> = {
 export function text(bytesMax: number): Field<string> {
   return {
     write(writer, value) {
-      const bytes = Buffer.from(value)
-      if (bytes.length > bytesMax)
-        throw new UnderstudyError('LIMIT_EXCEEDED', `text of ${bytes.length} bytes; at most ${bytesMax}`)
-      writer.u32(bytes.length)
-      writer.raw(bytes)
+      const count = Buffer.byteLength(value)
+      if (count > bytesMax)
+        throw new UnderstudyError('LIMIT_EXCEEDED', `text of ${count} bytes; at most ${bytesMax}`)
+      writer.u32(count)
+      writer.utf8(value, count)
     },
     read(reader) {
       const length = reader.u32()
       if (length > bytesMax) reader.fail(`text of at most ${bytesMax} bytes`)
-      return decodeUtf8(reader.raw(length)) ?? reader.fail('UTF-8')
+      return reader.utf8(length) ?? reader.fail('UTF-8')
     },
   }
 }
@@ -175,10 +197,8 @@ export function bytes(bytesMax: number): Field<Uint8Array> {
 export function hex(count: number): Field<string> {
   return {
     write(writer, value) {
-      const raw = Buffer.from(value, 'hex')
-      if (raw.length !== count)
+      if (!writer.hex(value, count))
         throw new UnderstudyError('PROTOCOL', `${value}: expected ${count} bytes as hexadecimal digits`)
-      writer.raw(raw)
     },
     read: (reader) => reader.hex(count),
   }

@@ -226,7 +226,8 @@ class DiskProcess implements FileSystem {
     effect: (fault: Error | 'short' | 'misdirected' | undefined) => T,
   ): Promise<T> {
     if (this.dead) await never()
-    await this.disk.latency?.(operation, path, bytes)
+    const latency = this.disk.latency?.(operation, path, bytes)
+    if (latency !== undefined) await latency
     if (this.dead) await never()
     const fault = this.disk.fault?.(operation, path)
     // The question may have been the moment to pull the plug.

@@ -13,19 +13,19 @@ export async function nodesThatHold(machines: Iterable<SimulatedNode>, sequence:
   return found
 }
 
-const newestSegments = 2
-
 async function holds(one: SimulatedNode, sequence: number): Promise<boolean> {
-  // The newest segments tell most; the others are read only for what is older.
-  const found = await lookIn(one, sequence, (segments) => segments.slice(-newestSegments))
-  return found === 'older' ? (await lookIn(one, sequence, (segments) => segments)) !== 'no' : found === 'yes'
+  // The newest segment tells most; the others are read only for what is older.
+  const found = await lookIn(one, sequence, (segments) => segments.slice(-1))
+  if (found !== 'older' && found !== 'empty') return found === 'yes'
+  const inAll = await lookIn(one, sequence, (segments) => segments)
+  return inAll === 'older' || inAll === 'yes'
 }
 
 async function lookIn(
   one: SimulatedNode,
   sequence: number,
   wanted: (segments: readonly string[]) => readonly string[],
-): Promise<'yes' | 'no' | 'older'> {
+): Promise<'yes' | 'no' | 'older' | 'empty'> {
   const directory = `${one.directory}/shards/main/current/journal`
   // Besides segments there may be the note of a cut that was begun: it counts.
   const disk = one.disk.remnant(directory, (names) => {
@@ -47,5 +47,5 @@ async function lookIn(
     // A directory that is being made or given up: it holds nothing to rest on.
     return 'no'
   }
-  return 'no'
+  return first === undefined ? 'empty' : 'no'
 }

@@ -3,6 +3,9 @@ import type { Timer } from '../ports/clock.js'
 /** A reaction to it is a microtask, at a fraction of what `queueMicrotask` costs. */
 const settled = Promise.resolve()
 
+/** Fewer are not worth the work. */
+const cancelledMin = 64
+
 interface Moment {
   readonly atMs: number
   /** Order among those of one time. */
@@ -25,7 +28,9 @@ export class VirtualTime {
    * nobody took it is seen at the end of a turn only: with more than one event, who takes it meanwhile is not caught.
    */
   eventsPerTurn = 1
-  private readonly heap: Moment[] = []
+  private heap: Moment[] = []
+  /** Of those in the heap, at least. */
+  private cancelled = 0
   private count = 0
 
   schedule(delayMs: number, fn: () => void): Timer {
@@ -33,7 +38,10 @@ export class VirtualTime {
     this.push(moment)
     return {
       cancel: () => {
+        if (moment.fn === undefined) return
         moment.fn = undefined
+        this.cancelled += 1
+        if (this.cancelled > cancelledMin && this.cancelled > this.heap.length / 2) this.forgetCancelled()
       },
     }
   }
@@ -50,7 +58,10 @@ export class VirtualTime {
           this.nowMs = moment.atMs
           this.events += 1
           this.onEvent?.(moment.atMs, moment.number)
-          moment.fn?.()
+          const { fn } = moment
+          // It is out of the heap: to cancel it from now on changes nothing.
+          moment.fn = undefined
+          fn?.()
         } catch (error) {
           reject(error)
           return
@@ -58,7 +69,7 @@ export class VirtualTime {
         inTurn += 1
         if (inTurn < this.eventsPerTurn) {
           // What is queued here runs once the queue of promises is empty, however many they make meanwhile.
-          settled.then(next)
+          void settled.then(next)
         } else {
           inTurn = 0
           // Back to the real event loop, which first lets all promises go on: nothing real is waited for.
@@ -90,7 +101,15 @@ export class VirtualTime {
       const last = this.heap.pop()!
       if (this.heap.length > 0) this.sink(last)
       if (first.fn !== undefined) return first
+      this.cancelled -= 1
     }
+  }
+
+  private forgetCancelled(): void {
+    const kept = this.heap.filter(({ fn }) => fn !== undefined)
+    this.heap = []
+    this.cancelled = 0
+    for (const moment of kept) this.push(moment)
   }
 
   private sink(moment: Moment): void {
