@@ -163,8 +163,7 @@ export function text(bytesMax: number): Field<string> {
   return {
     write(writer, value) {
       const count = Buffer.byteLength(value)
-      if (count > bytesMax)
-        throw new UnderstudyError('LIMIT_EXCEEDED', `text of ${count} bytes; at most ${bytesMax}`)
+      if (count > bytesMax) throw new UnderstudyError('LIMIT_EXCEEDED', `text of ${count} bytes; at most ${bytesMax}`)
       writer.u32(count)
       writer.utf8(value, count)
     },
