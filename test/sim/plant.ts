@@ -1,5 +1,5 @@
 /** `npm run sim:planted`: plants each bug into a copy of the built program and lets the simulator look for it. */
-import { spawn } from 'node:child_process'
+import { type ChildProcess, spawn } from 'node:child_process'
 import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { availableParallelism, tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -8,21 +8,27 @@ import { parseArgs } from 'node:util'
 import { type PlantedBug, plantedBugs } from './planted-bugs.js'
 
 const saidMax = 160
+const testMsMax = 120_000
 
 const root = fileURLToPath(new URL('../../..', import.meta.url))
 
 /** A copy of the program with these edits; throws if one does not fit. */
 export function plant(bug: PlantedBug): string {
   const directory = mkdtempSync(join(tmpdir(), 'understudy-planted-'))
-  cpSync(join(root, 'dist'), join(directory, 'dist'), {
-    recursive: true,
-    filter: (path) => !path.endsWith('.map') && !path.endsWith('.d.ts'),
-  })
+  copyBuilt('dist', directory)
   mkdirSync(join(directory, 'build'))
+  if (bug.test !== undefined) copyBuilt('build/test', directory)
   writeFileSync(join(directory, 'package.json'), readFileSync(join(root, 'package.json')))
   symlinkSync(join(root, 'node_modules'), join(directory, 'node_modules'))
   for (const [file, text] of plantedTexts(bug)) writeFileSync(join(directory, 'dist', file), text)
   return directory
+}
+
+function copyBuilt(what: string, directory: string): void {
+  cpSync(join(root, what), join(directory, what), {
+    recursive: true,
+    filter: (path) => !path.endsWith('.map') && !path.endsWith('.d.ts'),
+  })
 }
 
 /** The files of dist that a bug changes, as they are with it; throws if an edit does not fit. */
@@ -62,24 +68,50 @@ export function search(bug: PlantedBug, from: number, workers: number): Promise<
     ],
     { stdio: ['ignore', 'pipe', 'pipe'] },
   )
-  let said = ''
-  const hear = (text: Buffer) => {
-    said += text.toString()
-  }
-  child.stdout.on('data', hear)
-  child.stderr.on('data', hear)
-  return new Promise((resolve, reject) => {
-    child.on('error', reject)
-    child.on('close', () => {
-      rmSync(directory, { recursive: true, force: true })
+  return outputOf(child)
+    .then(({ said }) => {
       const line = /^seed (\d+) failed: (.*)/m.exec(said)
-      resolve({
+      return {
         bug,
         seedsTaken: line === null ? undefined : Number(line[1]) - from + 1,
         said: line?.[2] ?? said.trim().slice(-400),
         tookMs: performance.now() - begunMs,
-      })
+      }
     })
+    .finally(() => rmSync(directory, { recursive: true, force: true }))
+}
+
+/** Runs the unit test of a bug with the bug; the names of the tests that fail, none if it survives. */
+export async function failingTests(bug: PlantedBug & { readonly test: string }): Promise<readonly string[]> {
+  const directory = plant(bug)
+  try {
+    const child = spawn(
+      process.execPath,
+      ['--test-reporter=tap', join(directory, 'build', 'test', `${bug.test}.test.js`)],
+      {
+        stdio: ['ignore', 'pipe', 'pipe'],
+        timeout: testMsMax,
+      },
+    )
+    const { said, code } = await outputOf(child)
+    const failing = [...said.matchAll(/^ +not ok \d+ - (.*)/gm)].map(([, name]) => name!)
+    // A file that cannot be loaded, or hangs, shows nothing of the rule.
+    return code === 1 ? failing : []
+  } finally {
+    rmSync(directory, { recursive: true, force: true })
+  }
+}
+
+function outputOf(child: ChildProcess): Promise<{ readonly said: string; readonly code: number | null }> {
+  let said = ''
+  const hear = (text: Buffer) => {
+    said += text.toString()
+  }
+  child.stdout?.on('data', hear)
+  child.stderr?.on('data', hear)
+  return new Promise((resolve, reject) => {
+    child.on('error', reject)
+    child.on('close', (code) => resolve({ said, code }))
   })
 }
 
@@ -91,6 +123,8 @@ async function main(): Promise<void> {
       'starting-with': { type: 'string' },
       workers: { type: 'string', default: String(availableParallelism()) },
       check: { type: 'boolean', default: false },
+      /** Search with seeds also where a unit test shows the bug. */
+      seeds: { type: 'boolean', default: false },
     },
   })
   const { only } = values
@@ -106,6 +140,15 @@ async function main(): Promise<void> {
   console.log('| rule | planted bug | found by seed, of at most | first said |\n| --- | --- | --- | --- |')
   const work = async () => {
     for (let bug = waiting.shift(); bug !== undefined; bug = waiting.shift()) {
+      const { test } = bug
+      if (test !== undefined && !values.seeds) {
+        const failing = await failingTests({ ...bug, test })
+        if (failing.length === 0) survived += 1
+        console.log(
+          `| ${bug.rule} | ${bug.name} | ${failing.length === 0 ? 'SURVIVED' : 'fails'} ${test} | ${inOneCell(failing[0] ?? '')} |`,
+        )
+        continue
+      }
       const { seedsTaken, said } = await search(bug, Number(values.from), 1)
       if (seedsTaken === undefined) survived += 1
       const found = seedsTaken === undefined ? 'SURVIVED' : `${seedsTaken}`
