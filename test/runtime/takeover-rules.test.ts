@@ -16,6 +16,7 @@ import {
   until,
   untilApplied,
   untilInSync,
+  value,
   withCluster,
 } from '../support/cluster.js'
 
@@ -43,9 +44,16 @@ async function assertSame(cluster: TestCluster, names: readonly string[] = clust
 /** Files whose fsync takes until `release`, once `hold` was called. */
 function hangingDisk(files: FileSystem) {
   let gate: Promise<void> | undefined
+  let passes = 0
   let open = () => {}
+  const hold = () => {
+    gate = new Promise((resolve) => {
+      open = resolve
+    })
+  }
   const wait = async () => {
-    while (gate !== undefined) await gate
+    while (gate !== undefined && passes === 0) await gate
+    passes = 0
   }
   const wrap = (file: File): File =>
     new Proxy(file, {
@@ -66,15 +74,18 @@ function hangingDisk(files: FileSystem) {
   })
   return {
     files: hanging,
-    hold() {
-      gate = new Promise((resolve) => {
-        open = () => {
-          gate = undefined
-          resolve()
-        }
-      })
+    hold,
+    /** One of those that wait, or the next one. */
+    releaseOne() {
+      const wake = open
+      passes = 1
+      hold()
+      wake()
     },
-    release: () => open(),
+    release() {
+      gate = undefined
+      open()
+    },
   }
 }
 
@@ -102,6 +113,45 @@ describe('rules of a takeover', { timeout: 120_000 }, () => {
       disk!.release()
       await untilInSync(cluster, next, cluster.names)
       await assertSame(cluster)
+    } finally {
+      disk?.release()
+      await cluster.close()
+    }
+  })
+
+  test('C1, I5: a primary counts nothing as committed that its own disk does not have yet', async () => {
+    const settings = { failoverMs: 60_000, inSyncTimeoutMs: 60_000 }
+    const cluster = new TestCluster({ ...automatic, settings })
+    const filesOf = cluster.files.bind(cluster)
+    let disk: ReturnType<typeof hangingDisk> | undefined
+    cluster.files = (name) => {
+      if (name !== 'a') return filesOf(name)
+      disk = hangingDisk(filesOf(name))
+      return disk.files
+    }
+    try {
+      await settled(cluster)
+      const before = await cluster.shard('a').write([put('before', 'v')])
+      disk!.hold()
+      const a = cluster.shard('a')
+      const untilOnOthers = (sequence: number) =>
+        until(() => a.status().followers.filter(({ durable }) => durable >= sequence).length === 2, 'durable on others')
+      const first = a.write([put('first', 'v')])
+      await untilOnOthers(before.sequence + 1)
+      // A small one would be gathered until the first is durable.
+      const second = a.write([put('second', value('v', limits.blockBytesTarget))])
+      await untilOnOthers(before.sequence + 2)
+      assert.equal(a.status().sequence.committed, before.sequence)
+      await until(() => {
+        if (a.status().sequence.durable > before.sequence) return true
+        disk!.releaseOne()
+        return false
+      }, 'durable on a')
+      const { committed, durable } = a.status().sequence
+      assert.deepEqual([committed, durable], [before.sequence + 1, before.sequence + 1])
+      disk!.release()
+      await first
+      assert.equal((await second).sequence, before.sequence + 2)
     } finally {
       disk?.release()
       await cluster.close()

@@ -1,6 +1,6 @@
 /** `npm run sim:planted`: plants each bug into a copy of the built program and lets the simulator look for it. */
 import { type ChildProcess, spawn } from 'node:child_process'
-import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { availableParallelism, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -18,6 +18,8 @@ export function plant(bug: PlantedBug): string {
   copyBuilt('dist', directory)
   mkdirSync(join(directory, 'build'))
   if (bug.test !== undefined) copyBuilt('build/test', directory)
+  // A test of the engine rocksdb skips itself where its addon is not built.
+  if (existsSync(join(root, 'native'))) symlinkSync(join(root, 'native'), join(directory, 'native'))
   writeFileSync(join(directory, 'package.json'), readFileSync(join(root, 'package.json')))
   symlinkSync(join(root, 'node_modules'), join(directory, 'node_modules'))
   for (const [file, text] of plantedTexts(bug)) writeFileSync(join(directory, 'dist', file), text)

@@ -308,7 +308,7 @@ export const plantedBugs: readonly PlantedBug[] = [
         'this.inSync.onOwnProgress(this.parts.journal.appended.sequence, this',
       ),
     ],
-    { test: 'runtime/writes' },
+    { test: 'runtime/takeover-rules' },
   ),
   bug('a coordinator that has forgotten is believed', 'S1', 'coordinator-wiped,crash', [
     edit(

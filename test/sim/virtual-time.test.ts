@@ -83,6 +83,23 @@ describe('a simulated process', () => {
     assert.deepEqual(seen, [])
   })
 
+  test('of many timers those that are cancelled never fire, and all others do in their order', async () => {
+    const time = new VirtualTime()
+    const fired: number[] = []
+    const timers = Array.from({ length: 1_000 }, (_, index) =>
+      time.schedule((index * 7_919) % 1_000, () => fired.push((index * 7_919) % 1_000)),
+    )
+    for (const [index, timer] of timers.entries()) if (index % 10 !== 0) timer.cancel()
+    // A second time, and after it is over: nothing more happens.
+    timers[1]!.cancel()
+    await time.run(() => false)
+    for (const timer of timers) timer.cancel()
+    time.schedule(1, () => fired.push(1_000))
+    await time.run(() => false)
+    const expected = timers.flatMap((_, index) => (index % 10 === 0 ? [(index * 7_919) % 1_000] : []))
+    assert.deepEqual(fired, [...expected.sort((a, b) => a - b), 1_000])
+  })
+
   test('a clock that runs fast reaches its timers early', async () => {
     const time = new VirtualTime()
     const process = processOf(time, 2)
