@@ -4,7 +4,7 @@ import { frameTypes } from '#src/codec/messages.js'
 import { isFailure } from '#src/errors.js'
 import type { Connection, Transport } from '#src/ports/transport.js'
 import { Recorder } from '#src/transport/conformance-kit.js'
-import { createInMemoryNetwork, type InMemoryNetwork } from '#src/transport/in-memory.js'
+import { createInMemoryNetwork, type InMemoryNetwork, type NetworkDelay } from '#src/transport/in-memory.js'
 
 /** A clock that moves by hand. */
 function manualClock() {
@@ -53,15 +53,17 @@ interface Scene {
   readonly atFar: Recorder
 }
 
-async function scene(): Promise<Scene> {
+async function scene(delay?: NetworkDelay): Promise<Scene> {
   const clock = manualClock()
-  const network = createInMemoryNetwork(clock)
+  const network = createInMemoryNetwork(clock, delay)
   const a = network.transport('a:1')
   const b = network.transport('b:1')
   const accepted: Connection[] = []
   b.accept((connection) => accepted.push(connection))
   const connecting = a.connect('b:1', { timeoutMs: 1000 })
   await clock.settle()
+  // There and back.
+  for (let way = 0; delay !== undefined && way < 2; way++) await clock.advance(delay('a:1', 'b:1', 0))
   const near = await connecting
   const far = accepted[0]
   assert.ok(far)
@@ -81,6 +83,34 @@ describe('in-memory network', () => {
     assert.equal(near.unsentBytes, 6)
     await clock.settle()
     assert.deepEqual(numbers(atFar), [1])
+    assert.equal(near.unsentBytes, 0)
+  })
+
+  test('where it takes time, what is sent at one moment arrives at one moment, and all of it in its order', async () => {
+    let asked = 0
+    const delays = [10, 10, 5, 7]
+    const { network, clock, near, atFar } = await scene((_from, _to, bytes) =>
+      bytes === 0 ? 10 : delays[asked++ % 4]!,
+    )
+    for (const value of [1, 2]) near.send(frameTypes.ack, number(value))
+    assert.equal(asked, 1, 'one segment')
+    await clock.advance(1)
+    near.send(frameTypes.ack, number(3))
+    assert.equal(asked, 2)
+    await clock.advance(8)
+    assert.deepEqual(numbers(atFar), [])
+    await clock.advance(1)
+    assert.deepEqual(numbers(atFar), [1, 2])
+    await clock.advance(1)
+    assert.deepEqual(numbers(atFar), [1, 2, 3])
+    for (const value of [4, 5, 6]) near.send(frameTypes.ack, number(value))
+    const receive = atFar.frames.push.bind(atFar.frames)
+    atFar.frames.push = (...frames) => {
+      network.dropConnections('a:1', 'b:1')
+      return receive(...frames)
+    }
+    await clock.advance(20)
+    assert.deepEqual(numbers(atFar), [1, 2, 3, 4], 'the connection broke under what came with it')
     assert.equal(near.unsentBytes, 0)
   })
 
