@@ -263,13 +263,6 @@ export const plantedBugs: readonly PlantedBug[] = [
     { test: 'runtime/checkpoint-bootstrap' },
   ),
   bug(
-    'the primary is not asked before a bootstrap is installed',
-    'B1',
-    'wipe,crash,partition-node,power-loss-all',
-    [edit('runtime/bootstrap.js', 'if (!confirmation.fits) {', 'if (false) {')],
-    { test: 'runtime/bootstrap' },
-  ),
-  bug(
     'a rewind brings no values',
     'B3',
     'crash,partition-node,partition-halves,stall',
