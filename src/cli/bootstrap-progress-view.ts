@@ -41,7 +41,15 @@ export function describeProgress(status: BootstrapStatus): string {
   return `${phase}${source === undefined ? '' : ` from ${source}`}: ${amounts(status)}`
 }
 
-function amounts({ bytesDone, bytesExpected, entriesDone, bytesPerSecond, secondsLeft }: BootstrapStatus): string {
+/** Files are not counted in entries. */
+function amounts({
+  method,
+  bytesDone,
+  bytesExpected,
+  entriesDone,
+  bytesPerSecond,
+  secondsLeft,
+}: BootstrapStatus): string {
   const expected =
     bytesExpected === undefined
       ? ''
@@ -49,7 +57,8 @@ function amounts({ bytesDone, bytesExpected, entriesDone, bytesPerSecond, second
         ? ` (more than the ${formatBytes(bytesExpected)} that the source estimated)`
         : ` of about ${formatBytes(bytesExpected)}`
   const left = secondsLeft === undefined ? '' : `, ${formatSeconds(secondsLeft)} left`
-  return `${formatBytes(bytesDone)}${expected}, ${formatCount(entriesDone)} entries, ${formatBytes(bytesPerSecond)}/s${left}`
+  const entries = method === 'checkpoint' ? '' : `, ${formatCount(entriesDone)} entries`
+  return `${formatBytes(bytesDone)}${expected}${entries}, ${formatBytes(bytesPerSecond)}/s${left}`
 }
 
 class Bar implements ProgressView {

@@ -151,7 +151,8 @@ function report(result: DirectoryBootstrapResult, data: string, json: boolean): 
     return
   }
   if (status.resumedFrom !== undefined) printLine(`resumed: ${status.resumedFrom}`)
-  const size = `${formatCount(status.entriesDone)} entries, ${formatBytes(status.bytesDone)}`
+  const entries = status.method === 'checkpoint' ? '' : `${formatCount(status.entriesDone)} entries, `
+  const size = `${entries}${formatBytes(status.bytesDone)}`
   printLine(`${data} holds history ${historyId} up to ${position} (${size}); start it with understudy serve`)
 }
 

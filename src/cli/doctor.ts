@@ -4,7 +4,7 @@ import { checkConfig } from '../config/check-config.js'
 import { credentialSources, type NodeOptions } from '../config/node-options.js'
 import { ConfigError } from '../config/problem.js'
 import { formatAddress } from '../core/address.js'
-import { UnderstudyError } from '../errors.js'
+import { isFailure, UnderstudyError } from '../errors.js'
 import { addClientFlags, type ClientFlags, nodeAddress } from './client-flags.js'
 import { type ClusterPicture, takePicture } from './cluster-picture.js'
 import { type Check, type CheckStatus, judge, slotRetainBytesDefault, worstOf } from './doctor-checks.js'
@@ -50,11 +50,11 @@ Examples:
   understudy doctor --url http://10.0.0.1:7400 --data /var/lib/understudy
   understudy doctor --json | jq '.checks[] | select(.status != "ok")'
 
-Exit codes: 0 nothing failed (warnings do not count); 1 a check failed; 4 the node does
-not answer.`,
+Exit codes: 0 nothing failed (warnings do not count); 1 a check failed; 2 the command line or the configuration is wrong;
+4 the node does not answer, and nothing else was there to look at.`,
     )
     .action(async (flags: DoctorFlags) => {
-      const diagnosis = await diagnose(flags)
+      const { picture: _, ...diagnosis } = await diagnose(flags)
       if (flags.json === true) printJson(diagnosis)
       else for (const line of render(diagnosis)) printLine(line)
       if (diagnosis.status === 'fail') process.exitCode = exitCodes.failed
@@ -69,12 +69,31 @@ export async function diagnose(
   const directory = flags.data ?? options?.data
   // First what lies beside it: a directory that is not there is a mistake of the command.
   const local = directory === undefined ? undefined : await measureLocal(directory)
-  const picture = await takePicture(address)
+  const files = certificateFiles(options)
+  const picture = await takePicture(address).catch((error: unknown) => {
+    // What lies beside the node can be looked at all the same.
+    if (isFailure(error, 'UNAVAILABLE', 'TIMEOUT') && (local !== undefined || files.length > 0)) return error
+    throw error
+  })
+  if (picture instanceof UnderstudyError) {
+    const certificates = await findCertificates(undefined, files)
+    const checks = judge({
+      ...{ picture: undefined, nodes: [], endpoints: [], certificates, local, nowMs: Date.now() },
+      slotRetainBytes: options?.slotRetainBytes ?? slotRetainBytesDefault,
+    })
+    const away: Check = {
+      id: 'nodes',
+      status: 'fail',
+      found: picture.message,
+      next: 'understudy serve: start the node',
+    }
+    return { status: 'fail', cluster: options?.cluster, checks: [away, ...checks], picture: undefined }
+  }
   const coordinator = picture.nodes.find(({ status }) => status !== undefined)?.status?.coordinator
   const [nodes, endpoints, certificates] = await Promise.all([
     measureNodes(picture, address),
     measureEndpoints(coordinator),
-    findCertificates(picture, certificateFiles(options)),
+    findCertificates(picture, files),
   ])
   const checks = judge({
     picture,
@@ -138,7 +157,7 @@ function render({ checks, cluster }: Diagnosis): string[] {
   const count = (status: CheckStatus): number => checks.filter((one) => one.status === status).length
   const parts = [`${count('fail')} failed`, plural(count('warn'), 'warning'), `${count('ok')} ok`]
   if (count('unknown') > 0) parts.push(`${formatCount(count('unknown'))} unknown`)
-  return [...lines, '', `cluster ${cluster}: ${parts.join(', ')}`]
+  return [...lines, '', `${cluster === undefined ? '' : `cluster ${cluster}: `}${parts.join(', ')}`]
 }
 
 function painted(status: CheckStatus, paint: Paint): string {

@@ -115,16 +115,20 @@ async function ofCluster(flags: DumpFlags, address: NodeAddress) {
   try {
     const { config: _, ...rest } = flags
     const { picture, checks, status } = await diagnose(rest)
-    return { doctor: { status, checks }, nodes: await ofNodes(picture, address) }
+    const nodes =
+      picture === undefined
+        ? [{ url: address.url, error: { message: checks[0]?.found ?? 'no answer' } }]
+        : await ofNodes(picture, address)
+    return { doctor: { status, checks }, nodes }
   } catch (error) {
     if (!(error instanceof UnderstudyError)) throw error
     return { nodes: [{ url: address.url, error: error.toJSON() }] }
   }
 }
 
-function ofNodes(picture: ClusterPicture | undefined, first: NodeAddress) {
+function ofNodes(picture: ClusterPicture, first: NodeAddress) {
   return Promise.all(
-    (picture?.nodes ?? []).map(async ({ node, url, status, error }) => {
+    picture.nodes.map(async ({ node, url, status, error }) => {
       if (status === undefined) return { node, url, error: error?.toJSON() ?? { message: 'no answer' } }
       const metrics = await askRaw({ ...first, url }, '/metrics').then(
         (answer) => (answer.status === 200 ? answer.text.split('\n') : `answered ${answer.status}`),

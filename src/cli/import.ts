@@ -54,7 +54,11 @@ what was written, or DIR is damaged.`,
 
 async function run(directory: string, flags: ImportFlags): Promise<void> {
   const place = placeOf(flags)
-  const interrupt = onInterrupt('nothing in the source was changed; give the same command again')
+  const interrupt = onInterrupt(
+    place.type === 'node'
+      ? 'a part may have been written: the same command with --force completes it'
+      : 'nothing was left behind; give the same command again',
+  )
   const bar = new ProgressBar()
   try {
     const bytesExpected = await sizeOf(directory)

@@ -355,7 +355,7 @@ export class IncomingData {
   }
 
   private async begin(snapshot: Message<'snapshot'> | Message<'checkpoint'>, checkpoint?: string): Promise<void> {
-    await this.parts.store.beginIncoming()
+    await this.parts.store.beginIncoming(checkpoint !== undefined)
     await this.saveState({
       formatVersion: 1,
       cluster: this.parts.cluster,
@@ -383,7 +383,7 @@ export class IncomingData {
 
   private async discard(): Promise<void> {
     await this.close()
-    await this.parts.store.discardIncoming()
+    await this.parts.store.discardIncoming(this.stateNow?.checkpoint !== undefined)
     this.stateNow = undefined
     this.onDiscarded(this.restarts)
   }

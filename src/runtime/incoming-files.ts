@@ -1,6 +1,7 @@
 import { type FileToFetch, partSuffix, reconcileFiles } from '../core/checkpoint-transfer.js'
 import type { EngineFiles } from '../ports/engine.js'
 import type { File, FileSystem } from '../ports/file-system.js'
+import { incomingFilesName } from './shard-store.js'
 
 /**
  * Files of a checkpoint on their way in. A file has its name only when all of it is synced and its checksum was read
@@ -17,7 +18,7 @@ export class IncomingFiles {
     this.files = files
     this.incoming = incoming
     this.checksum = checksum
-    this.directory = files.join(incoming, 'files')
+    this.directory = files.join(incoming, incomingFilesName)
     this.engine = files.join(incoming, 'engine')
   }
 

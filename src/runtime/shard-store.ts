@@ -11,6 +11,8 @@ import { readDurableJson, writeDurableJson } from '../storage/durable-json.js'
 const superblockName = 'shard.json'
 const incompleteName = 'INCOMPLETE'
 const formatVersion = 1
+/** Within `incoming`: files of a checkpoint that are not in their place yet. */
+export const incomingFilesName = 'files'
 
 /** A record of a standby or of a bootstrap under way that holds back the journal's retention, up to a cap. */
 export interface Slot {
@@ -218,7 +220,9 @@ export class ShardStore {
     return found === undefined ? undefined : checkVersion(found as IncomingState, this.incoming)
   }
 
-  async beginIncoming(): Promise<void> {
+  /** `keepFiles`: files of a checkpoint that were left by `discardIncoming` stay. */
+  async beginIncoming(keepFiles = false): Promise<void> {
+    if (keepFiles && (await this.keepsFiles())) return
     await this.beginIn(this.incoming)
   }
 
@@ -236,9 +240,25 @@ export class ShardStore {
     return writeDurableJson(this.files, this.incoming, 'bootstrap.json', { ...state, formatVersion })
   }
 
-  async discardIncoming(): Promise<void> {
+  /**
+   * `keepFiles`: files of a checkpoint stay. Those that the next one names too are verified again, and not fetched; the
+   * directory is incomplete as before.
+   */
+  async discardIncoming(keepFiles = false): Promise<void> {
+    if (keepFiles && (await this.keepsFiles())) return
     await this.files.removeTree(this.incoming)
     await this.files.syncDirectory(this.root)
+  }
+
+  /** Removes everything but the files of a checkpoint; false if there are none, or if nothing marks them incomplete. */
+  private async keepsFiles(): Promise<boolean> {
+    const kept = [incomingFilesName, incompleteName]
+    for (const name of kept) if (!(await this.exists(this.files.join(this.incoming, name)))) return false
+    for (const name of await this.files.list(this.incoming)) {
+      if (!kept.includes(name)) await this.files.removeTree(this.files.join(this.incoming, name))
+    }
+    await this.files.syncDirectory(this.incoming)
+    return true
   }
 
   /**

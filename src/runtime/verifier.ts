@@ -56,6 +56,7 @@ class Run {
   private view: EngineSnapshot | undefined
   private unwatch: (() => void) | undefined
   private toldMs = Number.NEGATIVE_INFINITY
+  private phase: VerifyProgress['phase'] | undefined
   private families = 0
   private entries = 0
   private bytes = 0
@@ -113,7 +114,7 @@ class Run {
       const message = `${context.config.node} has no content to compare with (${context.state}: ${context.reason})`
       throw new UnderstudyError('VERIFY_REFUSED', message, { hint: 'ask another node' })
     }
-    this.tell({ phase: 'waiting' }, true)
+    this.tell({ phase: 'waiting' })
     const request = context.nextRequest()
     // In this order: who does not watch before the entry is written may apply it unseen.
     const armed = await Promise.all(this.nodes.map((node) => node.arm(request, timeoutMs)))
@@ -197,7 +198,7 @@ class Run {
       this.entries += range.digest.count
     }
     this.bytes += bytes
-    this.tell({ phase: 'comparing', family: family.name }, false)
+    this.tell({ phase: 'comparing', family: family.name })
     const rate = this.options.maxBytesPerSecond ?? limits.verifyBytesPerSecond
     await this.pause((bytes / rate) * 1000 - (clock.nowMs() - startMs))
   }
@@ -228,9 +229,11 @@ class Run {
     }
   }
 
-  private tell(progress: Pick<VerifyProgress, 'phase'> & Partial<VerifyProgress>, always: boolean): void {
+  /** At once when the phase changes, else a few times per second. */
+  private tell(progress: Pick<VerifyProgress, 'phase'> & Partial<VerifyProgress>): void {
     const { clock } = this.parts.context
-    if (!always && clock.nowMs() - this.toldMs < limits.verifyProgressMs) return
+    if (progress.phase === this.phase && clock.nowMs() - this.toldMs < limits.verifyProgressMs) return
+    this.phase = progress.phase
     this.toldMs = clock.nowMs()
     const differences = this.nodes.reduce((sum, node) => sum + node.differences.length, 0)
     const { entries, bytes, bytesExpected } = this

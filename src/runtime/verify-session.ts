@@ -78,7 +78,10 @@ export class VerifySession {
         this.expire(limits.snapshotIdleMs, 'nothing was asked for')
       },
     })
-    this.expire(timeoutMs, () => `the position to compare at is not applied here; ${applier.applied.sequence} is`)
+    this.expire(
+      Math.min(timeoutMs, limits.writeTimeoutMsMax),
+      () => `the position to compare at is not applied here; ${applier.applied.sequence} is`,
+    )
     this.link.send('verifyArmed', { applied: applier.applied.sequence })
   }
 

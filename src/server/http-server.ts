@@ -255,6 +255,9 @@ function addAdmission(
     }
   })
   app.addHook('onSend', async (_request, reply) => {
+    // Values are whatever was written: no browser guesses what they are, and nobody between keeps them.
+    reply.header('X-Content-Type-Options', 'nosniff')
+    if (!reply.hasHeader('Cache-Control')) reply.header('Cache-Control', 'no-store')
     // Also those that were under way already: their connections are not used again.
     if (underWay.closed) reply.header('Connection', 'close')
   })

@@ -85,6 +85,15 @@ export class DiskContent {
     this.cached = new Image(change(this.cached.slice(0, this.cached.size)))
   }
 
+  /** What is certainly there after a power loss now. */
+  remnant(): DiskContent {
+    const copy = new DiskContent()
+    copy.stored = this.stored.clone()
+    copy.cached = this.stored.clone()
+    copy.path = this.path
+    return copy
+  }
+
   clone(): DiskContent {
     const copy = new DiskContent()
     copy.cached = this.cached.clone()

@@ -157,6 +157,30 @@ export class DiskNames {
     return [...found].map(([content, path]) => [path, content])
   }
 
+  /**
+   * What is certainly there after a power loss now, of one directory and of its files only those that are wanted;
+   * undefined if it may not be there itself.
+   */
+  remnant(path: string, wanted: (names: readonly string[]) => readonly string[]): DiskNames | undefined {
+    let node: DiskNode | undefined = this.root
+    for (const name of path.split('/').filter((part) => part !== '')) {
+      node = node instanceof Directory ? node.stored.get(name) : undefined
+    }
+    if (!(node instanceof Directory)) return undefined
+    const copy = new DiskNames()
+    let index = 0
+    copy.makeDirectory(path, () => index++)
+    const { cached, stored } = copy.directory(path)
+    for (const name of wanted([...node.stored.keys()].sort())) {
+      const file = node.stored.get(name)
+      if (!(file instanceof DiskContent)) continue
+      const content = file.remnant()
+      cached.set(name, content)
+      stored.set(name, content)
+    }
+    return copy
+  }
+
   clone(): DiskNames {
     const copies = new Map<DiskNode, DiskNode>()
     const copyNode = (node: DiskNode): DiskNode => {

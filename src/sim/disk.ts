@@ -134,6 +134,15 @@ export class SimulatedDisk {
     return copy
   }
 
+  /** What a power loss now would certainly leave of some files of a directory; undefined if not even that. */
+  remnant(path: string, wanted: (names: readonly string[]) => readonly string[]): SimulatedDisk | undefined {
+    const names = this.names.remnant(path, wanted)
+    if (names === undefined) return undefined
+    const copy = new SimulatedDisk()
+    copy.names = names
+    return copy
+  }
+
   /** Damage at rest: what is read from now on, and what is on the disk. */
   corrupt(path: string, change: (content: Uint8Array) => Uint8Array): void {
     this.names.file(path).corrupt(change)

@@ -1,4 +1,5 @@
 import type { Node } from '../runtime/node.js'
+import type { DiskOperation } from './disk.js'
 import { DiskDamage } from './disk-damage.js'
 import type { FaultKind } from './fault-kinds.js'
 import type { SeededRandom } from './seeded-random.js'
@@ -10,6 +11,9 @@ import type { World } from './world.js'
 const lastMsMin = 50
 const lastMsMax = 6_000
 const stopMsMax = 10_000
+const atSyncShare = 0.4
+/** A disk that syncs nothing is struck all the same. */
+const syncWaitMsMax = 3_000
 
 /** Each fault as something that is done to the cluster now, and ends by itself or with all of them. */
 export class Faults {
@@ -49,9 +53,9 @@ export class Faults {
     const [a, b] = [victim.address, other.address]
     switch (kind) {
       case 'crash':
-        return alive(victim, () => victim.end('crash'))
+        return alive(victim, () => this.strike(victim, random, () => victim.end('crash')))
       case 'power-loss':
-        return alive(victim, () => victim.losePower('loss of power'))
+        return alive(victim, () => this.strike(victim, random, () => victim.losePower('loss of power')))
       case 'power-loss-all':
         for (const one of cluster.all) one.losePower('loss of power everywhere')
         return true
@@ -143,6 +147,33 @@ export class Faults {
     }
   }
 
+  /** Now, or just after the disk was asked to sync something: that is when answers are on their way. */
+  private strike(victim: SimulatedNode, random: SeededRandom, strike: () => void): void {
+    const { disk } = victim
+    if (disk.fault !== undefined || !random.chance(atSyncShare)) {
+      strike()
+      return
+    }
+    const { time } = this.world
+    const afterMs = random.skewed(0.01, 20)
+    let isDone = false
+    const once = () => {
+      if (isDone || this.areOver) return
+      isDone = true
+      if (disk.fault === atSync) disk.fault = undefined
+      strike()
+    }
+    const atSync = (operation: DiskOperation) => {
+      if (operation === 'datasync' || operation === 'sync') {
+        disk.fault = undefined
+        time.schedule(afterMs, once)
+      }
+      return undefined
+    }
+    disk.fault = atSync
+    time.schedule(syncWaitMsMax, once)
+  }
+
   private stall(victim: SimulatedNode, random: SeededRandom): boolean {
     const { run } = victim
     if (run === undefined || run.process.isStill) return false
@@ -166,10 +197,10 @@ export class Faults {
     const { witness, weather } = cluster
     if (witness !== undefined) {
       if (kind === 'coordinator-restart') {
-        return alive(witness, () => {
-          if (random.chance(0.5)) witness.end('crash')
-          else witness.losePower('loss of power')
-        })
+        const isCrash = random.chance(0.5)
+        return alive(witness, () =>
+          this.strike(witness, random, () => (isCrash ? witness.end('crash') : witness.losePower('loss of power'))),
+        )
       }
       const { address } = witness
       return this.last('nobody reaches the witness', random, [

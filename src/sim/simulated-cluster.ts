@@ -13,7 +13,7 @@ import type { SeededRandom } from './seeded-random.js'
 import { type NodeHooks, type Run, SimulatedNode, witnessName } from './simulated-node.js'
 import type { World } from './world.js'
 
-const watchEveryMs = 200
+const watchEveryMs = 300
 const restartMsMin = 200
 const restartMsMax = 3_000
 /** Some stay away long enough for the others to go on without them. */
@@ -22,7 +22,7 @@ const absentShare = 0.25
 /** Of the writes that a primary answers, so many are looked for on the disks. */
 const auditShare = 0.03
 const freshMs = 3_000
-const freshAuditShare = 0.5
+const freshAuditShare = 0.25
 const stopMsMax = 60_000
 
 export class SimulatedCluster {

@@ -1,9 +1,10 @@
 import assert from 'node:assert/strict'
-import { readdir } from 'node:fs/promises'
+import { readdir, writeFile } from 'node:fs/promises'
 import { after, afterEach, before, beforeEach, describe, test } from 'node:test'
 import { type Check, type DoctorFacts, doctorBounds, judge, worstOf } from '#src/cli/doctor-checks.js'
-import { metricsOf } from '#src/cli/doctor-facts.js'
-import { codedError, understudy } from '../support/command.js'
+import { findCertificates, metricsOf } from '#src/cli/doctor-facts.js'
+import { Authority, withoutOpenssl } from '../support/certificates.js'
+import { codedError, ServeProcess, understudy } from '../support/command.js'
 import { makeDirectory, removeDirectory } from '../support/directory.js'
 import { type FakeCluster, startFakeCluster } from '../support/fake-cluster.js'
 
@@ -79,10 +80,11 @@ describe('doctor on the command line', () => {
   }
 
   test('a healthy cluster: exit code 0, and the disk is left as it was', async () => {
-    const { code, checks } = await diagnose('--data', directory)
+    const { code, stdout, checks } = await diagnose('--data', directory)
     for (const id of ['failover', 'spare-node', 'nodes', 'versions', 'settings', 'coordinator', 'retention']) {
       assert.equal(check(checks, id)?.status, 'ok', JSON.stringify(check(checks, id)))
     }
+    assert.deepEqual(Object.keys(JSON.parse(stdout)).sort(), ['checks', 'cluster', 'status'])
     assert.match(check(checks, 'clock')?.found ?? '', /does not need clocks to agree/)
     assert.match(check(checks, 'disk-sync')?.found ?? '', /fdatasync/)
     assert.equal(code, checks.some(({ status }) => status === 'fail') ? 1 : 0)
@@ -121,10 +123,52 @@ describe('doctor on the command line', () => {
     assert.match(check(checks, 'coordinator')?.found ?? '', /b: connection refused/)
   })
 
+  test('beside a node that is down its disk and configuration are looked at all the same', async () => {
+    const file = `${directory}/understudy.toml`
+    const place = `data = "${directory}"\ncluster = "shop"\nnode = "a"\nlisten = "127.0.0.1:1"\n`
+    await writeFile(file, place)
+    const { code, stdout, stderr } = await understudy(['doctor', '--config', file, '--json'])
+    assert.equal(code, 1, stderr)
+    const { checks } = JSON.parse(stdout) as { checks: Check[] }
+    assert.equal(checks[0]?.id, 'nodes')
+    assert.match(checks[0]?.next ?? '', /understudy serve/)
+    assert.ok(check(checks, 'disk-sync') !== undefined && check(checks, 'disk-space') !== undefined)
+    await writeFile(file, `${place}nod = 1\n`)
+    assert.equal((await understudy(['doctor', '--config', file])).code, 2)
+  })
+
   test('exit codes: 2 for a directory that is not there, 4 where no node answers', async () => {
     const missing = await understudy(['doctor', '--url', cluster.urls.a, '--data', `${directory}/none`, '--json'])
     assert.equal(missing.code, 2)
     assert.equal(codedError(missing).code, 'UNDERSTUDY_CONFIG')
     assert.equal((await understudy(['doctor', '--url', 'http://127.0.0.1:1'])).code, 4)
+  })
+})
+
+describe('doctor and certificates', { skip: withoutOpenssl }, () => {
+  let directory = ''
+  before(async () => {
+    directory = await makeDirectory()
+  })
+  after(() => removeDirectory(directory))
+
+  test('the end of a certificate is read from a file, and from a node that shows it', { timeout: 60_000 }, async () => {
+    const authority = new Authority(directory)
+    const files = authority.issue('a')
+    const [fact] = await findCertificates(undefined, [files.cert])
+    const days = (fact!.validToMs - Date.now()) / (24 * 3600_000)
+    assert.ok(days > 0.5 && days < 1.5, String(days))
+    await assert.rejects(findCertificates(undefined, [`${directory}/none.pem`]), /none\.pem/)
+    const place = ['--data', `${directory}/a`, '--cluster', 'shop', '--node', 'a', '--listen', '127.0.0.1:0']
+    const serve = new ServeProcess([...place, '--tls-cert', files.cert, '--tls-key', files.key])
+    try {
+      const url = (await serve.url()).replace('http:', 'https:')
+      const { stdout, stderr } = await understudy(['doctor', '--url', url, '--ca', authority.ca, '--json'])
+      const found = check(JSON.parse(stdout).checks as Check[], 'certificates')
+      assert.equal(found?.status, 'warn', stderr)
+      assert.match(found?.found ?? '', /the certificate of https:.* is valid until/)
+    } finally {
+      await serve.end()
+    }
   })
 })

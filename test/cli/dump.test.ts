@@ -81,6 +81,10 @@ describe('dump', () => {
     assert.equal(code, 0)
     assert.match(stdout, /0 of 1 node/)
     assert.equal(JSON.parse(await readFile(file, 'utf8')).nodes[0].error.code, 'UNDERSTUDY_UNAVAILABLE')
+    const beside = ['--data', join(directory, 'a'), '--overwrite', '--json']
+    const again = await understudy(['dump', '--url', 'http://127.0.0.1:1', '-o', file, ...beside])
+    assert.deepEqual([JSON.parse(again.stdout).nodes, JSON.parse(again.stdout).answered], [1, 0])
+    assert.ok(JSON.parse(await readFile(file, 'utf8')).data.files.length > 0)
   })
 })
 

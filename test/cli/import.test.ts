@@ -13,6 +13,7 @@ import { open as openUnderstudy } from '#src/index.js'
 import { until } from '../support/cluster.js'
 import { codedError, ServeProcess, understudy } from '../support/command.js'
 import { makeDirectory, removeDirectory } from '../support/directory.js'
+import { ask } from '../support/http.js'
 import { needsRocksdb } from '../support/rocksdb.js'
 
 const program = fileURLToPath(new URL('../../../dist/cli/main.js', import.meta.url))
@@ -122,6 +123,37 @@ describe('import and export', () => {
       assert.equal(unknown.code, 2)
       assert.equal(codedError(unknown).code, 'UNDERSTUDY_UNKNOWN_FAMILY')
       assert.equal(existsSync(at('none')), false)
+    } finally {
+      await serve.end()
+    }
+  })
+
+  test('interrupted on its way into a running node, the same command with --force completes it', {
+    timeout: 120_000,
+  }, async () => {
+    await makeLevel(at('long-way'), [], 250_000)
+    const place = ['--cluster', 'shop', '--node', 'a', '--listen', '127.0.0.1:0', '--data', at('served-2')]
+    const serve = new ServeProcess(place)
+    try {
+      const url = await serve.url()
+      const hasSome = async () => {
+        const { status, text } = await ask(new URL(url).host, '/v1/kv?limit=1')
+        return status === 200 && text !== ''
+      }
+      const child = spawn(process.execPath, [program, 'import', at('long-way'), '--url', url, '--json'])
+      const closed = once(child, 'close')
+      let stderr = ''
+      child.stderr.on('data', (piece: Buffer) => {
+        stderr += piece.toString()
+      })
+      await until(hasSome, 'something has arrived')
+      child.kill('SIGINT')
+      const [code] = (await closed) as [number | null]
+      assert.equal(code, 1)
+      assert.match(stderr, /UNDERSTUDY_ABORTED.*--force completes it/)
+      const done = await understudy(['import', at('long-way'), '--url', url, '--force', '--json'])
+      assert.equal(done.code, 0, done.stderr)
+      assert.deepEqual([JSON.parse(done.stdout).entries, JSON.parse(done.stdout).others], [250_000, 0])
     } finally {
       await serve.end()
     }

@@ -116,6 +116,29 @@ describe('a cluster with TLS, client certificates and tokens', { skip: withoutOp
     const switched = await understudy(['switchover', '--json', '--timeout', '20s'], { env })
     assert.equal(switched.code, 0, switched.stderr)
 
+    // With the node's own configuration nothing else is needed.
+    const file = join(directory, `${primary}.toml`)
+    const files = cluster.certificates.get(primary)!
+    writeFileSync(
+      file,
+      Object.entries({
+        ...{
+          data: join(directory, `data-${primary}`),
+          cluster: 'shop',
+          node: primary,
+          listen: cluster.address(primary),
+        },
+        ...{ coordinator: `builtin://w=${cluster.address('w')}`, accessFile: cluster.accessFile },
+        ...{ tlsCert: files.cert, tlsKey: files.key, tlsCa: cluster.authority.ca, tlsClients: 'required' },
+      })
+        .map(([name, value]) => `${name} = ${JSON.stringify(value)}\n`)
+        .join(''),
+    )
+    const doctor = await understudy(['doctor', '--json', '--config', file])
+    const { checks } = JSON.parse(doctor.stdout) as { checks: Array<{ id: string; status: string; found: string }> }
+    const certificates = checks.find(({ id }) => id === 'certificates')
+    assert.equal(certificates?.status, 'warn', 'they are valid for a day')
+
     const url = ['status', '--json', '--url', cluster.url(primary)]
     const [ca, token] = [
       ['--ca', cluster.authority.ca],

@@ -3,7 +3,7 @@ import { describe, test } from 'node:test'
 import fc from 'fast-check'
 import { authenticationBytesMax, authenticationTypes } from '#src/codec/authentication.js'
 import { encodeFrameHeader, FrameDecoder, frameHeaderBytes } from '#src/codec/frame.js'
-import { frameTypes } from '#src/codec/messages.js'
+import { encodeMessage, frameTypes } from '#src/codec/messages.js'
 import { limits } from '#src/core/limits.js'
 import { isFailure } from '#src/errors.js'
 
@@ -120,6 +120,41 @@ describe('frames', () => {
         (error) => isFailure(error, 'PROTOCOL'),
         name,
       )
+    }
+  })
+
+  test('parts of files are not joined: however they are cut, head and bytes arrive whole and in order', () => {
+    const sizes = [0, 1, 5, 100, 3000]
+    const bodies = sizes.map((size, index) =>
+      Buffer.from(Array.from({ length: size }, (_, at) => (at * 7 + index) & 0xff)),
+    )
+    const heads = sizes.map((size, index) => encodeMessage('filePiece', { file: index, offset: size * 10 }))
+    const stream = Buffer.concat([
+      ...bodies.flatMap((body, index) => [frame(frameTypes.filePiece, Buffer.concat([heads[index]!, body]))]),
+      frame(frameTypes.leave, Buffer.alloc(0)),
+    ])
+    for (const segmentBytes of [1, 2, 3, 5, 11, 12, 13, 17, 64, 1000, stream.length]) {
+      const found: Array<[number, string, string]> = []
+      const decoder = new FrameDecoder()
+      for (let at = 0; at < stream.length; at += segmentBytes) {
+        decoder.push(stream.subarray(at, at + segmentBytes), (type, payload, tail = []) => {
+          const all = Buffer.concat([payload, ...tail]).toString('hex')
+          found.push([type, all.slice(0, 24), all.slice(24)])
+        })
+      }
+      assert.deepEqual(
+        found,
+        [
+          ...bodies.map((body, index) => [
+            frameTypes.filePiece,
+            Buffer.from(heads[index]!).toString('hex'),
+            body.toString('hex'),
+          ]),
+          [frameTypes.leave, '', ''],
+        ],
+        `cut every ${segmentBytes} bytes`,
+      )
+      assert.equal(decoder.partial, false)
     }
   })
 

@@ -69,6 +69,8 @@ export function createCluster(changes: Partial<ClusterProcessesOptions> = {}): P
     durability: 'standby',
     inSyncMin: 2,
     ...changes,
+    // A browser beside three nodes takes the processor for moments that are no faults.
+    args: ['--failover-ms', '2500', '--in-sync-timeout-ms', '2500', ...(changes.args ?? [])],
   })
 }
 

@@ -34,6 +34,7 @@ interface Scene {
   readonly engines?: Readonly<Record<string, EngineFactory>>
   readonly timeFactor?: number
   readonly segmentBytes?: number
+  readonly slotRetainBytes?: number
 }
 
 /** Nodes on real files with RocksDB; `a` leads and holds data, the last one is a member whose disk was lost. */
@@ -377,6 +378,54 @@ describe('bootstrap by files of a checkpoint', { ...needsRocksdb, timeout: 180_0
       const fetched = fetchedBytes(cluster, lost) - before
       assert.ok(fetched <= expected - kept, `${fetched} bytes fetched afterwards, ${kept} of ${expected} were here`)
       await until(() => checkpointIds(cluster, 'a').length === 0, 'and then it goes')
+    })
+  })
+
+  test('when the checkpoint is gone there is a new one, and files that are the same are kept', async () => {
+    await withScene({}, async (cluster, lost) => {
+      await fill(cluster, 8)
+      await cluster.start(lost, { bootstrapMaxBytesPerSecond: 4 * mebibyte })
+      await until(() => wholeBytes(cluster, lost) > 2 * mebibyte, 'whole table files')
+      const [id] = checkpointIds(cluster, 'a')
+      await cluster.stop(lost)
+      await cluster.stop('a')
+      rmSync(join(checkpoints(cluster, 'a'), id!), { recursive: true })
+      await cluster.start('a')
+      await cluster.start(lost)
+      const seen = watch(cluster, lost)
+      await until(() => seen.some(({ bytesDone }) => bytesDone > 0), 'a new checkpoint')
+      assert.ok(!checkpointIds(cluster, 'a').includes(id!))
+      await cluster.shard('a').promote({ force: true })
+      await untilWhole(cluster, lost)
+      const expected = Math.max(...seen.map(({ bytesExpected }) => bytesExpected ?? 0))
+      const fetched = fetchedBytes(cluster, lost)
+      assert.ok(fetched < expected, `${fetched} of ${expected} bytes fetched`)
+      assert.ok(seen.every(({ restarts }) => restarts === 0))
+    })
+  })
+
+  test('F2: begun anew because the journal is gone, it fetches what has changed and no more', async () => {
+    const scene = { segmentBytes: limits.segmentBytesMin, slotRetainBytes: mebibyte, timeFactor: 4 }
+    await withScene(scene, async (cluster, lost) => {
+      await fill(cluster, 8)
+      await cluster.start(lost, { bootstrapMaxBytesPerSecond: mebibyte })
+      await until(() => wholeBytes(cluster, lost) > 2 * mebibyte, 'whole table files')
+      await cluster.stop(lost)
+      await fill(cluster, 3, 8)
+      const first = () =>
+        cluster
+          .shard('a')
+          .status()
+          .slots.some(({ name }) => name === `bootstrap:${lost}`)
+      await until(() => !first(), 'the slot is over its cap')
+      await cluster.start(lost)
+      const seen = watch(cluster, lost)
+      await untilWhole(cluster, lost)
+      assert.ok(seen.some(({ restarts }) => restarts === 1))
+      const expected = Math.max(...seen.map(({ bytesExpected }) => bytesExpected ?? 0))
+      const fetched = fetchedBytes(cluster, lost)
+      assert.ok(fetched < expected - mebibyte / 2, `${fetched} of ${expected} bytes fetched`)
+      assert.deepEqual(readdirSync(join(cluster.directory(lost), 'shards/main')).sort(), ['current'])
     })
   })
 

@@ -28,6 +28,8 @@ describe('single keys', () => {
       assert.equal(got.status, 200)
       assert.equal(got.text, 'world')
       assert.equal(got.headers['content-type'], 'application/octet-stream')
+      assert.equal(got.headers['x-content-type-options'], 'nosniff')
+      assert.equal(got.headers['cache-control'], 'no-store')
       assert.equal(got.headers['understudy-position'], '1@a.1')
       const head = await ask('/v1/kv/hello', { method: 'HEAD' })
       assert.equal(head.headers['content-length'], '5')

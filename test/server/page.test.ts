@@ -166,7 +166,7 @@ describe('the files of the status page', () => {
   })
 })
 
-describe('the stream of pictures', () => {
+describe('the stream of pictures', { timeout: 60_000 }, () => {
   test('begins with the history and goes on with a picture in each interval', async () => {
     await withServer(async ({ address, node }) => {
       const first = await Stream.open(address)

@@ -149,11 +149,6 @@ export const plantedBugs: readonly PlantedBug[] = [
       'const committed = journal.durable.sequence;',
     ),
   ]),
-  // The flush mark before a subscription syncs them too: a second line, taken out with the first.
-  bug('recovered blocks are called durable without fsync', 'J3', 'crash,disk-slow', [
-    edit(recovery, 'await segment.file.sync();', ''),
-    edit(standby, '            await this.journal.mark();\n', ''),
-  ]),
   bug('the name of a new segment is not synced', 'J3', 'power-loss,power-loss-all,crash', [
     edit('journal/segment-maker.js', 'await fs.syncDirectory(directory);', ''),
   ]),
@@ -191,32 +186,24 @@ export const plantedBugs: readonly PlantedBug[] = [
     'crash,connection-drop,partition-halves,coordinator-slow,coordinator-cut',
     [edit(lease, 'this.until = startMs + promiseMs;', 'this.until = startMs;')],
   ),
-  bug(
-    'the lease of one member is enough',
-    'L1',
-    'partition-node,partition-pair,slow-link,connection-drop,partition-one-way',
-    [
-      edit(
-        lease,
-        'lowestMs = Math.min(lowestMs, promise.sentMs);',
-        'lowestMs = Number.isFinite(lowestMs) ? Math.max(lowestMs, promise.sentMs) : promise.sentMs;',
-      ),
-      edit(
-        lease,
-        'if (promise === undefined)\n                return undefined;\n            lowestMs',
-        'if (promise === undefined)\n                continue;\n            lowestMs',
-      ),
-    ],
-  ),
+  bug('the lease of one member is enough', 'L1', 'partition-halves,partition-pair,coordinator-slow,coordinator-cut', [
+    edit(
+      lease,
+      'lowestMs = Math.min(lowestMs, promise.sentMs);',
+      'lowestMs = Number.isFinite(lowestMs) ? Math.max(lowestMs, promise.sentMs) : promise.sentMs;',
+    ),
+    edit(
+      lease,
+      'if (promise === undefined)\n                return undefined;\n            lowestMs',
+      'if (promise === undefined)\n                continue;\n            lowestMs',
+    ),
+  ]),
   bug('a confirmed read confirms nothing', 'L2', 'partition-node,stall,partition-halves', [
     edit(
       'runtime/lease-keeper.js',
       'return this.ended === undefined && !this.suspended && this.confirmed >= id;',
       'return true;',
     ),
-  ]),
-  bug('the lease is kept during a hand-over', 'L5', 'switchover,slow-link,partition-pair,stall', [
-    edit('runtime/lease-keeper.js', '        this.suspended = true;\n        this.lease.revoke();', ''),
   ]),
   bug('committed is announced before it is applied', 'I7', 'slow-link,disk-slow', [
     edit(
@@ -256,10 +243,6 @@ export const plantedBugs: readonly PlantedBug[] = [
   bug('a rewind brings no values', 'B3', 'crash,partition-node,partition-halves,stall', [
     edit('runtime/rewind.js', 'opened.engine.rewind(keys, back)', 'opened.engine.rewind([], back)'),
   ]),
-  bug('committed entries are undone', 'C5', 'crash,partition-node,slow-link,disk-slow', [
-    edit('core/history.js', 'if (common.sequence < kept && !mayUndo) {', 'if (false) {'),
-    edit(takeover, 'if (!hasMember(record.inSync, self)) {', 'if (false) {'),
-  ]),
   bug('chains are not compared', 'F38, S4', 'crash,power-loss-all,partition-node,slow-link', [
     edit('core/history.js', 'here !== undefined && here.chain === subscriber.position.chain', 'here !== undefined'),
     edit('core/append.js', 'if (header.chainBefore !== end.chain) {', 'if (false) {'),
@@ -293,6 +276,7 @@ export const plantedBugs: readonly PlantedBug[] = [
       "return { type: 'fence', reason: 'there is data here, but the coordinator has no record of this shard', hint };",
       "return { type: 'absent' };",
     ),
+    edit('runtime/automatic-leadership.js', 'if (!superblock.provisional)\n            return;', ''),
   ]),
   bug('a coordinator that went backwards is believed', 'S3', 'coordinator-rolled-back,crash,partition-node', [
     edit(takeover, 'if (order < 0 || compareEpochs(found.epoch, promised) < 0) {', 'if (false) {'),

@@ -28,8 +28,12 @@ import { Node } from '#src/runtime/node.js'
 import { type PowerLoss, SimulatedDisk } from '#src/sim/disk.js'
 import { createInMemoryNetwork, type InMemoryNetwork } from '#src/transport/in-memory.js'
 
-/** UNDERSTUDY_TEST_ENGINE=rocksdb runs every test of whole nodes on real files with that engine. */
-const diskEngine = process.env.UNDERSTUDY_TEST_ENGINE === 'rocksdb' ? rocksdbEngine : levelEngine
+/**
+ * UNDERSTUDY_TEST_ENGINE=rocksdb runs every test of whole nodes on real files with that engine; bootstraps go by chunks, as
+ * those by files have tests of their own.
+ */
+const diskEngine: EngineFactory =
+  process.env.UNDERSTUDY_TEST_ENGINE === 'rocksdb' ? { kind: 'rocksdb', open: rocksdbEngine.open } : levelEngine
 
 export interface ClusterOptions {
   readonly nodes?: readonly string[]

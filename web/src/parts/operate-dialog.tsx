@@ -28,6 +28,8 @@ export function OperateDialog({ operation, view, tokens, onClose }: OperateDialo
   const [result, setResult] = useState<Result | undefined>(undefined)
   useEffect(() => {
     dialog.current!.showModal()
+    // The browser takes the first choice, which need not be the one that is made.
+    dialog.current!.querySelector<HTMLElement>('input[type=radio]:checked')?.focus()
     const { current } = abort
     return () => current.abort()
   }, [])
