@@ -28,7 +28,16 @@ const tests = {
     'model-coordinator',
     'rewind',
   ],
-  journal: ['disk-errors', 'damage', 'power-loss', 'inspect', 'concurrency', 'side-file', 'conformance'],
+  journal: [
+    'recovery-conditions',
+    'disk-errors',
+    'damage',
+    'power-loss',
+    'inspect',
+    'concurrency',
+    'side-file',
+    'conformance',
+  ],
 }
 
 const folder = process.env.UNDERSTUDY_MUTATE ?? 'core'

@@ -216,7 +216,13 @@ export const optionsOfData = [
 ] as const satisfies readonly OptionKey[]
 
 /** Not options of a node, but read from the environment by commands. */
-export const commandVariables = ['UNDERSTUDY_CONFIG', 'UNDERSTUDY_URL'] as const
+export const commandVariables = [
+  'UNDERSTUDY_CONFIG',
+  'UNDERSTUDY_URL',
+  // Of the addon: at its installation, and where it is found.
+  'UNDERSTUDY_ROCKSDB',
+  'UNDERSTUDY_ROCKSDB_ADDON',
+] as const
 
 /** inSyncMin -> UNDERSTUDY_IN_SYNC_MIN */
 export function variableOf(key: string): string {

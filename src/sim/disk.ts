@@ -29,7 +29,7 @@ export type DiskOperation =
 
 /**
  * Asked before every operation. An error is thrown as it is; an error of `datasync` or `sync` leaves the pages
- * clean and their fate open. `short`, for writes only: half of the bytes reach the page cache, then EIO. `misdirected`,
+ * clean and their fate open, and ENOSPC of a write comes after half of its bytes. `short`, for writes only: half of the bytes reach the page cache, then EIO. `misdirected`,
  * for reads only: the bytes come from another place of the file.
  */
 export type DiskFault = (operation: DiskOperation, path: string) => Error | 'short' | 'misdirected' | undefined
@@ -311,6 +311,10 @@ class DiskProcess implements FileSystem {
   }
 }
 
+function isFull(fault: Error | 'short' | 'misdirected' | undefined): boolean {
+  return fault instanceof Error && (fault as NodeJS.ErrnoException).code === 'ENOSPC'
+}
+
 class DiskFile implements File {
   private readonly disk: SimulatedDisk
   private readonly process: DiskProcess
@@ -341,8 +345,10 @@ class DiskFile implements File {
     this.check('write')
     const whole = Buffer.concat(parts)
     return this.process.run('write', this.content.path, whole.length, (fault) => {
-      if (fault instanceof Error) return
-      const bytes = fault === 'short' ? whole.subarray(0, Math.floor(whole.length / 2)) : whole
+      // A disk that is full has taken what still fitted.
+      const isPart = fault === 'short' || isFull(fault)
+      if (fault instanceof Error && !isPart) return
+      const bytes = isPart ? whole.subarray(0, Math.floor(whole.length / 2)) : whole
       this.content.write(bytes, offset, this.disk.nextIndex())
       if (fault === 'short')
         throw diskError('EIO', `write ${this.content.path}: ${bytes.length} of ${whole.length} bytes`)

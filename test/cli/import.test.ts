@@ -11,7 +11,7 @@ import { type ContentEntry, type ContentReader, checkContent } from '#src/cli/co
 import { limits } from '#src/core/limits.js'
 import { open as openUnderstudy } from '#src/index.js'
 import { until } from '../support/cluster.js'
-import { codedError, ServeProcess, understudy } from '../support/command.js'
+import { codedError, environment, ServeProcess, understudy } from '../support/command.js'
 import { makeDirectory, removeDirectory } from '../support/directory.js'
 import { ask } from '../support/http.js'
 import { needsRocksdb } from '../support/rocksdb.js'
@@ -140,7 +140,9 @@ describe('import and export', () => {
         const { status, text } = await ask(new URL(url).host, '/v1/kv?limit=1')
         return status === 200 && text !== ''
       }
-      const child = spawn(process.execPath, [program, 'import', at('long-way'), '--url', url, '--json'])
+      const child = spawn(process.execPath, [program, 'import', at('long-way'), '--url', url, '--json'], {
+        env: environment(),
+      })
       const closed = once(child, 'close')
       let stderr = ''
       child.stderr.on('data', (piece: Buffer) => {
@@ -165,7 +167,9 @@ describe('import and export', () => {
     await makeLevel(at('large'), [], 100_000)
     const building = at('.target.importing')
     for (const signal of ['SIGINT', 'SIGKILL'] as const) {
-      const child = spawn(process.execPath, [program, 'import', at('large'), '--data', at('target'), '--json'])
+      const child = spawn(process.execPath, [program, 'import', at('large'), '--data', at('target'), '--json'], {
+        env: environment(),
+      })
       const closed = once(child, 'close')
       await until(() => existsSync(join(building, 'shards')), 'the import has begun')
       child.kill(signal)

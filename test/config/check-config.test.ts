@@ -70,6 +70,8 @@ describe('sources', () => {
         UNDERSTUDY_DATA: 'd',
         UNDERSTUDY_NOD: 'a',
         UNDERSTUDY_URL: 'http://x',
+        UNDERSTUDY_ROCKSDB: 'required',
+        UNDERSTUDY_ROCKSDB_ADDON: '/x.node',
         UNDERSTUDY_SERVICE_HOST: '10.0.0.1',
         UNDERSTUDY_SERVICE_PORT_HTTP: '7400',
         UNDERSTUDY_PORT: 'tcp://10.0.0.1:7400',

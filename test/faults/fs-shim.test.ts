@@ -119,8 +119,9 @@ describe('file operations of a process that are made to fail', needsShim(), () =
     // libuv goes on with the rest itself, and tells the short count when that fails; the adapter goes on once more.
     assert.deepEqual([short.injected, full.injected], [1, 2])
     assert.equal(await child.must('read', '100'), 'abcd')
-    await simulated({ fault: (operation) => (operation === 'write' ? 'short' : undefined) }, async (file, _, disk) => {
-      await assert.rejects(file.write([Buffer.from('abcdefgh')], 0))
+    const noSpace: DiskFault = (operation) => (operation === 'write' ? diskError('ENOSPC', 'write') : undefined)
+    await simulated({ fault: noSpace }, async (file, _, disk) => {
+      await assert.rejects(file.write([Buffer.from('abcdefgh')], 0), { code: 'ENOSPC' })
       assert.equal(Buffer.from(disk.content('/data/file')).toString(), 'abcd')
     })
   })

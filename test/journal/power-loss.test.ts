@@ -92,6 +92,7 @@ class Ordeal {
   private trimmedTo = 0
   private operations = 0
   private crashAt = 0
+  private crashes = 0
 
   constructor(seed: number) {
     this.random = new SeededRandom(seed)
@@ -103,6 +104,7 @@ class Ordeal {
 
   /** Mostly the power goes; sometimes only the process dies, and the page cache lives on. */
   private crash(): void {
+    this.crashes += 1
     if (this.random.next() < 0.3) this.process.kill()
     else this.losePower()
     for (const resolve of this.crashed.splice(0)) resolve()
@@ -121,9 +123,13 @@ class Ordeal {
   }
 
   /** Undefined if the power went before it was done. */
-  private async during<T>(work: Promise<T>): Promise<T | undefined> {
+  private async during<T>(work: () => Promise<T>): Promise<T | undefined> {
+    // Before it begins: the first operation of the disk may be the last one.
     const crash = new Promise<undefined>((resolve) => this.crashed.push(() => resolve(undefined)))
-    return await Promise.race([work, crash])
+    const { crashes } = this
+    const result = await Promise.race([work(), crash])
+    // It may have ended, and the power gone in what it left to be done, before this is heard of.
+    return this.crashes === crashes ? result : undefined
   }
 
   private watch(): JournalWatch {
@@ -160,7 +166,7 @@ class Ordeal {
       } else if (dice < 0.72) {
         const { sequence } = journal.appended
         const committed = Math.min(this.committed, sequence)
-        done = await this.during(journal.mark().then(() => true))
+        done = await this.during(() => journal.mark().then(() => true))
         if (done === true) this.marked = Math.max(this.marked, committed)
       } else if (dice < 0.8) {
         this.committed = Math.max(this.committed, this.random.below(journal.appended.sequence + 1))
@@ -171,11 +177,11 @@ class Ordeal {
         const most =
           this.random.next() < 0.5 ? journal.durable.sequence : this.random.below(journal.durable.sequence + 1)
         this.trimmedTo = Math.max(this.trimmedTo, most)
-        done = await this.during(journal.trim(this.trimmedTo).then(() => true))
+        done = await this.during(() => journal.trim(this.trimmedTo).then(() => true))
       } else if (dice < 0.94) {
         done = await this.cut(journal, blocks)
       } else {
-        done = await this.during(journal.close().then(() => true))
+        done = await this.during(() => journal.close().then(() => true))
         if (done === true) {
           this.crash()
           return
@@ -190,7 +196,7 @@ class Ordeal {
     const candidates = this.history.filter((block) => block.end.sequence >= journal.base.sequence)
     const to = candidates[this.random.below(candidates.length)]?.end ?? journal.base
     this.cuttingTo = to
-    const done = await this.during(journal.truncate(to).then(() => true))
+    const done = await this.during(() => journal.truncate(to).then(() => true))
     if (done === undefined) return undefined
     this.cutTo(to)
     blocks.end = to
@@ -209,7 +215,7 @@ class Ordeal {
   private async recover(): Promise<Journal> {
     for (let attempt = 0; ; attempt++) {
       if (attempt === 4) this.crashAt = 0
-      const opened = await this.during(this.newFactory().open('/journal', sampleIdentity, this.watch()))
+      const opened = await this.during(() => this.newFactory().open('/journal', sampleIdentity, this.watch()))
       if (opened === undefined) continue
       this.crashAt = 0
       await this.verify(opened.journal)

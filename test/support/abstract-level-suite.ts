@@ -2,7 +2,7 @@ import { createRequire } from 'node:module'
 import { join } from 'node:path'
 import type { AbstractLevel } from 'abstract-level'
 import tape from 'tape'
-import { makeDirectory, removeDirectory } from './directory.js'
+import { makeMemoryDirectory, removeDirectory } from './directory.js'
 
 export interface SuiteResult {
   readonly assertions: number
@@ -23,7 +23,7 @@ export async function runAbstractLevelSuite(
   make: (location: string, options: object | undefined) => AnyLevel,
 ): Promise<SuiteResult> {
   const suite = createRequire(import.meta.url)('abstract-level/test') as Suite
-  const directory = await makeDirectory()
+  const directory = await makeMemoryDirectory()
   const harness = tape.createHarness()
   const output = harness.createStream()
   let lines = ''

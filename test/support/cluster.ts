@@ -383,7 +383,7 @@ export async function failureOf(work: Promise<unknown>): Promise<UnderstudyError
 export async function until(
   holds: () => boolean | Promise<boolean>,
   what: string | (() => string),
-  timeoutMs = 15_000,
+  timeoutMs = 30_000,
 ): Promise<void> {
   const endMs = performance.now() + timeoutMs
   for (;;) {

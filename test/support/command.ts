@@ -20,7 +20,7 @@ export interface CommandOptions {
 }
 
 /** Without what the caller's environment says about nodes or colours. */
-function environment(extra: Readonly<Record<string, string>> = {}): NodeJS.ProcessEnv {
+export function environment(extra: Readonly<Record<string, string>> = {}): NodeJS.ProcessEnv {
   const own = Object.entries(process.env).filter(([name]) => !/^(UNDERSTUDY_|FORCE_COLOR|NODE_OPTIONS)/.test(name))
   return { ...Object.fromEntries(own), ...extra }
 }

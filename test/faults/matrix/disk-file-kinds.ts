@@ -1,5 +1,6 @@
 /** Faults of a disk in other files than those of the journal that is being written, and losses of power. */
 import { join } from 'node:path'
+import type { FileCall } from '../fs-shim/faulty-disk.js'
 import { undoUnsynced } from '../fs-shim/power-loss.js'
 import { witness } from './coordinators.js'
 import { diskOf, failTimeoutMs, fault, journalOf, noteFault, restart, untilFailed } from './disk-helpers.js'
@@ -83,13 +84,16 @@ export async function voterDisk(context: FaultContext): Promise<FaultTimes> {
 }
 
 /** The engine's own files. The journal has everything, and the engine is brought up from it. */
-export async function engineDisk(context: FaultContext): Promise<FaultTimes> {
-  const { primary, book, cluster, index } = context
+export async function engineDisk(
+  context: FaultContext,
+  calls: readonly FileCall[] = context.index % 2 === 0 ? ['write'] : ['sync'],
+): Promise<FaultTimes> {
+  const { primary, book, cluster } = context
   const epoch = highestNumber(book)
   const faultAtMs = performance.now()
   const failing = fault(context, primary, {
     path: join(cluster.data(primary), 'shards', 'main', 'current', 'engine', '*'),
-    calls: index % 2 === 0 ? ['write'] : ['sync'],
+    calls,
   })
   const times = await takenOver(context, faultAtMs, epoch, others(context, primary))
   await untilFailed(context, primary, 'IO', /I\/O|EIO|Input\/output/i)

@@ -65,7 +65,8 @@ function ofPrimaries(view: ClusterView): Warning[] {
 }
 
 function ofCoordinator({ coordinator, atMs }: ClusterView): Warning[] {
-  const { unreachableFrom, since, error } = coordinator
+  const { since, error } = coordinator
+  const unreachableFrom = [...coordinator.unreachableFrom].sort()
   if (unreachableFrom.length === 0) return []
   const when = since === undefined ? '' : ` for ${formatAge(atMs - Date.parse(since))}`
   const why = error === undefined ? '' : ` (${error})`
