@@ -9,10 +9,16 @@ import { asBuffer, decodeUtf8 } from './bytes.js'
 
 /** Messages are encoded one after another, and what comes out is a copy: most fit in here. */
 const scratch = Buffer.allocUnsafeSlow(4_096)
+/** Whose bytes are in it. */
+let writing: FieldWriter | undefined
 
 export class FieldWriter {
   private bytes = scratch
   private at = 0
+
+  constructor() {
+    writing = this
+  }
 
   private room(count: number): number {
     const end = this.at + count
@@ -54,6 +60,7 @@ export class FieldWriter {
   }
 
   finish(): Uint8Array {
+    invariant(this.bytes !== scratch || writing === this, 'one message is encoded at a time')
     return Buffer.from(this.bytes.subarray(0, this.at))
   }
 }
