@@ -196,6 +196,8 @@ describe('reads of a cluster that fails over by itself', { timeout: 60_000 }, ()
         await new Promise((resolve) => setTimeout(resolve, 10))
       }
       const { untilMs } = leasePromise
+      // It cannot come back at once, before anybody has looked.
+      cluster.network.partition(cluster.address(primary), cluster.address(standby!))
       cluster.network.dropConnections(cluster.address(primary), cluster.address(standby!))
       await until(() => cluster.shard(standby!).state !== 'streaming', 'the connection is gone')
       assert.ok(leasePromise.untilMs >= untilMs)
