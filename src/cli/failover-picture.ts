@@ -1,4 +1,5 @@
 import { compareEpochs, formatEpoch } from '../core/position.js'
+import { mergeFailoverAnswers } from '../core/told-failover.js'
 import type { FailoverRecord, FailoverStatus, LossEstimate, ShardStatus } from '../runtime/handle.js'
 
 /** What one node says of a shard. */
@@ -39,35 +40,10 @@ export interface FailoverPicture {
 
 export function describeFailover(answers: readonly ShardAnswer[], inSync: readonly string[]): FailoverPicture {
   return {
-    failover: bestAnswer(answers, inSync),
+    failover: mergeFailoverAnswers(answers, inSync),
     coordinator: describeCoordinator(answers),
     failovers: mergeFailovers(answers),
   }
-}
-
-/** The primary knows its followers; without one, a member of the set that sees a way. */
-function bestAnswer(answers: readonly ShardAnswer[], inSync: readonly string[]): FailoverPicture['failover'] {
-  const byEpoch = [...answers].sort((a, b) =>
-    a.shard.epoch === undefined || b.shard.epoch === undefined ? 0 : compareEpochs(b.shard.epoch, a.shard.epoch),
-  )
-  const members = byEpoch.filter(({ node }) => inSync.includes(node))
-  const chosen =
-    byEpoch.find(({ shard }) => shard.role === 'primary') ??
-    members.find(({ shard }) => shard.failover.possible) ??
-    members[0] ??
-    byEpoch[0]
-  if (chosen === undefined) return undefined
-  const said = { ...chosen.shard.failover, saidBy: chosen.node }
-  // The node that answers does not know whether the one that it names reaches the coordinator: that one was asked too.
-  const named = answers.find(({ node }) => node === said.to)
-  if (named === undefined || named.shard.coordinator.connected) return said
-  const why = `${named.node} does not reach the coordinator`
-  const other = members.find(
-    ({ node, shard }) => node !== named.node && shard.state === 'streaming' && shard.coordinator.connected,
-  )
-  return other === undefined
-    ? { possible: false, reason: why, to: undefined, saidBy: named.node }
-    : { possible: true, reason: `${why}, but ${other.node} does and can take over`, to: other.node, saidBy: named.node }
 }
 
 function describeCoordinator(answers: readonly ShardAnswer[]): CoordinatorPicture | undefined {

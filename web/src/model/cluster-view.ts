@@ -1,7 +1,9 @@
+import { compareEpochs, formatEpoch } from '#src/core/position.js'
+import { mergeFailoverAnswers } from '#src/core/told-failover.js'
 import type { FailoverStatus, MemberStatus, NodeStatus, ShardStatus } from '../../../src/runtime/handle.js'
 import type { LivePicture, NodeSample, PeerAnswer } from '../../../src/server/live-picture.js'
 import { type BootstrapView, bootstrapView } from './bootstrap-view.js'
-import { compareEpochs, formatAge, formatBytes, formatEpoch, formatMs, formatShort, plural } from './format.js'
+import { formatAge, formatBytes, formatMs, formatShort, plural } from './format.js'
 
 export type Tone = 'good' | 'busy' | 'warn' | 'bad' | 'quiet'
 
@@ -130,34 +132,10 @@ export function viewCluster(picture: LivePicture): ClusterView {
       since: away[0]?.shard.coordinator.since,
       error: away[0]?.shard.coordinator.lastError,
     },
-    failover: failoverOf(byEpoch.length === 0 ? shards : byEpoch, inSync),
+    failover: mergeFailoverAnswers(shards, inSync),
     commits: primary?.shard.commits ?? sample.commits,
     shards,
   }
-}
-
-type Answer = ClusterView['shards'][number]
-
-/** The primary knows its followers; without one, a member of the set that sees a way. */
-function failoverOf(byEpoch: readonly Answer[], inSync: readonly string[]): ClusterView['failover'] {
-  const members = byEpoch.filter(({ node }) => inSync.includes(node))
-  const chosen =
-    byEpoch.find(({ shard }) => shard.role === 'primary') ??
-    members.find(({ shard }) => shard.failover.possible) ??
-    members[0] ??
-    byEpoch[0]
-  if (chosen === undefined) return undefined
-  const said = { ...chosen.shard.failover, saidBy: chosen.node }
-  // Whoever answers does not know whether the node that it names reaches the coordinator: that one was asked too.
-  const named = byEpoch.find(({ node }) => node === said.to)
-  if (!said.possible || named === undefined || named.shard.coordinator.connected) return said
-  const why = `${named.node} does not reach the coordinator`
-  const other = members.find(
-    ({ node, shard }) => node !== named.node && shard.state === 'streaming' && shard.coordinator.connected,
-  )
-  return other === undefined
-    ? { possible: false, reason: why, to: undefined, saidBy: named.node }
-    : { possible: true, reason: `${why}, but ${other.node} does and can take over`, to: other.node, saidBy: named.node }
 }
 
 interface NodeParts {

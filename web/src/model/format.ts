@@ -78,16 +78,3 @@ export function sentence(text: string): string {
   if (text === '') return ''
   return /[.!?]$/.test(text) ? text : `${text}.`
 }
-
-export interface Epoch {
-  readonly number: number
-  readonly node: string
-}
-
-export function formatEpoch(epoch: Epoch): string {
-  return `${epoch.number}@${epoch.node}`
-}
-
-export function compareEpochs(a: Epoch, b: Epoch): number {
-  return a.number - b.number || (a.node === b.node ? 0 : a.node < b.node ? -1 : 1)
-}
