@@ -2,15 +2,14 @@ import type { Message } from '../codec/messages.js'
 import type { FailureCode } from '../core/failure.js'
 import { refuseSettings } from '../core/handshake.js'
 import { limits } from '../core/limits.js'
-import { compareEpochs, type Epoch, formatEpoch, formatPosition } from '../core/position.js'
+import { compareEpochs, type Epoch, formatEpoch } from '../core/position.js'
 import type { ShardRecord } from '../core/record.js'
 import { errorFromFailure, toUnderstudyError, UnderstudyError } from '../errors.js'
 import type { Link } from '../link/link.js'
 import type { Timer } from '../ports/clock.js'
-import type { Engine } from '../ports/engine.js'
 import { AutomaticLeadership } from './automatic-leadership.js'
-import type { Bootstrap } from './bootstrap.js'
 import { DataOpener } from './data-opener.js'
+import { DataRepair } from './data-repair.js'
 import { Forwarder } from './forwarder.js'
 import { Greeter } from './greeter.js'
 import { HandOver } from './hand-over.js'
@@ -26,14 +25,11 @@ import { LagReporter } from './lag-reporter.js'
 import type { Leadership, LeadershipHost } from './leadership.js'
 import { Peers } from './peers.js'
 import { PromotionRequest } from './promotion-request.js'
-import { Rewind } from './rewind.js'
-import { createShardBootstrap } from './shard-bootstrap.js'
 import { ShardContext, type ShardParts } from './shard-context.js'
 import { ShardSessions } from './shard-sessions.js'
 import { describeShard } from './shard-status.js'
 import { StandbyRole } from './standby-role.js'
 import { StaticLeadership } from './static-leadership.js'
-import { traced } from './traced.js'
 import { Verifier } from './verifier.js'
 
 /**
@@ -50,14 +46,11 @@ export class Shard {
   private readonly opener: DataOpener
   private readonly lagReporter: LagReporter
   private readonly leadership: Leadership
-  private bootstrap: Bootstrap | undefined
-  private rewind: Rewind | undefined
+  private readonly repair: DataRepair
   private promotion: PromotionRequest | undefined
   /** Ends what the loop is waiting in: a session, a bootstrap. */
   private interrupt = new AbortController()
   private running: Promise<void> | undefined
-  /** Why data that exists cannot be continued from. */
-  private bootstrapReason = 'the data here was given up for a bootstrap that did not end'
   /** Found in the engine's files while they were in use; they are given up at the loop's next turn. */
   private damage: string | undefined
   private handingOver = false
@@ -88,6 +81,13 @@ export class Shard {
       applied: () => context.data?.applier.applied.sequence ?? 0,
       obstacle: () => ({ code: obstacleCode(context), message: context.reason }),
     })
+    this.repair = new DataRepair({
+      context,
+      greeter: this.greeter,
+      opener: this.opener,
+      signal: () => this.interrupt.signal,
+      refusePromotion: (reason) => this.refusePromotion(reason),
+    })
     context.forwarder = this.forwarder
     this.verifier = new Verifier({
       context,
@@ -110,8 +110,7 @@ export class Shard {
         state.historyId === context.historyId ? this.observeEpoch(state.promised) : Promise.resolve(),
       onChange: () => {
         context.wake.signal()
-        this.bootstrap?.onPeersChanged()
-        this.rewind?.onPeersChanged()
+        this.repair.onPeersChanged()
         this.standbyRole.onPeersChanged()
       },
     })
@@ -142,7 +141,7 @@ export class Shard {
     this.opened = true
     context.transition('start', 'starting')
     // What is being undone is opened by nobody else.
-    if (superblock !== undefined && superblock.rewinding === undefined) await this.openData()
+    if (superblock !== undefined && superblock.rewinding === undefined) await this.repair.open()
     context.peers.start()
     this.leadership.start()
     this.lagReporter.start()
@@ -221,7 +220,7 @@ export class Shard {
   }
 
   get status(): ShardStatus {
-    return describeShard(this.context, this.sessions.followers, this.bootstrap?.progress.status)
+    return describeShard(this.context, this.sessions.followers, this.repair.progress)
   }
 
   get metrics(): ShardMetrics {
@@ -249,10 +248,16 @@ export class Shard {
       await context.wake.wait(limits.reconnectMaxMs)
       return
     }
-    if (this.damage !== undefined) return this.giveUpData(this.damage)
+    if (this.damage !== undefined) {
+      const { damage } = this
+      await this.repair.giveUp(damage, () => {
+        this.damage = undefined
+      })
+      return
+    }
     if (context.data === undefined) {
       const { historyId } = context
-      if (historyId !== undefined) return this.repairData(historyId)
+      if (historyId !== undefined) return this.repair.run(historyId)
       return this.leadership.stepWithoutData(this.promotion !== undefined)
     }
     if (this.promotion !== undefined) return this.carryOutPromotion()
@@ -266,8 +271,8 @@ export class Shard {
     const { historyId } = context
     // Iterators and snapshots end with it; reads wait or are told so, until the data is whole again (B4).
     await this.opener.close()
-    if (repair.type === 'bootstrap') await this.runBootstrap(historyId!, repair.reason)
-    else await this.repairData(historyId!)
+    if (repair.type === 'bootstrap') await this.repair.bootstrap(historyId!, repair.reason)
+    else await this.repair.run(historyId!)
   }
 
   private async carryOutPromotion(): Promise<void> {
@@ -300,7 +305,7 @@ export class Shard {
         return shard.interrupt.signal
       },
       interrupt: () => this.interruptLoop(),
-      bootstrap: (historyId, reason) => this.runBootstrap(historyId, reason),
+      bootstrap: (historyId, reason) => this.repair.bootstrap(historyId, reason),
       follow: (record) => this.follow(record),
       onPrimaryChanged: () => this.standbyRole.onPeersChanged(),
       refusePromotion: (reason) => this.refusePromotion(reason),
@@ -316,59 +321,6 @@ export class Shard {
       resign: (reason) => this.demote(reason, 'resign'),
       fail: (error) => this.fail(error),
     }
-  }
-
-  /** There is data that cannot be used as it is. */
-  private async repairData(historyId: string): Promise<void> {
-    const { context } = this
-    this.refusePromotion(`${context.config.node} is being repaired and has no complete data`)
-    const { rewinding } = context.store.superblock!
-    if (rewinding === undefined || rewinding.resync !== undefined) {
-      return this.runBootstrap(historyId, rewinding?.resync ?? this.bootstrapReason)
-    }
-    const entries = rewinding.end.sequence - rewinding.common.sequence
-    context.transition('bootstrap-needed', `rewinding ${entries} entries to ${formatPosition(rewinding.common)}`)
-    const open = (onProgress: () => void) => this.opener.openAlone(onProgress)
-    this.rewind = new Rewind({ context, greeter: this.greeter, open })
-    const end = await this.rewind.run(this.interrupt.signal)
-    this.rewind = undefined
-    if (end.type !== 'done') return
-    this.opener.use(end.data)
-    context.transition('bootstrapped', `rewound ${entries} entries to ${formatPosition(rewinding.common)}`)
-  }
-
-  private async runBootstrap(historyId: string, reason: string): Promise<void> {
-    const { context } = this
-    context.transition('bootstrap-needed', reason)
-    this.bootstrap = createShardBootstrap({
-      context,
-      greeter: this.greeter,
-      historyId,
-      promised: () => context.promised,
-    })
-    let kept: Engine | undefined
-    try {
-      const { bootstrap } = this
-      kept = await traced(
-        context.parts.tracer,
-        'understudy.bootstrap',
-        { 'understudy.reason': reason },
-        async (span) => {
-          try {
-            return await bootstrap.run(this.interrupt.signal)
-          } finally {
-            const { source = 'none', bytesDone, entriesDone } = bootstrap.progress.status
-            span?.set({ 'understudy.source': source, 'understudy.bytes': bytesDone, 'understudy.entries': entriesDone })
-          }
-        },
-      )
-    } catch (error) {
-      if (context.stopping || this.interrupt.signal.aborted) return
-      throw error
-    }
-    await this.openData(kept)
-    context.transition('bootstrapped', 'the new data is in place')
-    this.bootstrap = undefined
   }
 
   // Epochs
@@ -398,10 +350,6 @@ export class Shard {
 
   // Data
 
-  private async openData(kept?: Engine): Promise<void> {
-    this.bootstrapReason = (await this.opener.open(kept)) ?? this.bootstrapReason
-  }
-
   /** Nobody reads on from a damaged store: this node gives up its role, and is built anew from another one. */
   private onDamaged(error: Error): void {
     const { context } = this
@@ -416,18 +364,6 @@ export class Shard {
     context.emit({ type: 'failure', error })
     this.demote(error.message, 'resign')
     this.interruptLoop()
-  }
-
-  private async giveUpData(damage: string): Promise<void> {
-    try {
-      await this.opener.close()
-    } catch (error) {
-      // What it could not write any more is not needed any more.
-      this.context.logger.warn({ error: toUnderstudyError(error, 'closing damaged data').message }, 'closed')
-    }
-    this.damage = undefined
-    this.bootstrapReason = damage
-    return this.repairData(this.context.historyId!)
   }
 
   // Ends
