@@ -1,6 +1,6 @@
 /** All nodes of a run, who looks after them, and what is checked while they work. */
 import { InMemoryCoordinatorStore } from '../coordinator/in-memory.js'
-import { compareEpochs, formatEpoch, type Position, sameEpoch } from '../core/position.js'
+import { compareEpochs, epochZero, formatEpoch, type Position, sameEpoch } from '../core/position.js'
 import { sameMember } from '../core/record.js'
 import type { UnderstudyError } from '../errors.js'
 import type { ShardStatus } from '../runtime/handle.js'
@@ -54,7 +54,7 @@ export class SimulatedCluster {
     this.audits = world.streams.of('audits')
     const storeProcess = world.process('coordinator')
     this.store = new InMemoryCoordinatorStore(storeProcess, 'c0'.repeat(16))
-    this.oracle = new Oracle(plan.settings.durability)
+    this.oracle = new Oracle(plan.settings.durability, () => time.nowMs)
     this.watchSwaps()
     const { oracle } = this
     this.hooks = {
@@ -62,9 +62,9 @@ export class SimulatedCluster {
       weather: (name) => this.weather.of(name),
       watch: (name) => ({
         onApply: (applied, blocks) => oracle.apply(name, applied, blocks),
-        onRewind: (to) => {
+        onRewind: (from, to) => {
           world.trace.story(name, `rewinds to ${to.sequence}`)
-          if (!oracle.mayLose) oracle.problems.add(`I4: ${name} takes back what it has applied, to ${to.sequence}`)
+          oracle.rewind(name, from, to)
         },
         onInstall: (position) => world.trace.story(name, `installs a bootstrap at ${position.sequence}`),
       }),
@@ -194,6 +194,8 @@ export class SimulatedCluster {
   answered(one: SimulatedNode, position: Position): void {
     const { durability, inSyncMin } = this.world.plan.settings
     if (durability !== 'standby' || !this.isWhole || one.serving?.shard().state !== 'primary') return
+    // Whoever follows a forced promotion may have cut it already.
+    if (this.oracle.givenUp.isGivenUp(position.epoch)) return
     const { record } = this.store.state('main')
     // While the coordinator has a record that the primary does not know of yet, every answer is looked at.
     const isChanging = record !== undefined && record.version !== one.serving.shard().status().recordVersion
@@ -223,6 +225,7 @@ export class SimulatedCluster {
     store.swap = (shard, expectedRevision, next) => {
       const before = store.state(shard).record
       const result = swap(shard, expectedRevision, next)
+      if (result.swapped) oracle.onRecord(next)
       if (result.swapped && before !== undefined) {
         const order = compareEpochs(next.epoch, before.epoch)
         const samePrimary = sameMember(next.primary, before.primary)
@@ -246,8 +249,13 @@ export class SimulatedCluster {
       switch (event.type) {
         case 'transition':
           trace.story(label, `${event.from} -> ${event.to}: ${event.reason}`)
-          if (event.to === 'primary') this.oracle.leads(one.name, node.shard().applied)
+          if (event.to === 'primary') {
+            this.oracle.leads(one.name, node.shard().status().epoch ?? epochZero, node.shard().applied)
+          }
           this.observe(one)
+          return
+        case 'record':
+          this.oracle.onRecord(event.record)
           return
         case 'in-sync':
           trace.story(label, `in sync: ${event.inSync.join(', ')} (${event.reason})`)

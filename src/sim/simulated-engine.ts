@@ -23,7 +23,7 @@ import type { FileSystem } from '../ports/file-system.js'
 /** Hears what an engine folds, before it does. */
 export interface EngineWatch {
   onApply(applied: Position, blocks: readonly Block[]): void
-  onRewind(to: Position): void
+  onRewind(from: Position, to: Position): void
   onInstall(position: Position): void
 }
 
@@ -199,7 +199,7 @@ class SimulatedEngine implements Engine {
   }
 
   async rewind(keys: readonly RewoundKey[], to: Position): Promise<void> {
-    this.watch.onRewind(to)
+    this.watch.onRewind(this.inner.applied, to)
     await this.change((engine) => engine.rewind(keys, to))
     this.store.prove(to)
   }
