@@ -16,8 +16,8 @@ export interface FoldedBlock {
   /** The block before; undefined for the beginning of a history. */
   readonly before: FoldedBlock | undefined
   readonly by: string
-  /** When it was folded first: it was committed by then. */
-  readonly atMs: number
+  /** When somebody had applied it first, so that it may have been answered; infinite before that. */
+  appliedMs: number
   readonly operations: ReadonlyArray<{ readonly sequence: number; readonly operation: Operation }>
 }
 
@@ -32,6 +32,8 @@ export type FoldChange =
   | { readonly type: 'replaces'; readonly left: readonly FoldedBlock[] }
   /** Follows something older, or something that was left, in an earlier epoch than the newest. */
   | { readonly type: 'beside'; readonly newest: FoldedBlock }
+
+const never = Number.POSITIVE_INFINITY
 
 export class Fold {
   private readonly blocks = new Map<string, FoldedBlock>()
@@ -50,10 +52,11 @@ export class Fold {
     return this.present.at(-1)
   }
 
-  add(block: Block, by: string, nowMs: number): FoldChange {
+  /** Somebody is about to apply it. */
+  add(block: Block, by: string): FoldChange {
     const { header, end } = block
     if (this.blocks.has(end.chain)) return { type: 'known' }
-    const before = this.blocks.get(header.chainBefore) ?? this.begin(block, by, nowMs)
+    const before = this.blocks.get(header.chainBefore) ?? this.begin(block, by)
     const folded: FoldedBlock = {
       firstSequence: header.firstSequence,
       sequence: end.sequence,
@@ -61,7 +64,7 @@ export class Fold {
       chain: end.chain,
       before,
       by,
-      atMs: nowMs,
+      appliedMs: never,
       operations: decodeEntries(block).flatMap(({ operations }, index) =>
         operations.map((operation) => ({ sequence: header.firstSequence + index, operation })),
       ),
@@ -119,13 +122,18 @@ export class Fold {
     return false
   }
 
-  /** The newest block of the present history that somebody had folded by then. */
+  /** Somebody has applied everything up to there. */
+  applied(position: Pick<Position, 'chain'>, nowMs: number): void {
+    for (let at = this.at(position); at !== undefined && at.appliedMs > nowMs; at = at.before) at.appliedMs = nowMs
+  }
+
+  /** The newest block of the present history that somebody had applied by then. */
   newestBy(atMs: number): FoldedBlock | undefined {
     let low = 0
     let high = this.present.length
     while (low < high) {
       const middle = (low + high) >> 1
-      if (this.present[middle]!.atMs <= atMs) low = middle + 1
+      if (this.present[middle]!.appliedMs <= atMs) low = middle + 1
       else high = middle
     }
     return this.present[low - 1]
@@ -159,7 +167,7 @@ export class Fold {
   }
 
   /** A history begins before its first block. */
-  private begin(block: Block, by: string, nowMs: number): FoldedBlock | undefined {
+  private begin(block: Block, by: string): FoldedBlock | undefined {
     const { firstSequence, chainBefore } = block.header
     if (firstSequence !== 1) {
       this.onProblem(`I4: ${by} applies ${firstSequence}, but nobody has applied what is before it`)
@@ -171,7 +179,7 @@ export class Fold {
       chain: chainBefore,
       before: undefined,
       by,
-      atMs: nowMs,
+      appliedMs: never,
       operations: [],
     }
     this.blocks.set(chainBefore, root)

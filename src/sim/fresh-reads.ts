@@ -52,7 +52,7 @@ export function judgeFreshRead(oracle: Oracle, terms: FreshnessTerms, read: Fres
 }
 
 function describeAge(wanted: FoldedBlock, nowMs: number): string {
-  return `${formatPosition(wanted)} was committed ${(nowMs - wanted.atMs).toFixed(0)} ms before`
+  return `${formatPosition(wanted)} was committed ${(nowMs - wanted.appliedMs).toFixed(0)} ms before`
 }
 
 function isSame(a: Uint8Array | undefined, b: Uint8Array | undefined): boolean {

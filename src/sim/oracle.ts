@@ -55,7 +55,7 @@ export class Oracle {
         this.problems.add(`I4: ${node} applies ${header.firstSequence}, which does not follow what it has applied`)
       }
       end = after
-      const change = this.fold.add(block, node, this.nowMs())
+      const change = this.fold.add(block, node)
       if (this.mayLose || change.type === 'known' || change.type === 'next') continue
       const others = change.type === 'replaces' ? change.left : [change.newest]
       // Of two that exclude each other the earlier one must have been given up by the later one's record.
@@ -69,6 +69,10 @@ export class Oracle {
         `I3: ${node} applies ${formatEpoch(header.epoch)}.${header.firstSequence}-${after.sequence}, but ${describeFolded(kept)}`,
       )
     }
+  }
+
+  applied(position: Position): void {
+    this.fold.applied(position, this.nowMs())
   }
 
   acknowledge(client: string, position: Place): void {

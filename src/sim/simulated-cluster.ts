@@ -62,6 +62,7 @@ export class SimulatedCluster {
       weather: (name) => this.weather.of(name),
       watch: (name) => ({
         onApply: (applied, blocks) => oracle.apply(name, applied, blocks),
+        onApplied: (applied) => oracle.applied(applied),
         onRewind: (from, to) => {
           world.trace.story(name, `rewinds to ${to.sequence}`)
           oracle.rewind(name, from, to)
