@@ -5,6 +5,12 @@ export const operationKinds = [
   'read-told-position',
   /** Reads that say how old the data may be. */
   'read-max-lag',
+  'create-family',
+  'drop-family',
+  'write-family',
+  /** One batch in two families. */
+  'write-across-families',
+  'read-family',
   /** All keys and families of a node, held against what was folded. */
   'compare-content',
 ] as const

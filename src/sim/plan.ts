@@ -32,6 +32,9 @@ export interface Plan {
   /** Clients that read and say how fresh it must be; 0: none in this run. */
   readonly readers: number
   readonly freshReadsPerSecond: number
+  /** Clients that create and drop column families, and use them; 0: only the default family in this run. */
+  readonly familyClients: number
+  readonly familyOperationsPerSecond: number
   readonly valueBytes: number
   /** An engine hands over no more at a time, so that a snapshot of few keys has several chunks. */
   readonly chunkBytes: number
@@ -97,6 +100,8 @@ export function planOf(seed: number, streams: SeededStreams, options: PlanOption
   const wider = streams.of('plan: wider')
   const readers = wider.chance(0.6) ? 1 + wider.below(3) : 0
   const freshReadsPerSecond = Math.round(wider.skewed(5, 40))
+  const familyClients = wider.chance(0.4) ? 1 + wider.below(3) : 0
+  const familyOperationsPerSecond = Math.round(wider.skewed(5, 40))
   return {
     seed,
     nodes: ['a', 'b', 'c', 'd'].slice(0, count),
@@ -114,6 +119,8 @@ export function planOf(seed: number, streams: SeededStreams, options: PlanOption
     keys: more.chance(0.25) ? 20 + more.below(20) : 2 + random.below(5),
     readers,
     freshReadsPerSecond,
+    familyClients,
+    familyOperationsPerSecond,
     valueBytes: random.chance(0.3) ? 2_000 : 20,
     chunkBytes: more.pick([64, 1_000, 10_000, limits.chunkBytes]),
     bootstrapMs: more.chance(0.4) ? more.skewed(50, 3_000) : undefined,
@@ -132,7 +139,7 @@ export function describePlan(plan: Plan): string {
     `network ${links.delayMs.toFixed(2)}+${links.jitterMs.toFixed(2)} ms, loss ${(100 * links.lossShare).toFixed(2)} %, fsync ${disk.syncMsMin.toFixed(1)}-${disk.syncMsMax.toFixed(1)} ms`,
     `checkpoints every ${plan.checkpointBytes} bytes, slots hold ${plan.slotRetainBytes} bytes, drift ${plan.clockDrift}`,
     `${plan.clients} clients, ${plan.operationsPerSecond} operations/s on ${plan.keys} keys`,
-    `${plan.readers} clients with ${plan.readers === 0 ? 0 : plan.freshReadsPerSecond} reads/s that say how fresh`,
+    `${plan.readers} clients with ${plan.readers === 0 ? 0 : plan.freshReadsPerSecond} reads/s that say how fresh; ${plan.familyClients} with ${plan.familyClients === 0 ? 0 : plan.familyOperationsPerSecond}/s in families`,
     `faults: ${kinds.length === 0 ? 'none' : kinds.join(', ')}`,
   ].join('\n')
 }

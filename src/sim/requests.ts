@@ -1,5 +1,8 @@
+import type { Position } from '../core/position.js'
 import { UnderstudyError } from '../errors.js'
+import type { Consistency } from '../runtime/handle.js'
 import type { Node } from '../runtime/node.js'
+import type { RegisterOutcome } from './register-history.js'
 import type { SeededRandom } from './seeded-random.js'
 import type { SimulatedCluster } from './simulated-cluster.js'
 import type { Run, SimulatedNode } from './simulated-node.js'
@@ -92,4 +95,27 @@ export function labelOf(answer: Answer<unknown>): string {
 export function describeAnswer<T>(answer: Answer<T>, describe: (value: T) => string): string {
   if (answer.type === 'value') return describe(answer.value)
   return answer.type === 'error' ? `${labelOf(answer)} ${answer.error.message}` : labelOf(answer)
+}
+
+/** As the database reads: the value first, then whether it may be handed out. */
+export async function readOne(
+  node: Node,
+  family: number,
+  key: string,
+  consistency: Consistency,
+): Promise<{ readonly value: string | undefined; readonly applied: Position }> {
+  const shard = node.shard()
+  const ticket = shard.beginRead(consistency)
+  const reader = shard.reader()
+  const { applied } = reader
+  const value = await reader.get(family, Buffer.from(key))
+  if (!ticket.isGranted) await ticket.granted()
+  return { value: value === undefined ? undefined : Buffer.from(value).toString().replace(/\.+$/, ''), applied }
+}
+
+export function outcomeOf(answer: Answer<unknown>): RegisterOutcome {
+  if (answer.type === 'value') return 'ok'
+  if (answer.type === 'nothing') return answer.sent ? 'unknown' : 'none'
+  if (!(answer.error instanceof UnderstudyError)) return 'unknown'
+  return answer.error.outcome === 'none' ? 'none' : 'unknown'
 }

@@ -1,6 +1,7 @@
 /** One run from one seed: start, faults under load, the end of the faults, convergence, and what is left on the disks. */
 
 import { ContentAudit } from './content-audit.js'
+import { FamilyClients } from './family-clients.js'
 import type { FaultKind } from './fault-kinds.js'
 import { compareDisks, compareNodes } from './final-checks.js'
 import { Injector } from './injector.js'
@@ -61,6 +62,11 @@ export async function simulate(seed: number, options: SimulationOptions = {}): P
   const injector = new Injector(world, cluster)
   const operations = new OperationCounts()
   const readers = new Readers(world, cluster, operations, (answer) => workload.count(answer))
+  const families = new FamilyClients(world, cluster, {
+    history: workload.history,
+    counts: operations,
+    count: (answer) => workload.count(answer),
+  })
   const audit = new ContentAudit(world, cluster, operations)
   const problems: string[] = []
   const { oracle } = cluster
@@ -97,6 +103,7 @@ export async function simulate(seed: number, options: SimulationOptions = {}): P
     world.trace.story('world', 'all are in sync: clients and faults begin')
     workload.start()
     readers.start()
+    families.start()
     audit.start()
     injector.start()
     const faultsEndMs = time.nowMs + plan.faultMs
@@ -105,7 +112,8 @@ export async function simulate(seed: number, options: SimulationOptions = {}): P
     injector.stop()
     workload.stop()
     readers.stop()
-    if (!(await until(() => workload.isOver && readers.isOver, settleMsMax)))
+    families.stop()
+    if (!(await until(() => workload.isOver && readers.isOver && families.isOver, settleMsMax)))
       return void problems.push('I8: clients wait without end')
     const late = await untilConverged(convergeMsMax)
     if (late !== undefined) {

@@ -1,12 +1,10 @@
 /** Clients that write and read through all nodes and note what they saw. */
 import type { Operation } from '../core/entry.js'
 import type { Position } from '../core/position.js'
-import { UnderstudyError } from '../errors.js'
 import type { Consistency } from '../runtime/handle.js'
-import type { Node } from '../runtime/node.js'
 import { PlacedHistory } from './placed-history.js'
-import type { RegisterOperation, RegisterOutcome } from './register-history.js'
-import { type Answer, describeAnswer, labelOf, Requests } from './requests.js'
+import type { RegisterOperation } from './register-history.js'
+import { describeAnswer, labelOf, outcomeOf, Requests, readOne } from './requests.js'
 import type { SeededRandom } from './seeded-random.js'
 import type { SimulatedCluster } from './simulated-cluster.js'
 import type { SimulatedNode } from './simulated-node.js'
@@ -149,7 +147,7 @@ export class Workload {
     const calledMs = time.nowMs
     this.requests.ask(
       at,
-      (node) => readOne(node, key, wanted),
+      (node) => readOne(node, 0, key, wanted),
       (answer) => {
         this.count(`${wanted} read: ${labelOf(answer)}`)
         if (answer.type === 'value' && wanted !== 'local') {
@@ -191,7 +189,7 @@ export class Workload {
       await each((done) =>
         this.requests.ask(
           primary,
-          (node) => readOne(node, key, plan.coordinator === 'static' ? 'local' : 'linearizable'),
+          (node) => readOne(node, 0, key, plan.coordinator === 'static' ? 'local' : 'linearizable'),
           (answer) => {
             if (answer.type === 'value') {
               const { value, applied } = answer.value
@@ -211,26 +209,4 @@ export class Workload {
   count(what: string): void {
     this.answers.set(what, (this.answers.get(what) ?? 0) + 1)
   }
-}
-
-/** As the database reads: the value first, then whether it may be handed out. */
-async function readOne(
-  node: Node,
-  key: string,
-  consistency: Consistency,
-): Promise<{ readonly value: string | undefined; readonly applied: Position }> {
-  const shard = node.shard()
-  const ticket = shard.beginRead(consistency)
-  const reader = shard.reader()
-  const { applied } = reader
-  const value = await reader.get(0, Buffer.from(key))
-  if (!ticket.isGranted) await ticket.granted()
-  return { value: value === undefined ? undefined : Buffer.from(value).toString().replace(/\.+$/, ''), applied }
-}
-
-function outcomeOf(answer: Answer<unknown>): RegisterOutcome {
-  if (answer.type === 'value') return 'ok'
-  if (answer.type === 'nothing') return answer.sent ? 'unknown' : 'none'
-  if (!(answer.error instanceof UnderstudyError)) return 'unknown'
-  return answer.error.outcome === 'none' ? 'none' : 'unknown'
 }
