@@ -5,6 +5,7 @@
 import type { Block } from '../core/entry.js'
 import { compareEpochs, type Epoch, formatEpoch, formatPosition, type Position } from '../core/position.js'
 import type { ShardRecord } from '../core/record.js'
+import type { PromoteResult } from '../runtime/handle.js'
 import { EpochWatch, Problems } from './checks.js'
 import { Fold, type FoldedBlock } from './fold.js'
 import { GivenUp } from './given-up.js'
@@ -57,18 +58,23 @@ export class Oracle {
       end = after
       const change = this.fold.add(block, node)
       if (this.mayLose || change.type === 'known' || change.type === 'next') continue
-      const others = change.type === 'replaces' ? change.left : [change.newest]
-      // Of two that exclude each other the earlier one must have been given up by the later one's record.
-      const kept = others.find((other) =>
+      // Of two that exclude each other one must have been given up by the record under which the other is committed.
+      const kept =
         change.type === 'replaces'
-          ? !this.givenUp.by(header.epoch, other.epoch)
-          : !this.givenUp.by(other.epoch, header.epoch),
-      )
+          ? change.left.find((left) => !this.givenUp.by(header.epoch, left.epoch))
+          : this.mayStandBeside(change.newest, header.epoch)
+            ? undefined
+            : change.newest
       if (kept === undefined) continue
       this.problems.add(
         `I3: ${node} applies ${formatEpoch(header.epoch)}.${header.firstSequence}-${after.sequence}, but ${describeFolded(kept)}`,
       )
     }
+  }
+
+  /** An old primary goes on; or a forced one has a tail of an earlier epoch, which its own first block commits. */
+  private mayStandBeside(newest: FoldedBlock, epoch: Epoch): boolean {
+    return this.givenUp.by(newest.epoch, epoch) || this.givenUp.isGivenUp(newest.epoch)
   }
 
   applied(position: Position): void {
@@ -99,6 +105,19 @@ export class Oracle {
     this.problems.add(
       `I1: ${node} leads in epoch ${formatEpoch(epoch)} with ${applied?.sequence ?? 'nothing'} applied; ${formatPosition(lost)} was acknowledged`,
     )
+  }
+
+  /** An operator is told what a forced promotion gives up: that is what its record says, no more and no less. */
+  promoted(node: string, { epoch, mayLose }: PromoteResult): void {
+    const isForced = this.givenUp.isForced(epoch)
+    if (isForced === undefined)
+      this.problems.add(`C5: ${node} leads in epoch ${formatEpoch(epoch)}, which no record names`)
+    else if (isForced !== (mayLose !== undefined)) {
+      const said = mayLose === undefined ? 'nothing' : 'something'
+      this.problems.add(
+        `C5: ${node} says that epoch ${formatEpoch(epoch)} gives up ${said}, and its record the opposite`,
+      )
+    }
   }
 
   /** At the end: everything acknowledged is in the history that all have. */

@@ -57,6 +57,7 @@ export interface PlanOptions {
   readonly coordinator?: CoordinatorKind
 }
 
+const forgetful: readonly FaultKind[] = ['coordinator-rolled-back', 'coordinator-wiped']
 const defaultFaultMs = 20_000
 
 export function planOf(seed: number, streams: SeededStreams, options: PlanOptions = {}): Plan {
@@ -102,6 +103,8 @@ export function planOf(seed: number, streams: SeededStreams, options: PlanOption
   const freshReadsPerSecond = Math.round(wider.skewed(5, 40))
   const familyClients = wider.chance(0.4) ? 1 + wider.below(3) : 0
   const familyOperationsPerSecond = Math.round(wider.skewed(5, 40))
+  // An operator who forces a promotion would write over whatever a coordinator has forgotten: that is no fault of ours.
+  if (faults.has('promote-forced')) for (const kind of forgetful) faults.delete(kind)
   return {
     seed,
     nodes: ['a', 'b', 'c', 'd'].slice(0, count),

@@ -24,6 +24,7 @@ const auditShare = 0.03
 const freshMs = 3_000
 const freshAuditShare = 0.25
 const stopMsMax = 60_000
+const forceMsMax = 10_000
 
 export class SimulatedCluster {
   readonly world: World
@@ -73,6 +74,8 @@ export class SimulatedCluster {
       onStartFailed: (one, _run, error) => this.afterFailure(one, error),
       onEnded: (one, run) => {
         for (const listener of this.endListeners) listener(run)
+        // What it had sent may still arrive.
+        if (this.forcing.has(run)) time.schedule(forceMsMax, () => this.forcing.delete(run))
         if (this.looksAfter(one)) this.restartSoon(one)
       },
     }
@@ -89,8 +92,16 @@ export class SimulatedCluster {
 
   /** Every disk holds what it should, and every node is in the set. */
   get isWhole(): boolean {
-    return this.whole && this.damaged.size === 0
+    return this.whole && this.damaged.size === 0 && this.forcing.size === 0
   }
+
+  /** A promotion is about to be forced; what is returned says that it is over. Until all have followed nothing is whole. */
+  force(run: Run): () => void {
+    this.forcing.add(run)
+    this.whole = false
+    return () => this.forcing.delete(run)
+  }
+  private readonly forcing = new Set<Run>()
 
   /** A disk is about to lose something. */
   harm(one: SimulatedNode): void {
@@ -295,7 +306,7 @@ export class SimulatedCluster {
     }
     const voter = this.witness?.run?.node.status().voter
     if (voter?.state === 'failed') this.witness?.end(`has failed: ${voter.reason}`)
-    if (!this.whole && this.damaged.size === 0 && this.seconds.size === 0)
+    if (!this.whole && this.damaged.size === 0 && this.seconds.size === 0 && this.forcing.size === 0)
       this.whole = this.whatIsMissing() === undefined
   }
 
