@@ -137,7 +137,8 @@ export class Oracle {
 
   /** A node says that a position is not in its history. */
   refused(node: string, position: Place): void {
-    if (this.mayLose || this.givenUp.isGivenUp(position.epoch)) return
+    // After a forced promotion there are two, until the last node has heard of it.
+    if (this.mayLose || this.givenUp.isAnything) return
     this.problems.add(`L6: ${node} calls ${formatPosition(position)} diverged, which nothing may have undone`)
   }
 
