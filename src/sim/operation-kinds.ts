@@ -11,6 +11,9 @@ export const operationKinds = [
   /** One batch in two families. */
   'write-across-families',
   'read-family',
+  /** A forced promotion has replaced committed blocks; acknowledged writes were among what was given up. */
+  'history-replaced',
+  'acknowledged-given-up',
   /** All keys and families of a node, held against what was folded. */
   'compare-content',
 ] as const
@@ -20,7 +23,7 @@ export type OperationKind = (typeof operationKinds)[number]
 export class OperationCounts {
   readonly counts = new Map<OperationKind, number>()
 
-  add(kind: OperationKind): void {
-    this.counts.set(kind, (this.counts.get(kind) ?? 0) + 1)
+  add(kind: OperationKind, count = 1): void {
+    if (count > 0) this.counts.set(kind, (this.counts.get(kind) ?? 0) + count)
   }
 }

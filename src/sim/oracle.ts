@@ -19,6 +19,8 @@ export class Oracle {
   /** What forced promotions allow to be lost. */
   readonly givenUp = new GivenUp()
   acknowledgedCount = 0
+  /** How often committed blocks were replaced by others. */
+  replaced = 0
   private readonly durability: 'local' | 'standby'
   private readonly nowMs: () => number
   /** The highest of each epoch: whoever has it has the others. */
@@ -57,6 +59,7 @@ export class Oracle {
       }
       end = after
       const change = this.fold.add(block, node)
+      if (change.type === 'replaces') this.replaced += 1
       if (this.mayLose || change.type === 'known' || change.type === 'next') continue
       // Of two that exclude each other one must have been given up by the record under which the other is committed.
       const kept =
@@ -126,6 +129,12 @@ export class Oracle {
     if (this.mayLose || newest === undefined) return
     const lost = this.lost(newest.epoch, newest)
     if (lost !== undefined) this.problems.add(`I1: ${formatPosition(lost)} was acknowledged, and is gone at the end`)
+  }
+
+  /** Epochs of which acknowledged writes are not in the present history. */
+  get givenUpEpochs(): number {
+    const { newest } = this.fold
+    return [...this.acknowledged.values()].filter((position) => !this.fold.holds(position, newest)).length
   }
 
   private lost(epoch: Epoch, end: FoldedBlock | undefined): Place | undefined {

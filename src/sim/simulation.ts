@@ -149,6 +149,10 @@ export async function simulate(seed: number, options: SimulationOptions = {}): P
   } finally {
     process.off('unhandledRejection', onRejection)
   }
+  if (!oracle.mayLose) {
+    operations.add('history-replaced', oracle.replaced)
+    operations.add('acknowledged-given-up', oracle.givenUpEpochs)
+  }
   // What broke first comes first: a run that is cut short by it says more than that it was.
   const broken = [...oracle.problems.texts, ...oracle.epochs.problems.texts.map((text) => `I2: ${text}`)]
   const judged = checkLinearizability(workload.history.judged(oracle))
