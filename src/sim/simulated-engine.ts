@@ -20,10 +20,12 @@ import type {
 } from '../ports/engine.js'
 import type { FileSystem } from '../ports/file-system.js'
 
-/** Hears what an engine folds, before it does. */
+/** Hears what an engine folds, before it does and after. */
 export interface EngineWatch {
   onApply(applied: Position, blocks: readonly Block[]): void
-  onRewind(to: Position): void
+  /** It has, and whoever reads sees it. */
+  onApplied(applied: Position): void
+  onRewind(from: Position, to: Position): void
   onInstall(position: Position): void
 }
 
@@ -134,6 +136,7 @@ class SimulatedEngine implements Engine {
   async apply(blocks: readonly Block[]): Promise<void> {
     this.watch.onApply(this.inner.applied, blocks)
     await this.change((engine) => engine.apply(blocks))
+    this.watch.onApplied(this.inner.applied)
   }
 
   async checkpoint(): Promise<Position> {
@@ -199,7 +202,7 @@ class SimulatedEngine implements Engine {
   }
 
   async rewind(keys: readonly RewoundKey[], to: Position): Promise<void> {
-    this.watch.onRewind(to)
+    this.watch.onRewind(this.inner.applied, to)
     await this.change((engine) => engine.rewind(keys, to))
     this.store.prove(to)
   }

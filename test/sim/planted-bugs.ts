@@ -358,4 +358,39 @@ export const plantedBugs: readonly PlantedBug[] = [
     [edit('coordinator/builtin/voter-directory.js', '        await this.journal.mark();\n', '')],
     { test: 'coordinator/voter-disk', coordinator: 'builtin' },
   ),
+  bug('freshness is told before the epoch has begun', 'L6, C4', 'crash,disk-slow,partition-node,power-loss', [
+    edit('runtime/follower-session.js', '!this.role.isReady || ', ''),
+  ]),
+  bug('freshness counts from when it arrives', 'L6', 'slow-link,disk-slow,stall', [
+    edit(
+      standby,
+      'this.freshMarks.push({ sequence, atMs })',
+      'this.freshMarks.push({ sequence, atMs: this.parts.clock.nowMs() })',
+    ),
+  ]),
+  bug('fresh before it is applied', 'L6', 'slow-link,disk-slow,connection-drop', [
+    edit(standby, 'mark !== undefined && mark.sequence <= applied;', 'mark !== undefined;'),
+  ]),
+  bug('a position counts before it is applied', 'L6', 'slow-link,disk-slow,crash', [
+    edit(
+      'runtime/shard-handle.js',
+      'data === undefined || data.applier.applied.sequence < position.sequence',
+      'data === undefined || data.journal.durable.sequence < position.sequence',
+    ),
+  ]),
+  bug(
+    'a position of another history counts by its number',
+    'L6',
+    'crash,power-loss-all,partition-node,promote-forced',
+    [
+      edit(
+        'runtime/shard-handle.js',
+        '(start.epoch.number !== position.epoch.number || start.epoch.node !== position.epoch.node)',
+        'false',
+      ),
+    ],
+  ),
+  bug('what a crash left unsynced is believed', 'S3', 'crash,power-loss,disk-slow', [
+    edit('storage/durable-json.js', '    await files.syncDirectory(directory);\n    const bytes', '    const bytes'),
+  ]),
 ]
