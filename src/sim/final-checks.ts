@@ -1,9 +1,9 @@
 /** What must hold when the faults are over and all nodes have stopped, from their disks. */
 import { createHash } from 'node:crypto'
-import { inspectJournal } from '../journal/inspect.js'
-import { type BlockPrint, compareContents, compareJournals, type JournalPrint, Problems } from './checks.js'
+import { compareContents, compareJournals, type JournalPrint, Problems } from './checks.js'
 import { compareWithFold } from './content-audit.js'
 import { describeEngine } from './folded-content.js'
+import { readBlockPrints } from './journal-print.js'
 import type { SimulatedCluster } from './simulated-cluster.js'
 import type { SimulatedNode } from './simulated-node.js'
 
@@ -36,20 +36,7 @@ async function printOf(one: SimulatedNode): Promise<JournalPrint> {
   // A copy without latencies, which is read at once.
   const files = one.disk.clone().process()
   const directory = files.join(one.directory, 'shards', 'main', 'current', 'journal')
-  const blocks: BlockPrint[] = []
-  for await (const record of inspectJournal(files, directory)) {
-    if (record.type === 'damage' && record.verdict === 'corruption') {
-      throw new Error(`journal of ${one.name} is damaged: ${JSON.stringify(record)}`)
-    }
-    if (record.type !== 'block') continue
-    const { header, end, bytes } = record.block
-    blocks.push({
-      firstSequence: header.firstSequence,
-      lastSequence: end.sequence,
-      epoch: header.epoch,
-      digest: createHash('sha256').update(bytes).digest('hex'),
-    })
-  }
+  const blocks = await readBlockPrints(files, directory)
   const first = blocks[0]
   return {
     node: one.name,

@@ -187,6 +187,8 @@ export class SimulatedCluster {
       return `${one.name} ${status === undefined ? 'is down' : `${status.state} at ${status.sequence.applied} (${status.reason})`}`
     })
     const all = states.join('; ')
+    // Without it the set cannot change, nor a switchover that waits for its answer end.
+    if (this.witness !== undefined && this.witness.run?.started !== true) return `${this.witness.name} is down: ${all}`
     const [primary] = primaries
     if (primary === undefined || primaries.length > 1) return `${primaries.length} primaries: ${all}`
     const status = this.statusOf(primary)!

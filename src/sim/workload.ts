@@ -11,6 +11,9 @@ import type { SimulatedNode } from './simulated-node.js'
 import type { World } from './world.js'
 
 const rangeKeysMax = 4
+/** After the faults: so long a write may be refused, and so long it waits to be tried again. */
+const takenMsMax = 5_000
+const againMs = 200
 
 /** What is written at once, and what of it the history of each key shows. */
 interface Change {
@@ -176,10 +179,19 @@ export class Workload {
     let problem: string | undefined
     const each = (work: (done: () => void) => void) => until(new Promise((resolve) => work(resolve)))
     for (const one of this.cluster.nodes) {
-      const before = this.history.operations.length
-      await each((done) => this.write('end', one, this.put('k0'), done))
-      const { outcome } = this.history.operations[before]!
-      if (outcome !== 'ok') problem = `I9: after the faults a write through ${one.name} ends with outcome ${outcome}`
+      const untilMs = time.nowMs + takenMsMax
+      for (;;) {
+        const before = this.history.operations.length
+        await each((done) => this.write('end', one, this.put('k0'), done))
+        const { outcome } = this.history.operations[before]!
+        if (outcome === 'ok') break
+        if (outcome !== 'none' || time.nowMs > untilMs) {
+          problem = `I9: after the faults a write through ${one.name} ends with outcome ${outcome}`
+          break
+        }
+        // A coordinator that has just come back may still have a switchover to decide.
+        await each((done) => time.schedule(againMs, done))
+      }
     }
     const { primary } = this.cluster
     if (primary === undefined) return problem ?? 'I9: no primary after the faults'
