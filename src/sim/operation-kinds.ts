@@ -14,6 +14,8 @@ export const operationKinds = [
   /** A forced promotion has replaced committed blocks; acknowledged writes were among what was given up. */
   'history-replaced',
   'acknowledged-given-up',
+  /** A bootstrap has brought the content as files of a checkpoint. */
+  'bootstrap-by-files',
   /** All keys and families of a node, held against what was folded. */
   'compare-content',
 ] as const

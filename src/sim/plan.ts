@@ -36,6 +36,8 @@ export interface Plan {
   readonly familyClients: number
   readonly familyOperationsPerSecond: number
   readonly valueBytes: number
+  /** Whose engine hands out and takes files of checkpoints: all, some or none. */
+  readonly nodesWithFiles: readonly string[]
   /** An engine hands over no more at a time, so that a snapshot of few keys has several chunks. */
   readonly chunkBytes: number
   /** So slow that a bootstrap of everything takes about as long; undefined: not throttled. */
@@ -103,6 +105,9 @@ export function planOf(seed: number, streams: SeededStreams, options: PlanOption
   const freshReadsPerSecond = Math.round(wider.skewed(5, 40))
   const familyClients = wider.chance(0.4) ? 1 + wider.below(3) : 0
   const familyOperationsPerSecond = Math.round(wider.skewed(5, 40))
+  const filesDraw = wider.next()
+  const filesShare = filesDraw < 0.5 ? 0 : filesDraw < 0.85 ? 1 : 0.6
+  const nodesWithFiles = ['a', 'b', 'c', 'd'].filter(() => wider.next() < filesShare)
   // An operator who forces a promotion would write over whatever a coordinator has forgotten: that is no fault of ours.
   if (faults.has('promote-forced')) for (const kind of forgetful) faults.delete(kind)
   return {
@@ -122,6 +127,7 @@ export function planOf(seed: number, streams: SeededStreams, options: PlanOption
     keys: more.chance(0.25) ? 20 + more.below(20) : 2 + random.below(5),
     readers,
     freshReadsPerSecond,
+    nodesWithFiles,
     familyClients,
     familyOperationsPerSecond,
     valueBytes: random.chance(0.3) ? 2_000 : 20,
@@ -143,6 +149,7 @@ export function describePlan(plan: Plan): string {
     `checkpoints every ${plan.checkpointBytes} bytes, slots hold ${plan.slotRetainBytes} bytes, drift ${plan.clockDrift}`,
     `${plan.clients} clients, ${plan.operationsPerSecond} operations/s on ${plan.keys} keys`,
     `${plan.readers} clients with ${plan.readers === 0 ? 0 : plan.freshReadsPerSecond} reads/s that say how fresh; ${plan.familyClients} with ${plan.familyClients === 0 ? 0 : plan.familyOperationsPerSecond}/s in families`,
+    `files of checkpoints: ${plan.nodesWithFiles.join(', ') || 'nobody'}`,
     `faults: ${kinds.length === 0 ? 'none' : kinds.join(', ')}`,
   ].join('\n')
 }

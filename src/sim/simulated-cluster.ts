@@ -36,6 +36,8 @@ export class SimulatedCluster {
   readonly endListeners = new Set<(run: Run) => void>()
   /** Nodes whose disk was damaged on purpose: they may report it. */
   readonly damaged = new Set<string>()
+  /** How often an engine was opened from files that a bootstrap had brought. */
+  installedFiles = 0
   readonly weather: CoordinatorWeather
   readonly past: CoordinatorPast
   /** Machines that pretend to be one of the nodes. */
@@ -67,6 +69,10 @@ export class SimulatedCluster {
         onRewind: (from, to) => {
           world.trace.story(name, `rewinds to ${to.sequence}`)
           oracle.rewind(name, from, to)
+        },
+        onFiles: (position) => {
+          this.installedFiles += 1
+          world.trace.story(name, `opens the files of a checkpoint at ${position.sequence}`)
         },
         onInstall: (position) => world.trace.story(name, `installs a bootstrap at ${position.sequence}`),
       }),

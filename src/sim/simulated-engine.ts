@@ -15,10 +15,12 @@ import type {
   EngineIterator,
   EngineSnapshot,
   EngineState,
+  FileCheckpoint,
   RewoundKey,
   ScanOptions,
 } from '../ports/engine.js'
 import type { FileSystem } from '../ports/file-system.js'
+import { checkpointFilesOf, readCheckpoint, writeCheckpoint } from './simulated-checkpoint.js'
 
 /** Hears what an engine folds, before it does and after. */
 export interface EngineWatch {
@@ -27,6 +29,8 @@ export interface EngineWatch {
   onApplied(applied: Position): void
   onRewind(from: Position, to: Position): void
   onInstall(position: Position): void
+  /** Its content was brought as files. */
+  onFiles(position: Position): void
 }
 
 export interface EngineProcess {
@@ -34,6 +38,8 @@ export interface EngineProcess {
   pass(operation: 'read' | 'apply' | 'sync'): Promise<void> | undefined
   /** A chunk holds no more, however many were asked for. */
   readonly chunkBytes: number
+  /** Whether its content can be had as files. */
+  readonly hasFiles: boolean
 }
 
 type Change = (engine: Engine) => Promise<void>
@@ -65,16 +71,24 @@ export class SimulatedStores {
   factory(files: FileSystem, process: EngineProcess, watch: EngineWatch): EngineFactory {
     return {
       kind: 'level',
+      ...(process.hasFiles ? { files: checkpointFilesOf(files) } : {}),
       open: async (directory, empty) => {
-        const store = await this.find(files, directory)
+        const store = await this.find(files, directory, watch)
         const inner = await memoryEngine.open(directory, empty)
         for (const change of store.changes) await change(inner)
-        return new SimulatedEngine(inner, store, process, watch)
+        const engine = new SimulatedEngine(inner, store, process, watch)
+        if (process.hasFiles) {
+          engine.checkpointFiles = async (target) => {
+            await process.pass('sync')
+            return writeCheckpoint(inner, files, target, process.chunkBytes)
+          }
+        }
+        return engine
       },
     }
   }
 
-  private async find(files: FileSystem, directory: string): Promise<Store> {
+  private async find(files: FileSystem, directory: string, watch: EngineWatch): Promise<Store> {
     const path = files.join(directory, storeFileName)
     if ((await files.stat(path)) !== undefined) {
       const name = Buffer.from(await files.readFile(path, 64)).toString()
@@ -86,6 +100,13 @@ export class SimulatedStores {
     const store = new Store()
     this.stores.set(name, store)
     await files.makeDirectory(directory)
+    // Files that a bootstrap has put in place.
+    const checkpoint = await readCheckpoint(files, directory)
+    if (checkpoint !== undefined) {
+      store.changes.push(checkpoint.install)
+      store.prove(checkpoint.position)
+      watch.onFiles(checkpoint.position)
+    }
     const file = await files.open(path, 'create')
     await file.write([Buffer.from(name)], 0)
     await file.sync()
@@ -99,6 +120,7 @@ class SimulatedEngine implements Engine {
   readonly kind = 'level'
   readonly volatile = false
   readonly opened: EngineState
+  checkpointFiles?: (directory: string) => Promise<FileCheckpoint>
   private readonly inner: Engine
   private readonly store: Store
   private readonly process: EngineProcess

@@ -149,6 +149,7 @@ export async function simulate(seed: number, options: SimulationOptions = {}): P
   } finally {
     process.off('unhandledRejection', onRejection)
   }
+  operations.add('bootstrap-by-files', cluster.installedFiles)
   if (!oracle.mayLose) {
     operations.add('history-replaced', oracle.replaced)
     operations.add('acknowledged-given-up', oracle.givenUpEpochs)

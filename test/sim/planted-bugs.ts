@@ -436,4 +436,16 @@ export const plantedBugs: readonly PlantedBug[] = [
       'return this;',
     ),
   ]),
+  bug(
+    'files of another checkpoint are kept by their size',
+    'B1',
+    'wipe,crash,connection-drop,slow-link,partition-node',
+    [
+      edit(
+        'runtime/incoming-files.js',
+        'found.bytes === bytes && found.checksum === checksum',
+        'found.bytes === bytes',
+      ),
+    ],
+  ),
 ]
