@@ -29,8 +29,10 @@ const batches = [
   ['journal', 'file-journal', 'history'],
   ['journal', 'segment', 'segment-maker'],
   ['journal', 'side-file', 'tail-cache', 'journal-factory'],
+  ['core', 'verify'],
   ['core', 'lifecycle', 'timings', 'failure', 'address', 'backoff', 'entry', 'invariant'],
-  ['core', 'failover-status'],
+  ['core', 'failover-status', 'told-failover', 'replication-health'],
+  ['core', 'checkpoint-transfer'],
   ['journal', 'inspect'],
 ]
 
