@@ -1,9 +1,11 @@
-/** Single conditions of registrations and retention that no other test would miss: mutation testing found them. */
+/** Single conditions of registrations, records and retention that no other test would miss: mutation testing found them. */
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import { limits } from '#src/core/limits.js'
 import { Registrations } from '#src/core/registrations.js'
 import { decideRetention } from '#src/core/retention.js'
+import { VoterRecords } from '#src/core/voter-records.js'
+import { record } from './support.js'
 
 describe('registrations', () => {
   const member = { node: 'a', address: 'a:1', boot: '1'.padStart(16, '0') }
@@ -16,6 +18,30 @@ describe('registrations', () => {
     }
     assert.equal(table.expiresMs('b'), undefined)
   })
+
+  test('what is refused changes nothing, and nobody is told', () => {
+    const table = new Registrations()
+    const claim = { ttlMs: 100, takesOver: true }
+    assert.equal(table.register(member, { ttlMs: 0, takesOver: true }, 0).changed, false)
+    assert.equal(table.unregister('a', member.boot), false, 'nobody is there')
+    for (let index = 0; index < limits.membersMax; index++) table.register({ ...member, node: `n${index}` }, claim, 0)
+    const before = table.members
+    assert.equal(table.register(member, claim, 0).changed, false)
+    const older = { ...member, node: 'n0', boot: '2'.padStart(16, '0') }
+    assert.equal(table.register(older, { ttlMs: 100, takesOver: false }, 50).changed, false)
+    assert.deepEqual(table.members, before)
+    assert.equal(table.nextExpiryMs, 100)
+  })
+})
+
+test('C3: a voter answers with the record that was applied last', () => {
+  const records = new VoterRecords()
+  assert.equal(records.get('main'), undefined)
+  const held = { record: record(['a', 'b']), revision: 7 }
+  records.apply('main', { ...held, revision: 3 })
+  records.apply('main', held)
+  assert.deepEqual(records.get('main'), held)
+  assert.deepEqual([...records.all], [['main', held]])
 })
 
 describe('retention', () => {
