@@ -20,6 +20,7 @@ const tests = {
     'position',
     'promotion',
     'recovery',
+    'requests-conditions',
     'registrations',
     'replication-health',
     'retention',
@@ -41,6 +42,7 @@ const tests = {
     'format-conditions',
     'reading-conditions',
     'tail-cache-conditions',
+    'files-conditions',
     'side-file',
     'power-loss',
     'disk-errors',
@@ -53,6 +55,13 @@ const tests = {
 
 const folder = process.env.UNDERSTUDY_MUTATE ?? 'core'
 const name = process.env.UNDERSTUDY_MUTATE_NAME ?? folder
+const files = process.env.UNDERSTUDY_MUTATE_FILES?.split(',') ?? []
+/** Those named like a file of the batch go first: they notice most. */
+const isOwn = (test) => files.some((file) => test === file || test === `${file}-conditions`)
+/** UNDERSTUDY_MUTATE_TESTS: these alone. What survives them is tried again with all (`--again`). */
+const only = process.env.UNDERSTUDY_MUTATE_TESTS?.split(',')
+const chosen = tests[folder].filter((test) => only?.includes(test) ?? true)
+const ordered = [...chosen.filter(isOwn), ...chosen.filter((test) => !isOwn(test))]
 process.env.UNDERSTUDY_PROPERTY_SHARE ??= folder === 'core' ? '0.25' : '0.1'
 // Losses of power in the order of their seeds.
 process.env.UNDERSTUDY_SEEDS ??= '5'
@@ -62,7 +71,7 @@ export default {
   testRunner: 'tap',
   plugins: ['@stryker-mutator/tap-runner'],
   tap: {
-    testFiles: tests[folder].map((test) => `build/test/${folder}/${test}.test.js`),
+    testFiles: ordered.map((test) => `build/test/${folder}/${test}.test.js`),
     nodeArgs: ['--test-reporter=tap', '-r', '{{hookFile}}', '{{testFile}}'],
   },
   // A test is a test file here, run in a process of its own.

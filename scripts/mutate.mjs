@@ -70,7 +70,12 @@ function run(folder, name, list) {
   const { status } = spawnSync(process.execPath, [stryker, 'run', '-m', list.join(',')], {
     cwd: root,
     stdio: 'inherit',
-    env: { ...process.env, UNDERSTUDY_MUTATE: folder, UNDERSTUDY_MUTATE_NAME: name },
+    env: {
+      ...process.env,
+      UNDERSTUDY_MUTATE: folder,
+      UNDERSTUDY_MUTATE_NAME: name,
+      UNDERSTUDY_MUTATE_FILES: list.map((file) => /([^/]+)\.ts/.exec(file)[1]).join(','),
+    },
   })
   if (status !== 0) failed.push(name)
 }

@@ -89,7 +89,10 @@ describe('reading', () => {
     await assert.rejects(journal.read(made[5]!.end, everything), damage)
     await assert.rejects(journal.read(made[3]!.end, everything), damage)
     assert.deepEqual(await journal.positionAt(3), made[2]!.end)
-    assert.deepEqual(chains(await journal.read(sampleBase, { bytesMax: 1e9, limitSequence: 4 })), chains(made.slice(0, 4)))
+    assert.deepEqual(
+      chains(await journal.read(sampleBase, { bytesMax: 1e9, limitSequence: 4 })),
+      chains(made.slice(0, 4)),
+    )
     await journal.close()
   })
 
