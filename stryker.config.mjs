@@ -24,6 +24,7 @@ const tests = {
     'registrations',
     'replication-health',
     'retention',
+    'small-conditions',
     'start',
     'takeover',
     'told-failover',
