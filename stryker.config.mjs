@@ -80,7 +80,7 @@ export default {
   buildCommand: 'tsc -b test',
   ignorePatterns: ['/build', '/dist', '/native', '/bench', '/.ci'],
   concurrency: 1,
-  timeoutMS: 5_000,
+  timeoutMS: 4_000,
   timeoutFactor: 3,
   disableTypeChecks: true,
   // Stryker would rewrite it with the JavaScript API of TypeScript, which version 7 does not have; nothing needs it.

@@ -54,7 +54,7 @@ function originalOf(lines, { location: { start, end } }) {
   return text.join('\n')
 }
 
-/** Of each file the newest result of each mutant; those of another text of the file are gone. */
+/** Of each file every mutant: what one run has found stays found. Those of another text of the file are gone. */
 function readReports() {
   const files = new Map()
   const paths = readdirSync(reports)
@@ -67,7 +67,9 @@ function readReports() {
       const found = before?.source === source ? before.mutants : new Map()
       for (const mutant of mutants) {
         if (mutant.status === 'Ignored' || mutant.status.endsWith('Error')) continue
-        found.set(keyOf(mutant), { ...mutant, original: originalOf(lines, mutant) })
+        const known = found.get(keyOf(mutant))
+        if (known === undefined || survived(known))
+          found.set(keyOf(mutant), { ...mutant, original: originalOf(lines, mutant) })
       }
       files.set(file, { source, mutants: found })
     }

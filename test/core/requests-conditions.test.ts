@@ -224,6 +224,17 @@ describe("a node's own requests", () => {
     assert.equal(own.outcomeOf(1), 'unknown', 'it is no barrier any more')
   })
 
+  test('S9: what this node itself appended is settled by a barrier too, where its epoch goes on', () => {
+    const own = new OwnRequests()
+    own.addAppended(1, first, undefined)
+    own.begin(first, 1, 10)
+    assert.equal(own.next, undefined)
+    assert.equal(own.wantsBarrier, true)
+    own.barrierSent(9)
+    own.seen(9)
+    assert.deepEqual(send(own), [1])
+  })
+
   test('S9: a barrier is of its way: neither wanted nor waited for in another one', () => {
     const own = open()
     own.add(1, direct)
