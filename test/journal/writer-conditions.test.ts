@@ -2,12 +2,14 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import type { Block } from '#src/core/entry.js'
+import { limits } from '#src/core/limits.js'
+import type { Position } from '#src/core/position.js'
 import type { JournalOptions } from '#src/journal/journal-factory.js'
 import { JournalWatch, readAll, SampleBlocks, sampleBase, sampleIdentity } from '#src/journal/sample-blocks.js'
 import { noteBytes } from '#src/journal/segment-format.js'
 import type { Journal } from '#src/ports/journal.js'
 import { SimulatedDisk } from '#src/sim/disk.js'
-import { settle, simulatedFactory } from './support.js'
+import { ManualClock, settle, simulatedFactory } from './support.js'
 
 const segmentBytes = 64 * 1024
 const headerBytes = 4096
@@ -109,5 +111,106 @@ describe('writing', () => {
     )
     await journal.close()
     assert.deepEqual(chains(await readAll(await open(disk))), chains([large, small]))
+  })
+
+  test('J1, J2: a mark that is asked for while another one is written says what was known when it was asked for', async () => {
+    const disk = new SimulatedDisk()
+    const journal = await create(disk)
+    journal.append(new SampleBlocks().many(6))
+    journal.noteCommitted(2)
+    await journal.mark()
+    journal.noteCommitted(4)
+    const first = journal.mark()
+    disk.latency = () => settle(20)
+    await settle(10)
+    journal.noteCommitted(6)
+    const second = journal.mark()
+    await first
+    await second
+    disk.crash({ keep: 'none' })
+    disk.latency = undefined
+    assert.equal((await open(disk)).committedMark, 6)
+  })
+
+  test('F25: a group keeps to the room of its segment and to its number of blocks', async () => {
+    for (const over of [8, noteBytes, 2 * noteBytes]) {
+      const disk = new SimulatedDisk()
+      const journal = await create(disk)
+      const blocks = new SampleBlocks()
+      const start = blocks.next()
+      journal.append([start])
+      await journal.mark()
+      const first = ofBytes(blocks, 20_000)
+      const used = headerBytes + noteBytes + Math.ceil(start.bytes.length / 8) * 8 + noteBytes
+      // With its flush mark and the place of the seal, both would need so many bytes more than are there.
+      const second = ofBytes(blocks, segmentBytes - used - 2 * noteBytes - 20_000 + over)
+      journal.append([first, second])
+      await journal.mark()
+      assert.deepEqual(
+        journal.segments.map(({ lastSequence }) => lastSequence),
+        [2, 3],
+      )
+      for (const { name, bytes } of journal.segments) assert.equal(disk.content(`/journal/${name}`).length, bytes)
+      disk.crash({ keep: 'none' })
+      assert.deepEqual(chains(await readAll(await open(disk))), chains([start, first, second]))
+    }
+    const disk = new SimulatedDisk()
+    const journal = await create(disk)
+    let writes = 0
+    disk.fault = (operation, path) => {
+      if (operation === 'write' && path.endsWith('0001.journal')) writes += 1
+      return undefined
+    }
+    const made = new SampleBlocks().many(limits.flushBlocksMax + 1, { valueBytes: 1 })
+    journal.append(made)
+    while (journal.durable.sequence < made.length) await settle(1)
+    assert.equal(writes, 2)
+    await journal.close()
+  })
+
+  test('what is told of a group is its end and how long it took', async () => {
+    const told: Array<[number, number]> = []
+    const disk = new SimulatedDisk()
+    const clock = new ManualClock()
+    const factory = simulatedFactory(disk.process(), { clock })
+    const start = { base: sampleBase, epochs: [] }
+    const watch = new JournalWatch()
+    watch.onDurable = (position: Position, tookMs = -1) => {
+      told.push([position.sequence, tookMs])
+    }
+    const journal = await factory.create('/journal', sampleIdentity, start, watch)
+    disk.fault = (operation, path) => {
+      if (operation === 'datasync' && path.endsWith('0001.journal')) clock.advance(7)
+      return undefined
+    }
+    journal.append(new SampleBlocks().many(3))
+    assert.ok(journal.pendingBytes > 0)
+    while (journal.durable.sequence < 3) await settle(1)
+    assert.equal(journal.pendingBytes, 0)
+    assert.deepEqual(told, [[3, 7]])
+    await journal.close()
+  })
+
+  test('J2: at close a flush mark covers the last block, and the kinds of notes are those of the format', async () => {
+    const disk = new SimulatedDisk()
+    const journal = await create(disk)
+    const blocks = new SampleBlocks()
+    journal.append([blocks.next(), ...blocks.many(9, { valueBytes: 9000 })])
+    await journal.close()
+    const kindsOf = (name: string): number[] => {
+      const content = Buffer.from(disk.content(`/journal/${name}`))
+      const kinds: number[] = []
+      for (let at = content.indexOf('USJM'); at >= 0; at = content.indexOf('USJM', at + 1)) {
+        kinds.push(content.readUInt16LE(at + 10))
+      }
+      return kinds
+    }
+    const names = disk.list('/journal')
+    assert.deepEqual(names.map(kindsOf), [
+      [1, 2],
+      [1, 1],
+    ])
+    const newest = Buffer.from(disk.content(`/journal/${names[1]}`))
+    assert.equal(newest.readUInt32LE(newest.lastIndexOf('USJM') + 32), 10)
   })
 })
