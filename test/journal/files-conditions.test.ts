@@ -1,6 +1,7 @@
 /** Single conditions of the files of a journal, made, saved and described, that no other test would miss. */
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
+import type { Block } from '#src/core/entry.js'
 import { limits } from '#src/core/limits.js'
 import { isFailure } from '#src/errors.js'
 import { createJournalFactory } from '#src/journal/journal-factory.js'
@@ -12,6 +13,7 @@ import {
   sampleBase,
   sampleIdentity,
 } from '#src/journal/sample-blocks.js'
+import type { FileSystem } from '#src/ports/file-system.js'
 import type { Journal } from '#src/ports/journal.js'
 import { type DiskOperation, diskError, SimulatedDisk } from '#src/sim/disk.js'
 import { ManualClock, SeededRandom, settle, simulatedFactory } from './support.js'
@@ -138,6 +140,93 @@ describe('segments', () => {
     }
     await journal.close()
     assert.equal((await readAll(await open(disk))).length, 4)
+  })
+})
+
+describe('files that are open', () => {
+  /** A file system that knows which files are open. */
+  function counted(disk: SimulatedDisk): { readonly fs: FileSystem; readonly open: string[] } {
+    const process = disk.process()
+    const open: string[] = []
+    const fs: FileSystem = Object.create(process)
+    fs.open = async (path, mode) => {
+      const file = await process.open(path, mode)
+      open.push(path)
+      const close = file.close.bind(file)
+      let closed = false
+      file.close = async () => {
+        if (!closed) open.splice(open.indexOf(path), 1)
+        closed = true
+        await close()
+      }
+      return file
+    }
+    return { fs, open }
+  }
+
+  async function fourSegments(): Promise<{ disk: SimulatedDisk; made: Block[] }> {
+    const disk = new SimulatedDisk()
+    const journal = await create(disk)
+    const made = new SampleBlocks().many(30, { valueBytes: 7000 })
+    for (const block of made) {
+      journal.append([block])
+      await journal.mark()
+    }
+    assert.equal(journal.segments.length, 4)
+    await journal.close()
+    return { disk, made }
+  }
+
+  test('a segment that is trimmed is closed as soon as nobody reads it, and all of them at the end', async () => {
+    const { disk, made } = await fourSegments()
+    const { fs, open: opened } = counted(disk)
+    const factory = simulatedFactory(fs, { tailCacheBytes: 0 })
+    const { journal } = await factory.open('/journal', sampleIdentity, new JournalWatch())
+    await settle()
+    assert.equal(opened.length, 5, 'four segments and the spare file')
+    let read = (): void => {}
+    const mayRead = new Promise<void>((resolve) => {
+      read = resolve
+    })
+    disk.latency = (operation) => (operation === 'read' ? mayRead : undefined)
+    const reading = journal.read(sampleBase, { bytesMax: 1, limitSequence: 1e9 })
+    await settle()
+    await journal.trim(1e9)
+    assert.equal(opened.length, 3, 'the first one is read')
+    read()
+    assert.deepEqual((await reading).at(0)?.end, made[0]!.end)
+    assert.equal(opened.length, 2)
+    await journal.close()
+    assert.deepEqual(opened, [])
+  })
+
+  test('a cut, a tail that is saved and a file that is replaced leave none open', async () => {
+    const { disk, made } = await fourSegments()
+    await (await disk.process().open('/journal/damaged', 'create')).sync()
+    const { fs, open: opened } = counted(disk)
+    const factory = simulatedFactory(fs)
+    const { journal } = await factory.open('/journal', sampleIdentity, new JournalWatch())
+    await settle()
+    assert.equal(opened.length, 5)
+    const tail = { after: made[20]!.end, commonSequence: 21 }
+    for (let round = 0; round < 2; round++) await journal.saveTail(tail, '/', 'divergent-1@a-22.journal')
+    assert.ok((await factory.describeTail('/divergent-1@a-22.journal')) !== undefined)
+    assert.equal(opened.length, 5)
+    await journal.truncate(made[1]!.end)
+    assert.equal(opened.length, 2)
+    await journal.close()
+    assert.deepEqual(opened, [])
+  })
+
+  test('where opening is refused none is left open', async () => {
+    const { disk } = await fourSegments()
+    disk.corrupt('/journal/00000000000000000001.journal', (content) =>
+      content.map((byte, at) => (at === 5000 ? byte ^ 1 : byte)),
+    )
+    const { fs, open: opened } = counted(disk)
+    const opening = simulatedFactory(fs).open('/journal', sampleIdentity, new JournalWatch())
+    await rejectsWith(opening, 'UNDERSTUDY_CORRUPTION')
+    assert.deepEqual(opened, [])
   })
 })
 

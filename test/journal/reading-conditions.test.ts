@@ -14,7 +14,7 @@ import {
   sampleIdentity,
 } from '#src/journal/sample-blocks.js'
 import type { Journal } from '#src/ports/journal.js'
-import { SimulatedDisk } from '#src/sim/disk.js'
+import { diskError, SimulatedDisk } from '#src/sim/disk.js'
 import { simulatedFactory } from './support.js'
 
 const path = '/journal/00000000000000000001.journal'
@@ -133,6 +133,16 @@ describe('reading', () => {
       const found = await journal.read(sampleBase, { bytesMax: 1e9, limitSequence })
       assert.equal(found.length, count, `up to ${limitSequence}`)
     }
+    const [, { bytes: second }, { bytes: third }] = made as [Block, Block, Block]
+    for (const [bytesMax, count] of [
+      [0, 1],
+      [second.length, 1],
+      [second.length + third.length - 1, 1],
+      [second.length + third.length, 2],
+    ] as const) {
+      const found = await journal.read(made[0]!.end, { bytesMax, limitSequence: 1e9 })
+      assert.equal(found.length, count, `${bytesMax} bytes`)
+    }
     assert.deepEqual(await journal.read(made[2]!.end, { bytesMax: 1e9, limitSequence: 9 }), [])
     assert.deepEqual(await journal.read(made[2]!.end, { bytesMax: 1e9, limitSequence: 4 }), [])
     const inside = { ...made[2]!.end, sequence: 8 }
@@ -196,6 +206,49 @@ describe('cutting', () => {
     assert.deepEqual(journal.durable, base)
     assert.deepEqual(await readAll(journal), [])
     await journal.close()
+  })
+
+  test('I6: what was trimmed is not there any more, the place before what is left is', async () => {
+    const { journal, made } = await twoSegments()
+    const { lastSequence } = journal.segments[0]!
+    const total = journal.bytes
+    await journal.trim(lastSequence - 1)
+    assert.equal(journal.bytes, total)
+    await journal.trim(lastSequence)
+    assert.equal(journal.bytes, total - 64 * 1024)
+    const { base } = journal
+    assert.equal(base.sequence, lastSequence)
+    assert.equal(await journal.positionAt(lastSequence - 2), undefined)
+    assert.equal(await journal.positionAt(0), undefined)
+    assert.deepEqual(await journal.positionAt(lastSequence), base)
+    assert.equal(await journal.positionAt(made.at(-1)!.end.sequence + 1), undefined)
+    await rejectsWith(journal.read(made[0]!.end, everything), 'UNDERSTUDY_TOO_OLD')
+    const found = await readAll(journal)
+    assert.deepEqual(found.at(-1)?.end, made.at(-1)!.end)
+    await rejectsWith(journal.read({ ...base, chain: 'e'.repeat(32) }, everything), 'UNDERSTUDY_DIVERGED')
+    await journal.close()
+  })
+
+  test('F17: an error while segments are removed ends the journal, and a restart goes on', async () => {
+    for (const operation of ['remove', 'syncDirectory'] as const) {
+      const { disk, journal, made } = await twoSegments()
+      const durable = journal.durable
+      disk.fault = (asked) => (asked === operation ? diskError('EIO', operation) : undefined)
+      await rejectsWith(journal.trim(1e9), 'UNDERSTUDY_IO')
+      assert.throws(() => journal.append([]), { code: 'UNDERSTUDY_IO' })
+      await rejectsWith(journal.trim(1e9), 'UNDERSTUDY_IO')
+      await journal.close()
+      disk.fault = undefined
+      disk.crash({ keep: 'none' })
+      const { journal: again } = await simulatedFactory(disk.process()).open(
+        '/journal',
+        sampleIdentity,
+        new JournalWatch(),
+      )
+      assert.deepEqual(again.durable, durable)
+      assert.deepEqual(chains(await readAll(again)), chains(made))
+      await again.close()
+    }
   })
 
   test('F23: nothing is appended while it is cut: that is our own bug', async () => {
