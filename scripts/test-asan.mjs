@@ -11,7 +11,7 @@ const place = join(root, 'build/asan')
 const logs = join(place, 'logs')
 const addon = join(place, 'build/Release/understudy_rocksdb.node')
 // Not those that take memory away: the sanitizer needs it.
-const tests = ['addon', 'flush', 'ingest', 'conformance', 'crash']
+const tests = ['addon', 'flush', 'ingest', 'conformance', 'crash', 'disk-errors']
 
 function run(command, args, options) {
   const { status, signal, error } = spawnSync(command, args, { stdio: 'inherit', ...options })
@@ -47,6 +47,7 @@ const env = {
   ...process.env,
   UNDERSTUDY_ROCKSDB_ADDON: addon,
   UNDERSTUDY_TEST_ROCKSDB: 'required',
+  UNDERSTUDY_DISK_ERRORS: '2',
   LD_PRELOAD: library,
   ASAN_OPTIONS: `detect_leaks=1:fast_unwind_on_malloc=1:log_path=${logs}/report`,
   // What counts as a leak is decided below.

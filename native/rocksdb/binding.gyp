@@ -14,6 +14,7 @@
         'src/crc32c.cc',
         'src/entries.cc',
         'src/failure.cc',
+        'src/file_system.cc',
         'src/ingestion.cc',
         'src/iterators.cc',
         'src/options.cc',

@@ -7,6 +7,7 @@ import { ClusterProcesses } from './cluster-processes.js'
 import { formatBytes, formatCount, formatMs, plural } from './format.js'
 import { onInterrupt, reasonOf } from './interrupt.js'
 import { Load } from './load.js'
+import type { NodeAddress } from './node-client.js'
 import { countParser, sizeParser } from './parse-flags.js'
 import { ProgressBar } from './progress-bar.js'
 import { printJson, printLine } from './terminal.js'
@@ -78,8 +79,7 @@ Exit codes: 0 measured; 1 ended; 4 no write was acknowledged.`,
 
 async function run(flags: BenchFlags): Promise<void> {
   if (flags.url !== undefined) {
-    const { url, secret } = nodeAddress(flags)
-    return report(await measure([url], flags, secret), flags)
+    return report(await measure(nodeAddress(flags), flags), flags)
   }
   const { nodes, durability } = flags
   const names = ['a', 'b', 'c', 'd', 'e'].slice(0, nodes)
@@ -91,27 +91,25 @@ async function run(flags: BenchFlags): Promise<void> {
   try {
     for (const name of names) cluster.start(name)
     const primary = await cluster.untilSettled(names, settleTimeoutMs)
-    await report(await measure([cluster.url(primary)], flags, undefined), flags)
+    await report(await measure({ url: cluster.url(primary), secret: undefined }, flags), flags)
   } finally {
     await cluster.close()
   }
 }
 
-async function measure(urls: readonly string[], flags: BenchFlags, secret: string | undefined): Promise<BenchFigures> {
-  if (urls.some((url) => !url.startsWith('http://'))) {
-    throw new UnderstudyError('CONFIG', 'the load speaks http:// only', { hint: "give the node's own address" })
-  }
+async function measure({ url, secret, tls }: NodeAddress, flags: BenchFlags): Promise<BenchFigures> {
   const { writers, valueBytes, batch, duration } = flags
   const times: number[] = []
   let operations = 0
   let isMeasured = false
-  const load = new Load(urls, {
+  const load = new Load(url, {
     writers,
     valueBytes,
     batchPercent: batch > 1 ? 100 : 0,
     batchKeys: batch,
     counters: 0,
     random: Math.random,
+    ...(tls === undefined ? {} : { tls }),
     ...(secret === undefined ? {} : { headers: { authorization: `Bearer ${secret}` } }),
     onAcknowledged: (ms, count) => {
       if (!isMeasured) return

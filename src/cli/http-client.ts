@@ -1,7 +1,9 @@
 /** Requests to a node over kept-alive connections, with what is known of those that fail. */
 import { Agent, type IncomingHttpHeaders, type IncomingMessage, request } from 'node:http'
+import { Agent as SecureAgent, request as secureRequest } from 'node:https'
 import type { Outcome } from '../core/failure.js'
 import { UnderstudyError } from '../errors.js'
+import type { ClientTls } from './node-client.js'
 
 export interface HttpRequest {
   readonly method: 'GET' | 'PUT' | 'POST' | 'DELETE'
@@ -33,11 +35,15 @@ export class NoAnswer extends UnderstudyError {}
 
 export class HttpClient {
   private readonly agent: Agent
+  private readonly secureAgent: SecureAgent
   private readonly timeoutMs: number
 
-  constructor(options: { readonly connectionsMax: number; readonly timeoutMs: number }) {
+  /** `tls`: for addresses with `https://`; without an authority those of the system are taken. */
+  constructor(options: { readonly connectionsMax: number; readonly timeoutMs: number; readonly tls?: ClientTls }) {
     this.timeoutMs = options.timeoutMs
-    this.agent = new Agent({ keepAlive: true, maxSockets: options.connectionsMax })
+    const kept = { keepAlive: true, maxSockets: options.connectionsMax }
+    this.agent = new Agent(kept)
+    this.secureAgent = new SecureAgent({ ...kept, ...options.tls })
   }
 
   /** The whole answer, whatever its status is. */
@@ -62,9 +68,11 @@ export class HttpClient {
     return new Promise((resolve, reject) => {
       const { method, path, body } = what
       const length = body === undefined ? 0 : Buffer.byteLength(body)
-      const outgoing = request(new URL(path, url), {
+      const address = new URL(path, url)
+      const isSecure = address.protocol === 'https:'
+      const outgoing = (isSecure ? secureRequest : request)(address, {
         method,
-        agent: this.agent,
+        agent: isSecure ? this.secureAgent : this.agent,
         headers: { ...what.headers, ...(length > 0 ? { 'content-length': length } : {}) },
       })
       const timeoutMs = what.timeoutMs ?? this.timeoutMs
@@ -88,6 +96,7 @@ export class HttpClient {
 
   close(): void {
     this.agent.destroy()
+    this.secureAgent.destroy()
   }
 }
 

@@ -6,6 +6,7 @@ import { UnderstudyError } from '../errors.js'
 import { type HttpAnswer, HttpClient, type HttpRequest, NoAnswer, refusalOf } from './http-client.js'
 import { counterName, keyName, valueText } from './load-content.js'
 import { LoadLedger, type LoadWrite, type WriteOutcome } from './load-ledger.js'
+import type { ClientTls } from './node-client.js'
 
 export interface LoadOptions {
   /** Requests in flight. */
@@ -19,6 +20,8 @@ export interface LoadOptions {
   /** Keys that are overwritten again and again. */
   readonly counters: number
   readonly requestTimeoutMs?: number
+  /** For targets with `https://`. */
+  readonly tls?: ClientTls
   /** Of every request: who asks. */
   readonly headers?: Readonly<Record<string, string>>
   /** How long a request took from its first attempt to its acknowledgement, and of how many operations it was. */
@@ -75,6 +78,7 @@ export class Load {
     this.client = new HttpClient({
       connectionsMax: options.writers,
       timeoutMs: options.requestTimeoutMs ?? limits.writeTimeoutMs + limits.requestTimeoutMs,
+      ...(options.tls === undefined ? {} : { tls: options.tls }),
     })
     this.target = createTarget(urls)
   }

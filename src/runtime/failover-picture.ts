@@ -54,6 +54,9 @@ export function failoverWarnings(context: ShardContext, followers: readonly Foll
   }
   const { primary } = context
   if (primary === undefined) return warnings
+  if (primary.isHandingOver && !connected) {
+    warnings.push('writes wait: a switchover is under way, and only the coordinator knows whether it has happened')
+  }
   const members = primary.inSync.members
   warnings.push(...warnOfInSyncSet(primary.inSync.record, members, outsidersOf(context, members, followers)))
   return warnings

@@ -34,11 +34,17 @@ export class FamilyMaker {
           `${engine.families.length} column families exist; that is the limit`,
         )
       }
-      // An id that was handed out stays used, whatever became of the write: its entry may still commit.
+      // An id that was handed out stays used, and stays that of its name while its entry may still commit.
       const id = this.underWay.get(name) ?? Math.max(engine.familyIdNext, this.idFloor)
       this.idFloor = Math.max(this.idFloor, id + 1)
       this.underWay.set(name, id)
-      await this.queue.submit([{ type: 'createFamily', family: id, name }], origin, request, options)
+      try {
+        await this.queue.submit([{ type: 'createFamily', family: id, name }], origin, request, options)
+      } catch (error) {
+        // It never comes. Appended after a higher id, this one would be skipped as one that was seen before.
+        if (error instanceof UnderstudyError && error.outcome === 'none') this.underWay.delete(name)
+        throw error
+      }
       this.underWay.delete(name)
       return { id, name }
     })

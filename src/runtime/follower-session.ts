@@ -119,9 +119,12 @@ export class FollowerSession implements FollowerLink {
     }
   }
 
-  /** What was committed when the stamp was sent is no more than this, as long as nobody else can be primary (L6). */
+  /**
+   * What was committed when the stamp was sent is no more than this, as long as nobody else can be primary. Before the
+   * first block of the epoch is committed, the primary before may have committed more than is known here (L6, C4).
+   */
   private tellFresh(stamp: number): void {
-    if (this.feeder === undefined || this.role.lease?.isHeld !== true) return
+    if (this.feeder === undefined || !this.role.isReady || this.role.lease?.isHeld !== true) return
     this.link.send('fresh', { epoch: this.epoch, sequence: this.role.inSync.committed, echo: stamp })
   }
 

@@ -315,6 +315,11 @@ export class PrimaryRole {
     return this.ended
   }
 
+  /** From the pause of a switchover until the coordinator has decided it. */
+  get isHandingOver(): boolean {
+    return this.pausedForHandOver
+  }
+
   /** No block is begun and the set stays as it is, until `resume`; writes gather within their bounds. */
   pause(): void {
     this.pausedForHandOver = true

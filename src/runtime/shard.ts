@@ -2,7 +2,7 @@ import type { Message } from '../codec/messages.js'
 import type { FailureCode } from '../core/failure.js'
 import { refuseSettings } from '../core/handshake.js'
 import { limits } from '../core/limits.js'
-import { compareEpochs, type Epoch, formatEpoch } from '../core/position.js'
+import { compareEpochs, type Epoch, formatEpoch, sameEpoch } from '../core/position.js'
 import type { ShardRecord } from '../core/record.js'
 import { errorFromFailure, toUnderstudyError, UnderstudyError } from '../errors.js'
 import type { Link } from '../link/link.js'
@@ -48,6 +48,8 @@ export class Shard {
   private readonly leadership: Leadership
   private readonly repair: DataRepair
   private promotion: PromotionRequest | undefined
+  /** The last one by hand. */
+  private promoted: PromoteResult | undefined
   /** Ends what the loop is waiting in: a session, a bootstrap. */
   private interrupt = new AbortController()
   private running: Promise<void> | undefined
@@ -165,10 +167,7 @@ export class Shard {
 
   promote(options: PromoteOptions): Promise<PromoteResult> {
     const { context } = this
-    if (context.primary !== undefined) {
-      const { epoch } = context.primary
-      return Promise.resolve({ epoch, position: context.data!.journal.appended, mayLose: undefined })
-    }
+    if (context.primary !== undefined) return Promise.resolve(this.leadsAlready(context.primary.epoch))
     if (context.stopping) return Promise.reject(new UnderstudyError('CLOSED', `${context.config.node} is closed`))
     if (context.failure !== undefined) return Promise.reject(context.failure)
     if (this.promotion !== undefined)
@@ -281,11 +280,11 @@ export class Shard {
     request.begin()
     try {
       if (context.primary !== undefined) {
-        const { epoch } = context.primary
-        request.resolve({ epoch, position: context.data!.journal.appended, mayLose: undefined })
+        request.resolve(this.leadsAlready(context.primary.epoch))
         return
       }
-      request.resolve(await this.leadership.promote(request.force))
+      this.promoted = await this.leadership.promote(request.force)
+      request.resolve(this.promoted)
     } catch (error) {
       if (context.state === 'promoting' && context.primary === undefined) {
         context.transition('promotion-failed', error instanceof Error ? error.message : String(error))
@@ -295,6 +294,13 @@ export class Shard {
     } finally {
       this.promotion = undefined
     }
+  }
+
+  /** Asked again because the answer was lost, it says again what the promotion may lose. */
+  private leadsAlready(epoch: Epoch): PromoteResult {
+    const { promoted } = this
+    const mayLose = promoted !== undefined && sameEpoch(promoted.epoch, epoch) ? promoted.mayLose : undefined
+    return { epoch, position: this.context.data!.journal.appended, mayLose }
   }
 
   private leadershipHost(): LeadershipHost {

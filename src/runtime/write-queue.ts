@@ -250,17 +250,23 @@ export class WriteQueue {
     return this.uncommittedBlocks > 0 || this.paused || this.parts.mayAnswer?.() === false
   }
 
+  /** What writes that are not answered wait for, as their errors say it. */
+  private get awaited(): string {
+    if (this.paused) return 'the coordinator, which decides a switchover'
+    if (this.parts.mayAnswer?.() === false) return 'promises of the other members'
+    const { missing, largeEnough } = this.parts.inSync
+    if (missing.length > 0) return missing.map((member) => member.node).join(', ')
+    return largeEnough ? 'the in-sync set' : 'more in-sync members'
+  }
+
   private refuse(bytes: number): UnderstudyError | undefined {
     if (!this.stillStalled) this.stalledAt = undefined
     else {
-      const missing = this.parts.inSync.missing.map((member) => member.node).join(', ')
-      return new UnderstudyError(
-        'BACKPRESSURE',
-        `writes wait for ${missing || 'more in-sync members'}; this one was not taken`,
-        {
-          hint: 'start the missing node, or remove it from the in-sync set with `understudy in-sync --remove`',
-        },
-      )
+      return new UnderstudyError('BACKPRESSURE', `writes wait for ${this.awaited}; this one was not taken`, {
+        hint: this.paused
+          ? 'bring the coordinator back: writes go on once it has decided'
+          : 'start the missing node, or remove it from the in-sync set with `understudy in-sync --remove`',
+      })
     }
     if (this.gathered.length >= limits.writesQueuedMax || this.gatheredBytes + bytes > limits.writeBytesQueuedMax) {
       return new UnderstudyError(
@@ -386,16 +392,10 @@ export class WriteQueue {
   private sweep(): void {
     const nowMs = this.parts.clock.nowMs()
     const { inSync } = this.parts
-    const missing = inSync.missing.map((member) => member.node).join(', ')
-    const waitsFor =
-      this.parts.mayAnswer?.() === false
-        ? 'promises of the other members'
-        : missing === ''
-          ? 'the in-sync set'
-          : missing
+    const waitsFor = this.awaited
     // An impatient caller alone is no sign of a stall: others go on being served.
     const isStalled = (write: PendingWrite) =>
-      missing !== '' || !inSync.largeEnough || nowMs - write.submittedMs > limits.peerSilenceMs
+      inSync.missing.length > 0 || !inSync.largeEnough || nowMs - write.submittedMs > limits.peerSilenceMs
     for (const block of this.inFlight) {
       for (const write of block.writes) {
         if (write.settled || write.deadlineMs > nowMs) continue

@@ -39,6 +39,8 @@ export const faultKinds = [
   'switchover',
   'promote',
   'remove-from-in-sync',
+  /** By an operator who accepts that acknowledged writes are given up. */
+  'promote-forced',
 ] as const
 
 export type FaultKind = (typeof faultKinds)[number]

@@ -1,3 +1,4 @@
+import { formatEpoch } from '../core/position.js'
 import type { Node } from '../runtime/node.js'
 import type { DiskOperation } from './disk.js'
 import { DiskDamage } from './disk-damage.js'
@@ -136,6 +137,8 @@ export class Faults {
       }
       case 'promote':
         return this.operate(random, 'promote', (node) => node.shard().promote())
+      case 'promote-forced':
+        return this.promoteForced(random)
       case 'remove-from-in-sync': {
         const leaving = random.pick(cluster.nodes).name
         return this.operate(random, `remove ${leaving} from the in-sync set`, async (node) => {
@@ -255,6 +258,37 @@ export class Faults {
         () => tell('done'),
         (error: Error) => tell(error.message),
       )
+    })
+    return true
+  }
+
+  /** Of whoever: what that node lacks is given up, and its answer says whether that may be anything. */
+  private promoteForced(random: SeededRandom): boolean {
+    const { cluster, world } = this
+    const one = random.pick(cluster.nodes)
+    const { run, serving } = one
+    if (run === undefined || serving === undefined || run.process.isStill) return false
+    world.trace.story('operator', `promotes ${one.name} by force`)
+    const isOver = cluster.force(run)
+    run.process.after(0, () => {
+      serving
+        .shard()
+        .promote({ force: true })
+        .then(
+          (result) => {
+            if (run.process.isDead) return
+            cluster.oracle.promoted(one.name, result)
+            const lost =
+              result.mayLose === undefined
+                ? 'nothing is lost'
+                : `${result.mayLose.entries} entries are known to be lost`
+            world.trace.story('operator', `${one.name}: leads in epoch ${formatEpoch(result.epoch)}, ${lost}`)
+          },
+          (error: Error) => {
+            if (!run.process.isDead) world.trace.story('operator', `${one.name}: ${error.message}`)
+          },
+        )
+        .finally(isOver)
     })
     return true
   }

@@ -1,30 +1,26 @@
 /** What must hold when the faults are over and all nodes have stopped, from their disks. */
 import { createHash } from 'node:crypto'
-import { inspectJournal } from '../journal/inspect.js'
-import { type BlockPrint, compareContents, compareJournals, type JournalPrint, Problems } from './checks.js'
+import { compareContents, compareJournals, type JournalPrint, Problems } from './checks.js'
+import { compareWithFold } from './content-audit.js'
+import { describeEngine } from './folded-content.js'
+import { readBlockPrints } from './journal-print.js'
 import type { SimulatedCluster } from './simulated-cluster.js'
 import type { SimulatedNode } from './simulated-node.js'
 
-/** What all nodes hold, while they still run. */
+/** What all nodes hold, while they still run: one and the same, and the fold of what was committed. */
 export async function compareNodes(cluster: SimulatedCluster): Promise<Problems> {
   const contents = new Map<string, string>()
+  const problems = new Problems()
   for (const one of cluster.nodes) {
     const reader = one.serving?.shard().reader()
     if (reader === undefined) continue
-    const hash = createHash('sha256')
-    for (const { id } of reader.families) {
-      const iterator = reader.scan(id, {})
-      for (;;) {
-        const entries = await iterator.next(1_000)
-        if (entries.length === 0) break
-        for (const [key, value] of entries)
-          hash.update(`${id} ${key.length} ${value.length} `).update(key).update(value)
-      }
-      await iterator.close()
-    }
-    contents.set(one.name, hash.digest('hex'))
+    const { lines } = await describeEngine(reader)
+    contents.set(one.name, createHash('sha256').update(lines.join('\n')).digest('hex'))
+    const problem = await compareWithFold(cluster, one)
+    if (problem !== undefined) problems.add(problem)
   }
-  return compareContents(contents)
+  for (const text of compareContents(contents).texts) problems.add(text)
+  return problems
 }
 
 export async function compareDisks(cluster: SimulatedCluster): Promise<Problems> {
@@ -40,20 +36,7 @@ async function printOf(one: SimulatedNode): Promise<JournalPrint> {
   // A copy without latencies, which is read at once.
   const files = one.disk.clone().process()
   const directory = files.join(one.directory, 'shards', 'main', 'current', 'journal')
-  const blocks: BlockPrint[] = []
-  for await (const record of inspectJournal(files, directory)) {
-    if (record.type === 'damage' && record.verdict === 'corruption') {
-      throw new Error(`journal of ${one.name} is damaged: ${JSON.stringify(record)}`)
-    }
-    if (record.type !== 'block') continue
-    const { header, end, bytes } = record.block
-    blocks.push({
-      firstSequence: header.firstSequence,
-      lastSequence: end.sequence,
-      epoch: header.epoch,
-      digest: createHash('sha256').update(bytes).digest('hex'),
-    })
-  }
+  const blocks = await readBlockPrints(files, directory)
   const first = blocks[0]
   return {
     node: one.name,

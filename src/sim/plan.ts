@@ -29,7 +29,15 @@ export interface Plan {
   readonly clients: number
   readonly operationsPerSecond: number
   readonly keys: number
+  /** Clients that read and say how fresh it must be; 0: none in this run. */
+  readonly readers: number
+  readonly freshReadsPerSecond: number
+  /** Clients that create and drop column families, and use them; 0: only the default family in this run. */
+  readonly familyClients: number
+  readonly familyOperationsPerSecond: number
   readonly valueBytes: number
+  /** Whose engine hands out and takes files of checkpoints: all, some or none. */
+  readonly nodesWithFiles: readonly string[]
   /** An engine hands over no more at a time, so that a snapshot of few keys has several chunks. */
   readonly chunkBytes: number
   /** So slow that a bootstrap of everything takes about as long; undefined: not throttled. */
@@ -53,6 +61,7 @@ export interface PlanOptions {
   readonly nodes?: number
 }
 
+const forgetful: readonly FaultKind[] = ['coordinator-rolled-back', 'coordinator-wiped']
 const defaultFaultMs = 20_000
 const nodeNames = ['a', 'b', 'c', 'd']
 /** Of the nodes of a cluster, without the witness. */
@@ -97,6 +106,17 @@ export function planOf(seed: number, streams: SeededStreams, options: PlanOption
     const wanted = options.faults === undefined ? isOn : options.faults.includes(kind)
     if (wanted && faultNeeds(kind, { coordinator, durability, inSyncMin, nodes: count })) faults.set(kind, everyMs)
   }
+  // Drawn apart: what was there before stays as it was.
+  const wider = streams.of('plan: wider')
+  const readers = wider.chance(0.6) ? 1 + wider.below(3) : 0
+  const freshReadsPerSecond = Math.round(wider.skewed(5, 40))
+  const familyClients = wider.chance(0.4) ? 1 + wider.below(3) : 0
+  const familyOperationsPerSecond = Math.round(wider.skewed(5, 40))
+  const filesDraw = wider.next()
+  const filesShare = filesDraw < 0.5 ? 0 : filesDraw < 0.85 ? 1 : 0.6
+  const nodesWithFiles = ['a', 'b', 'c', 'd'].filter(() => wider.next() < filesShare)
+  // An operator who forces a promotion would write over whatever a coordinator has forgotten: that is no fault of ours.
+  if (faults.has('promote-forced')) for (const kind of forgetful) faults.delete(kind)
   return {
     seed,
     nodes: nodeNames.slice(0, count),
@@ -112,6 +132,11 @@ export function planOf(seed: number, streams: SeededStreams, options: PlanOption
     clients: 3 + random.below(6),
     operationsPerSecond: Math.round(random.skewed(20, 120)),
     keys: more.chance(0.25) ? 20 + more.below(20) : 2 + random.below(5),
+    readers,
+    freshReadsPerSecond,
+    nodesWithFiles,
+    familyClients,
+    familyOperationsPerSecond,
     valueBytes: random.chance(0.3) ? 2_000 : 20,
     chunkBytes: more.pick([64, 1_000, 10_000, limits.chunkBytes]),
     bootstrapMs: more.chance(0.4) ? more.skewed(50, 3_000) : undefined,
@@ -130,6 +155,8 @@ export function describePlan(plan: Plan): string {
     `network ${links.delayMs.toFixed(2)}+${links.jitterMs.toFixed(2)} ms, loss ${(100 * links.lossShare).toFixed(2)} %, fsync ${disk.syncMsMin.toFixed(1)}-${disk.syncMsMax.toFixed(1)} ms`,
     `checkpoints every ${plan.checkpointBytes} bytes, slots hold ${plan.slotRetainBytes} bytes, drift ${plan.clockDrift}`,
     `${plan.clients} clients, ${plan.operationsPerSecond} operations/s on ${plan.keys} keys`,
+    `${plan.readers} clients with ${plan.readers === 0 ? 0 : plan.freshReadsPerSecond} reads/s that say how fresh; ${plan.familyClients} with ${plan.familyClients === 0 ? 0 : plan.familyOperationsPerSecond}/s in families`,
+    `files of checkpoints: ${plan.nodesWithFiles.join(', ') || 'nobody'}`,
     `faults: ${kinds.length === 0 ? 'none' : kinds.join(', ')}`,
   ].join('\n')
 }

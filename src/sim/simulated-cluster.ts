@@ -1,6 +1,6 @@
 /** All nodes of a run, who looks after them, and what is checked while they work. */
 import { InMemoryCoordinatorStore } from '../coordinator/in-memory.js'
-import { compareEpochs, formatEpoch, type Position, sameEpoch } from '../core/position.js'
+import { compareEpochs, epochZero, formatEpoch, type Position, sameEpoch } from '../core/position.js'
 import { sameMember } from '../core/record.js'
 import type { UnderstudyError } from '../errors.js'
 import type { ShardStatus } from '../runtime/handle.js'
@@ -24,6 +24,7 @@ const auditShare = 0.03
 const freshMs = 3_000
 const freshAuditShare = 0.25
 const stopMsMax = 60_000
+const forceMsMax = 10_000
 
 export class SimulatedCluster {
   readonly world: World
@@ -35,6 +36,8 @@ export class SimulatedCluster {
   readonly endListeners = new Set<(run: Run) => void>()
   /** Nodes whose disk was damaged on purpose: they may report it. */
   readonly damaged = new Set<string>()
+  /** How often an engine was opened from files that a bootstrap had brought. */
+  installedFiles = 0
   readonly weather: CoordinatorWeather
   readonly past: CoordinatorPast
   /** Machines that pretend to be one of the nodes. */
@@ -54,7 +57,7 @@ export class SimulatedCluster {
     this.audits = world.streams.of('audits')
     const storeProcess = world.process('coordinator')
     this.store = new InMemoryCoordinatorStore(storeProcess, 'c0'.repeat(16))
-    this.oracle = new Oracle(plan.settings.durability)
+    this.oracle = new Oracle(plan.settings.durability, () => time.nowMs)
     this.watchSwaps()
     const { oracle } = this
     this.hooks = {
@@ -62,9 +65,14 @@ export class SimulatedCluster {
       weather: (name) => this.weather.of(name),
       watch: (name) => ({
         onApply: (applied, blocks) => oracle.apply(name, applied, blocks),
-        onRewind: (to) => {
+        onApplied: (applied) => oracle.applied(applied),
+        onRewind: (from, to) => {
           world.trace.story(name, `rewinds to ${to.sequence}`)
-          if (!oracle.mayLose) oracle.problems.add(`I4: ${name} takes back what it has applied, to ${to.sequence}`)
+          oracle.rewind(name, from, to)
+        },
+        onFiles: (position) => {
+          this.installedFiles += 1
+          world.trace.story(name, `opens the files of a checkpoint at ${position.sequence}`)
         },
         onInstall: (position) => world.trace.story(name, `installs a bootstrap at ${position.sequence}`),
       }),
@@ -72,6 +80,8 @@ export class SimulatedCluster {
       onStartFailed: (one, _run, error) => this.afterFailure(one, error),
       onEnded: (one, run) => {
         for (const listener of this.endListeners) listener(run)
+        // What it had sent may still arrive.
+        if (this.forcing.has(run)) time.schedule(forceMsMax, () => this.forcing.delete(run))
         if (this.looksAfter(one)) this.restartSoon(one)
       },
     }
@@ -88,8 +98,16 @@ export class SimulatedCluster {
 
   /** Every disk holds what it should, and every node is in the set. */
   get isWhole(): boolean {
-    return this.whole && this.damaged.size === 0
+    return this.whole && this.damaged.size === 0 && this.forcing.size === 0
   }
+
+  /** A promotion is about to be forced; what is returned says that it is over. Until all have followed nothing is whole. */
+  force(run: Run): () => void {
+    this.forcing.add(run)
+    this.whole = false
+    return () => this.forcing.delete(run)
+  }
+  private readonly forcing = new Set<Run>()
 
   /** A disk is about to lose something. */
   harm(one: SimulatedNode): void {
@@ -175,6 +193,8 @@ export class SimulatedCluster {
       return `${one.name} ${status === undefined ? 'is down' : `${status.state} at ${status.sequence.applied} (${status.reason})`}`
     })
     const all = states.join('; ')
+    // Without it the set cannot change, nor a switchover that waits for its answer end.
+    if (this.witness !== undefined && this.witness.run?.started !== true) return `${this.witness.name} is down: ${all}`
     const [primary] = primaries
     if (primary === undefined || primaries.length > 1) return `${primaries.length} primaries: ${all}`
     const status = this.statusOf(primary)!
@@ -194,6 +214,8 @@ export class SimulatedCluster {
   answered(one: SimulatedNode, position: Position): void {
     const { durability, inSyncMin } = this.world.plan.settings
     if (durability !== 'standby' || !this.isWhole || one.serving?.shard().state !== 'primary') return
+    // Whoever follows a forced promotion may have cut it already.
+    if (this.oracle.givenUp.isGivenUp(position.epoch)) return
     const { record } = this.store.state('main')
     // While the coordinator has a record that the primary does not know of yet, every answer is looked at.
     const isChanging = record !== undefined && record.version !== one.serving.shard().status().recordVersion
@@ -223,6 +245,7 @@ export class SimulatedCluster {
     store.swap = (shard, expectedRevision, next) => {
       const before = store.state(shard).record
       const result = swap(shard, expectedRevision, next)
+      if (result.swapped) oracle.onRecord(next)
       if (result.swapped && before !== undefined) {
         const order = compareEpochs(next.epoch, before.epoch)
         const samePrimary = sameMember(next.primary, before.primary)
@@ -246,8 +269,13 @@ export class SimulatedCluster {
       switch (event.type) {
         case 'transition':
           trace.story(label, `${event.from} -> ${event.to}: ${event.reason}`)
-          if (event.to === 'primary') this.oracle.leads(one.name, node.shard().applied)
+          if (event.to === 'primary') {
+            this.oracle.leads(one.name, node.shard().status().epoch ?? epochZero, node.shard().applied)
+          }
           this.observe(one)
+          return
+        case 'record':
+          this.oracle.onRecord(event.record)
           return
         case 'in-sync':
           trace.story(label, `in sync: ${event.inSync.join(', ')} (${event.reason})`)
@@ -286,7 +314,7 @@ export class SimulatedCluster {
     }
     const voter = this.witness?.run?.node.status().voter
     if (voter?.state === 'failed') this.witness?.end(`has failed: ${voter.reason}`)
-    if (!this.whole && this.damaged.size === 0 && this.seconds.size === 0)
+    if (!this.whole && this.damaged.size === 0 && this.seconds.size === 0 && this.forcing.size === 0)
       this.whole = this.whatIsMissing() === undefined
   }
 

@@ -15,16 +15,22 @@ import type {
   EngineIterator,
   EngineSnapshot,
   EngineState,
+  FileCheckpoint,
   RewoundKey,
   ScanOptions,
 } from '../ports/engine.js'
 import type { FileSystem } from '../ports/file-system.js'
+import { checkpointFilesOf, readCheckpoint, writeCheckpoint } from './simulated-checkpoint.js'
 
-/** Hears what an engine folds, before it does. */
+/** Hears what an engine folds, before it does and after. */
 export interface EngineWatch {
   onApply(applied: Position, blocks: readonly Block[]): void
-  onRewind(to: Position): void
+  /** It has, and whoever reads sees it. */
+  onApplied(applied: Position): void
+  onRewind(from: Position, to: Position): void
   onInstall(position: Position): void
+  /** Its content was brought as files. */
+  onFiles(position: Position): void
 }
 
 export interface EngineProcess {
@@ -32,6 +38,8 @@ export interface EngineProcess {
   pass(operation: 'read' | 'apply' | 'sync'): Promise<void> | undefined
   /** A chunk holds no more, however many were asked for. */
   readonly chunkBytes: number
+  /** Whether its content can be had as files. */
+  readonly hasFiles: boolean
 }
 
 type Change = (engine: Engine) => Promise<void>
@@ -63,16 +71,24 @@ export class SimulatedStores {
   factory(files: FileSystem, process: EngineProcess, watch: EngineWatch): EngineFactory {
     return {
       kind: 'level',
+      ...(process.hasFiles ? { files: checkpointFilesOf(files) } : {}),
       open: async (directory, empty) => {
-        const store = await this.find(files, directory)
+        const store = await this.find(files, directory, watch)
         const inner = await memoryEngine.open(directory, empty)
         for (const change of store.changes) await change(inner)
-        return new SimulatedEngine(inner, store, process, watch)
+        const engine = new SimulatedEngine(inner, store, process, watch)
+        if (process.hasFiles) {
+          engine.checkpointFiles = async (target) => {
+            await process.pass('sync')
+            return writeCheckpoint(inner, files, target, process.chunkBytes)
+          }
+        }
+        return engine
       },
     }
   }
 
-  private async find(files: FileSystem, directory: string): Promise<Store> {
+  private async find(files: FileSystem, directory: string, watch: EngineWatch): Promise<Store> {
     const path = files.join(directory, storeFileName)
     if ((await files.stat(path)) !== undefined) {
       const name = Buffer.from(await files.readFile(path, 64)).toString()
@@ -84,6 +100,13 @@ export class SimulatedStores {
     const store = new Store()
     this.stores.set(name, store)
     await files.makeDirectory(directory)
+    // Files that a bootstrap has put in place.
+    const checkpoint = await readCheckpoint(files, directory)
+    if (checkpoint !== undefined) {
+      store.changes.push(checkpoint.install)
+      store.prove(checkpoint.position)
+      watch.onFiles(checkpoint.position)
+    }
     const file = await files.open(path, 'create')
     await file.write([Buffer.from(name)], 0)
     await file.sync()
@@ -97,6 +120,7 @@ class SimulatedEngine implements Engine {
   readonly kind = 'level'
   readonly volatile = false
   readonly opened: EngineState
+  checkpointFiles?: (directory: string) => Promise<FileCheckpoint>
   private readonly inner: Engine
   private readonly store: Store
   private readonly process: EngineProcess
@@ -134,6 +158,7 @@ class SimulatedEngine implements Engine {
   async apply(blocks: readonly Block[]): Promise<void> {
     this.watch.onApply(this.inner.applied, blocks)
     await this.change((engine) => engine.apply(blocks))
+    this.watch.onApplied(this.inner.applied)
   }
 
   async checkpoint(): Promise<Position> {
@@ -199,7 +224,7 @@ class SimulatedEngine implements Engine {
   }
 
   async rewind(keys: readonly RewoundKey[], to: Position): Promise<void> {
-    this.watch.onRewind(to)
+    this.watch.onRewind(this.inner.applied, to)
     await this.change((engine) => engine.rewind(keys, to))
     this.store.prove(to)
   }

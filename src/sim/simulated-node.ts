@@ -246,7 +246,11 @@ export class SimulatedNode {
           }))
     const engines = this.stores.factory(
       files,
-      { pass: (operation) => this.engineTime(process, operation), chunkBytes: plan.chunkBytes },
+      {
+        pass: (operation) => this.engineTime(process, operation),
+        chunkBytes: plan.chunkBytes,
+        hasFiles: plan.nodesWithFiles.includes(name),
+      },
       this.hooks.watch(name, this.runs),
     )
     const node = Node.create({

@@ -1,10 +1,14 @@
 /** One run from one seed: start, faults under load, the end of the faults, convergence, and what is left on the disks. */
 
+import { ContentAudit } from './content-audit.js'
+import { FamilyClients } from './family-clients.js'
 import type { FaultKind } from './fault-kinds.js'
 import { compareDisks, compareNodes } from './final-checks.js'
 import { Injector } from './injector.js'
 import { checkLinearizability } from './linearizability.js'
+import { OperationCounts, type OperationKind } from './operation-kinds.js'
 import { describePlan, type Plan, type PlanOptions, planOf } from './plan.js'
+import { Readers } from './readers.js'
 import { SeededStreams } from './seeded-random.js'
 import { SimulatedCluster } from './simulated-cluster.js'
 import { Workload } from './workload.js'
@@ -32,6 +36,8 @@ export interface SimulationResult {
   readonly epochs: number
   /** How often each fault was done. */
   readonly faults: ReadonlyMap<FaultKind, number>
+  /** How often clients and checks did what not all runs have. */
+  readonly kinds: ReadonlyMap<OperationKind, number>
   /** How often clients got each answer, by request and outcome. */
   readonly answers: ReadonlyMap<string, number>
 }
@@ -54,6 +60,14 @@ export async function simulate(seed: number, options: SimulationOptions = {}): P
   const cluster = new SimulatedCluster(world)
   const workload = new Workload(world, cluster)
   const injector = new Injector(world, cluster)
+  const operations = new OperationCounts()
+  const readers = new Readers(world, cluster, operations, (answer) => workload.count(answer))
+  const families = new FamilyClients(world, cluster, {
+    history: workload.history,
+    counts: operations,
+    count: (answer) => workload.count(answer),
+  })
+  const audit = new ContentAudit(world, cluster, operations)
   const problems: string[] = []
   const { oracle } = cluster
   const bad = () => oracle.problems.count > 0 || oracle.epochs.problems.count > 0
@@ -88,13 +102,19 @@ export async function simulate(seed: number, options: SimulationOptions = {}): P
     if (missing !== undefined) return void problems.push(`I9: not ready ${startMsMax} ms after the start: ${missing}`)
     world.trace.story('world', 'all are in sync: clients and faults begin')
     workload.start()
+    readers.start()
+    families.start()
+    audit.start()
     injector.start()
     const faultsEndMs = time.nowMs + plan.faultMs
     await until(() => time.nowMs >= faultsEndMs, plan.faultMs)
     world.trace.story('world', 'the faults are over')
     injector.stop()
     workload.stop()
-    if (!(await until(() => workload.isOver, settleMsMax))) return void problems.push('I8: clients wait without end')
+    readers.stop()
+    families.stop()
+    if (!(await until(() => workload.isOver && readers.isOver && families.isOver, settleMsMax)))
+      return void problems.push('I8: clients wait without end')
     const late = await untilConverged(convergeMsMax)
     if (late !== undefined) {
       return void problems.push(`I9: not converged ${convergeMsMax} ms after the faults: ${late}`)
@@ -108,9 +128,11 @@ export async function simulate(seed: number, options: SimulationOptions = {}): P
       await until(() => isDone, settleMsMax)
     })
     if (refused !== undefined) problems.push(refused)
+    audit.stop()
     const unequal = await untilConverged(settleMsMax)
     if (unequal !== undefined) return void problems.push(`I9: not equal at the end: ${unequal}`)
     problems.push(...(await compareNodes(cluster)).texts)
+    oracle.finish()
     cluster.stopAll()
     if (!(await until(() => cluster.all.every((one) => one.run === undefined), settleMsMax))) {
       problems.push('I8: a node does not stop')
@@ -127,9 +149,14 @@ export async function simulate(seed: number, options: SimulationOptions = {}): P
   } finally {
     process.off('unhandledRejection', onRejection)
   }
+  operations.add('bootstrap-by-files', cluster.installedFiles)
+  if (!oracle.mayLose) {
+    operations.add('history-replaced', oracle.replaced)
+    operations.add('acknowledged-given-up', oracle.givenUpEpochs)
+  }
   // What broke first comes first: a run that is cut short by it says more than that it was.
   const broken = [...oracle.problems.texts, ...oracle.epochs.problems.texts.map((text) => `I2: ${text}`)]
-  const judged = checkLinearizability(oracle.mayLose ? [] : workload.history)
+  const judged = checkLinearizability(workload.history.judged(oracle))
   if (judged.verdict === 'violated') broken.push(`I7: ${judged.violation?.text}`)
   if (judged.verdict === 'undecided') broken.push(`undecided: ${judged.undecidedKeys.join(', ')}`)
   problems.unshift(...broken)
@@ -142,9 +169,10 @@ export async function simulate(seed: number, options: SimulationOptions = {}): P
     simulatedMs: time.nowMs,
     events: time.events,
     acknowledged: oracle.acknowledgedCount,
-    operations: workload.history.length,
+    operations: workload.history.operations.length,
     epochs: oracle.epochs.epochs,
     faults: injector.counts,
+    kinds: operations.counts,
     answers: workload.answers,
   }
 }

@@ -1,20 +1,19 @@
 /** Clients that write and read through all nodes and note what they saw. */
 import type { Operation } from '../core/entry.js'
 import type { Position } from '../core/position.js'
-import { UnderstudyError } from '../errors.js'
 import type { Consistency } from '../runtime/handle.js'
-import type { Node } from '../runtime/node.js'
-import type { RegisterOperation, RegisterOutcome } from './register-history.js'
+import { PlacedHistory } from './placed-history.js'
+import type { RegisterOperation } from './register-history.js'
+import { describeAnswer, labelOf, outcomeOf, Requests, readOne } from './requests.js'
 import type { SeededRandom } from './seeded-random.js'
 import type { SimulatedCluster } from './simulated-cluster.js'
-import type { Run, SimulatedNode } from './simulated-node.js'
+import type { SimulatedNode } from './simulated-node.js'
 import type { World } from './world.js'
 
-/** Between a client and its node, each way. */
-const wayMsMax = 1
-/** Beyond the node's own time-out. */
-const patienceMs = 3_000
 const rangeKeysMax = 4
+/** After the faults: so long a write may be refused, and so long it waits to be tried again. */
+const takenMsMax = 5_000
+const againMs = 200
 
 /** What is written at once, and what of it the history of each key shows. */
 interface Change {
@@ -22,20 +21,13 @@ interface Change {
   readonly seen: ReadonlyArray<Pick<RegisterOperation, 'key' | 'kind' | 'value'>>
 }
 
-type Answer<T> =
-  | { readonly type: 'value'; readonly value: T }
-  | { readonly type: 'error'; readonly error: Error }
-  /** The connection broke, nobody listens, or no answer came in time. */
-  | { readonly type: 'nothing'; readonly sent: boolean }
-
 export class Workload {
-  readonly history: RegisterOperation[] = []
+  readonly history = new PlacedHistory()
   /** By code or kind of answer. */
   readonly answers = new Map<string, number>()
   private readonly world: World
   private readonly cluster: SimulatedCluster
-  private readonly waiting = new Map<Run, Set<() => void>>()
-  private readonly random: SeededRandom
+  private readonly requests: Requests
   private values = 0
   private running = 0
   private isStopping = false
@@ -43,11 +35,7 @@ export class Workload {
   constructor(world: World, cluster: SimulatedCluster) {
     this.world = world
     this.cluster = cluster
-    this.random = world.streams.of('client network')
-    cluster.endListeners.add((run) => {
-      for (const lose of [...(this.waiting.get(run) ?? [])]) lose()
-      this.waiting.delete(run)
-    })
+    this.requests = new Requests(world, cluster, 'client network')
   }
 
   start(): void {
@@ -126,7 +114,7 @@ export class Workload {
   private write(client: string, at: SimulatedNode, change: Change, done: () => void): void {
     const { time, trace } = this.world
     const calledMs = time.nowMs
-    this.ask<Position>(
+    this.requests.ask<Position>(
       at,
       async (node) => {
         const position = await node.shard().write(change.operations)
@@ -138,7 +126,10 @@ export class Workload {
         if (answer.type === 'value') this.cluster.oracle.acknowledge(`${client}@${at.name}`, answer.value)
         const returnedMs = time.nowMs
         for (const { key, kind, value } of change.seen) {
-          this.history.push({ key, client: `${client}@${at.name}`, kind, value, calledMs, returnedMs, outcome })
+          this.history.add(
+            { key, client: `${client}@${at.name}`, kind, value, calledMs, returnedMs, outcome },
+            answer.type === 'value' ? { type: 'write', position: answer.value } : undefined,
+          )
           trace.text(`${client} ${kind} ${key} ${value} ${outcome}`)
         }
         this.count(`write: ${labelOf(answer)}`)
@@ -157,29 +148,24 @@ export class Workload {
     const { plan, time, trace } = this.world
     const wanted = plan.coordinator === 'static' ? 'local' : consistency
     const calledMs = time.nowMs
-    this.ask(
+    this.requests.ask(
       at,
-      (node) => readOne(node, key, wanted),
+      (node) => readOne(node, 0, key, wanted),
       (answer) => {
         this.count(`${wanted} read: ${labelOf(answer)}`)
         if (answer.type === 'value' && wanted !== 'local') {
           const returnedMs = time.nowMs
-          const value = answer.value
-          this.history.push({
-            key,
-            client: `${client}@${at.name}`,
-            kind: 'get',
-            value,
-            calledMs,
-            returnedMs,
-            outcome: 'ok',
-          })
+          const { value, applied } = answer.value
+          this.history.add(
+            { key, client: `${client}@${at.name}`, kind: 'get', value, calledMs, returnedMs, outcome: 'ok' },
+            { type: 'read', applied },
+          )
         }
-        trace.text(`${client} get ${key} ${answer.type === 'value' ? answer.value : answer.type}`)
+        trace.text(`${client} get ${key} ${answer.type === 'value' ? answer.value.value : answer.type}`)
         if (trace.isTold) {
           trace.detail(
             client,
-            `${wanted} get ${key} at ${at.name}: ${describeAnswer(answer, (value) => value ?? 'nothing')}`,
+            `${wanted} get ${key} at ${at.name}: ${describeAnswer(answer, ({ value }) => value ?? 'nothing')}`,
           )
         }
         done()
@@ -193,10 +179,19 @@ export class Workload {
     let problem: string | undefined
     const each = (work: (done: () => void) => void) => until(new Promise((resolve) => work(resolve)))
     for (const one of this.cluster.nodes) {
-      const before = this.history.length
-      await each((done) => this.write('end', one, this.put('k0'), done))
-      const { outcome } = this.history[before]!
-      if (outcome !== 'ok') problem = `I9: after the faults a write through ${one.name} ends with outcome ${outcome}`
+      const untilMs = time.nowMs + takenMsMax
+      for (;;) {
+        const before = this.history.operations.length
+        await each((done) => this.write('end', one, this.put('k0'), done))
+        const { outcome } = this.history.operations[before]!
+        if (outcome === 'ok') break
+        if (outcome !== 'none' || time.nowMs > untilMs) {
+          problem = `I9: after the faults a write through ${one.name} ends with outcome ${outcome}`
+          break
+        }
+        // A coordinator that has just come back may still have a switchover to decide.
+        await each((done) => time.schedule(againMs, done))
+      }
     }
     const { primary } = this.cluster
     if (primary === undefined) return problem ?? 'I9: no primary after the faults'
@@ -204,21 +199,16 @@ export class Workload {
       const key = `k${index}`
       const calledMs = time.nowMs
       await each((done) =>
-        this.ask(
+        this.requests.ask(
           primary,
-          (node) => readOne(node, key, plan.coordinator === 'static' ? 'local' : 'linearizable'),
+          (node) => readOne(node, 0, key, plan.coordinator === 'static' ? 'local' : 'linearizable'),
           (answer) => {
             if (answer.type === 'value') {
-              const { value } = answer
-              this.history.push({
-                key,
-                client: 'end',
-                kind: 'get',
-                value,
-                calledMs,
-                returnedMs: time.nowMs,
-                outcome: 'ok',
-              })
+              const { value, applied } = answer.value
+              this.history.add(
+                { key, client: 'end', kind: 'get', value, calledMs, returnedMs: time.nowMs, outcome: 'ok' },
+                { type: 'read', applied },
+              )
             } else problem ??= `I9: after the faults a read of ${key} at ${primary.name} ends with ${labelOf(answer)}`
             done()
           },
@@ -228,83 +218,7 @@ export class Workload {
     return problem
   }
 
-  /** A request on its way to a node, and the answer on its way back, each of which may be lost with the process. */
-  private ask<T>(at: SimulatedNode, call: (node: Node) => Promise<T>, answered: (answer: Answer<T>) => void): void {
-    const { time, plan } = this.world
-    const { run } = at
-    const node = at.serving
-    if (run === undefined || node === undefined) {
-      time.schedule(this.random.next() * wayMsMax, () => answered({ type: 'nothing', sent: false }))
-      return
-    }
-    let pending = true
-    const settle = (answer: Answer<T>) => {
-      if (!pending) return
-      pending = false
-      timer.cancel()
-      this.waiting.get(run)?.delete(lose)
-      answered(answer)
-    }
-    const lose = () => settle({ type: 'nothing', sent: true })
-    const askedMs = time.nowMs
-    const timer = time.schedule(plan.writeTimeoutMs + patienceMs, () => {
-      const { stoodStillMs } = run.process
-      if (run.ended === undefined && (stoodStillMs === undefined || stoodStillMs < askedMs)) {
-        this.cluster.oracle.problems.add(
-          `I8: ${at.name} has not answered a request of ${askedMs.toFixed(0)} ms within ${plan.writeTimeoutMs + patienceMs} ms`,
-        )
-      }
-      lose()
-    })
-    const waiting = this.waiting.get(run) ?? new Set()
-    this.waiting.set(run, waiting)
-    waiting.add(lose)
-    const answer = (what: Answer<T>) => {
-      if (!run.process.isDead) time.schedule(this.random.next() * wayMsMax, () => settle(what))
-    }
-    run.process.after(this.random.next() * wayMsMax, () => {
-      // A request that arrives when nobody waits for it any more is carried out all the same.
-      try {
-        call(node).then(
-          (value) => answer({ type: 'value', value }),
-          (error: Error) => answer({ type: 'error', error }),
-        )
-      } catch (error) {
-        answer({ type: 'error', error: error as Error })
-      }
-    })
-  }
-
-  private count(what: string): void {
+  count(what: string): void {
     this.answers.set(what, (this.answers.get(what) ?? 0) + 1)
   }
-}
-
-/** As the database reads: the value first, then whether it may be handed out. */
-async function readOne(node: Node, key: string, consistency: Consistency): Promise<string | undefined> {
-  const shard = node.shard()
-  const ticket = shard.beginRead(consistency)
-  const value = await shard.reader().get(0, Buffer.from(key))
-  if (!ticket.isGranted) await ticket.granted()
-  return value === undefined ? undefined : Buffer.from(value).toString().replace(/\.+$/, '')
-}
-
-function outcomeOf(answer: Answer<unknown>): RegisterOutcome {
-  if (answer.type === 'value') return 'ok'
-  if (answer.type === 'nothing') return answer.sent ? 'unknown' : 'none'
-  if (!(answer.error instanceof UnderstudyError)) return 'unknown'
-  return answer.error.outcome === 'none' ? 'none' : 'unknown'
-}
-
-function labelOf(answer: Answer<unknown>): string {
-  if (answer.type === 'value') return 'ok'
-  if (answer.type === 'nothing') return answer.sent ? 'no answer' : 'nobody there'
-  return answer.error instanceof UnderstudyError
-    ? `${answer.error.failure} (${answer.error.outcome})`
-    : answer.error.message
-}
-
-function describeAnswer<T>(answer: Answer<T>, describe: (value: T) => string): string {
-  if (answer.type === 'value') return describe(answer.value)
-  return answer.type === 'error' ? `${labelOf(answer)} ${answer.error.message}` : labelOf(answer)
 }

@@ -28,10 +28,14 @@ export async function writeDurableJson(
   await files.syncDirectory(directory)
 }
 
-/** Undefined if the file does not exist; damage is `CORRUPTION`, never taken for absence. */
+/**
+ * Undefined if the file does not exist; damage is `CORRUPTION`, never taken for absence. What is returned survives a
+ * loss of power: a process that ended between rename and sync has left a name that only the cache knows (S3).
+ */
 export async function readDurableJson(files: FileSystem, directory: string, name: string): Promise<unknown> {
   const path = files.join(directory, name)
   if ((await files.stat(path)) === undefined) return undefined
+  await files.syncDirectory(directory)
   const bytes = Buffer.from(await files.readFile(path, bytesMax))
   const body = bytes.subarray(9)
   const expected = bytes.toString('latin1', 0, 8)

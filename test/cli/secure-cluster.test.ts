@@ -63,9 +63,9 @@ describe('a cluster with TLS, client certificates and tokens', { skip: withoutOp
       return true
     })
 
-  const clientArgs = () => [
+  const clientArgs = (token = 'ops.token') => [
     ...['--ca', cluster.authority.ca, '--cert', cluster.client.cert, '--key', cluster.client.key],
-    ...['--token-file', join(directory, 'ops.token')],
+    ...['--token-file', join(directory, token)],
   ]
 
   test('replicates, forwards, fails over and takes the old primary back', async () => {
@@ -100,6 +100,7 @@ describe('a cluster with TLS, client certificates and tokens', { skip: withoutOp
 
   test('the command line uses token, authority and certificate, and says which of them is missing', async () => {
     writeFileSync(join(directory, 'ops.token'), `${ops}\n`)
+    writeFileSync(join(directory, 'shop.token'), `${shop}\n`)
     writeFileSync(join(directory, 'wrong.token'), 'canary-token-of-nobody\n')
     const primary = await primaryOf(['a', 'b', 'c'], 3)
     const all = await understudy(['status', '--url', cluster.address(primary), ...clientArgs()])
@@ -115,6 +116,10 @@ describe('a cluster with TLS, client certificates and tokens', { skip: withoutOp
     assert.equal((await understudy(['status', '--json'], { env })).code, 0)
     const switched = await understudy(['switchover', '--json', '--timeout', '20s'], { env })
     assert.equal(switched.code, 0, switched.stderr)
+    const bench = ['bench', '--url', cluster.url(primary), '--duration', '500ms', '--writers', '4', '--json']
+    const measured = await understudy([...bench, ...clientArgs('shop.token')])
+    assert.equal(measured.code, 0, measured.stderr)
+    assert.ok(JSON.parse(measured.stdout).operations > 0)
 
     // With the node's own configuration nothing else is needed.
     const file = join(directory, `${primary}.toml`)

@@ -2,33 +2,17 @@ import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import { confirmPromotion, decidePromotion, type PromotionQuestion } from '#src/core/promotion.js'
 import { isLossy } from '#src/core/record.js'
-import { epoch, member, peer, position, record } from './support.js'
-
-function question(changes: Partial<PromotionQuestion> = {}): PromotionQuestion {
-  return {
-    self: member('b'),
-    record: record(['a', 'b', 'c']),
-    promised: epoch(1, 'a'),
-    durable: position(10),
-    committed: 8,
-    committedEnd: position(8),
-    holdsFloor: true,
-    nonce: 'f'.repeat(32),
-    answers: [peer('c', { record: record(['a', 'b', 'c']), durable: position(10), committed: 8 })],
-    force: false,
-    ...changes,
-  }
-}
+import { epoch, member, peer, position, promotionQuestion, record } from './support.js'
 
 function promoted(changes: Partial<PromotionQuestion> = {}) {
-  const decision = decidePromotion(question(changes))
+  const decision = decidePromotion(promotionQuestion(changes))
   assert.equal(decision.type, 'promote', decision.type === 'refuse' ? decision.failure.message : '')
   assert.ok(decision.type === 'promote')
   return decision
 }
 
 function refused(changes: Partial<PromotionQuestion> = {}): string {
-  const decision = decidePromotion(question(changes))
+  const decision = decidePromotion(promotionQuestion(changes))
   assert.ok(decision.type === 'refuse', 'the promotion is refused')
   assert.equal(decision.failure.code, 'PROMOTION_REFUSED')
   assert.ok((decision.failure.hint ?? '') !== '')

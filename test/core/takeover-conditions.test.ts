@@ -3,48 +3,28 @@ import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import { confirmPromotion, decidePromotion, type PromotionQuestion } from '#src/core/promotion.js'
 import type { ShardRecord } from '#src/core/record.js'
+import { decideForced, decideTakeover, leadingStates, type TakeoverQuestion } from '#src/core/takeover.js'
 import {
-  decideForced,
-  decideTakeover,
-  leadingStates,
-  type MemberState,
-  type TakeoverQuestion,
-} from '#src/core/takeover.js'
-import { timingsOf } from '#src/core/timings.js'
-import { epoch, member, peer, position, record, standbyOfTwo } from './support.js'
+  answer,
+  epoch,
+  member,
+  peer,
+  position,
+  promotionQuestion,
+  record,
+  standbyOfTwo,
+  takeoverQuestion,
+  timings,
+} from './support.js'
 
-const timings = timingsOf({ failoverMs: 1000, inSyncTimeoutMs: 1000 })
 const names = (found: ShardRecord) => found.inSync.map((one) => one.node)
 const settingsOf = (inSyncMin: number) => ({ settings: { ...standbyOfTwo, inSyncMin } })
 /** A record that tells of an epoch which its owner has not promised: it read it a moment ago. */
 const ahead = { promised: epoch(1, 'a'), record: record(['a', 'b', 'c'], { epoch: epoch(6, 'z') }) }
 
-function answer(node: string, changes: Partial<MemberState> = {}): MemberState {
-  return { ...peer(node), durable: position(10), hearsPrimary: false, ...changes }
-}
-
 describe('takeover', () => {
   function decide(changes: Partial<TakeoverQuestion> = {}) {
-    return decideTakeover({
-      nowMs: 10_000,
-      self: member('b'),
-      record: record(['a', 'b', 'c']),
-      promised: epoch(1, 'a'),
-      led: epoch(0, ''),
-      durable: position(10),
-      committedEnd: position(8),
-      holdsFloor: true,
-      unfit: undefined,
-      promiseUntilMs: 9_900,
-      hearsPrimary: false,
-      heardAtMs: 9_500,
-      coolUntilMs: 0,
-      answers: [answer('c')],
-      jitter: 0,
-      nonce: 'f'.repeat(32),
-      timings,
-      ...changes,
-    })
+    return decideTakeover(takeoverQuestion(changes))
   }
   function taken(changes: Partial<TakeoverQuestion> = {}): ShardRecord {
     const decision = decide(changes)
@@ -176,23 +156,8 @@ describe('promotion by hand under a coordinator', () => {
 })
 
 describe('promotion by hand, static coordinator', () => {
-  function question(changes: Partial<PromotionQuestion> = {}): PromotionQuestion {
-    return {
-      self: member('b'),
-      record: record(['a', 'b', 'c']),
-      promised: epoch(1, 'a'),
-      durable: position(10),
-      committed: 8,
-      committedEnd: position(8),
-      holdsFloor: true,
-      nonce: 'f'.repeat(32),
-      answers: [peer('c', { record: record(['a', 'b', 'c']), durable: position(10), committed: 8 })],
-      force: false,
-      ...changes,
-    }
-  }
   function promoted(changes: Partial<PromotionQuestion> = {}) {
-    const decision = decidePromotion(question(changes))
+    const decision = decidePromotion(promotionQuestion(changes))
     assert.ok(decision.type === 'promote', JSON.stringify(decision))
     return decision
   }
@@ -217,7 +182,7 @@ describe('promotion by hand, static coordinator', () => {
 
   test('C5: a refusal says how much is missing, if anything is known to be', () => {
     const refused = (changes: Partial<PromotionQuestion>) => {
-      const decision = decidePromotion(question(changes))
+      const decision = decidePromotion(promotionQuestion(changes))
       assert.ok(decision.type === 'refuse')
       return decision.missingEntries
     }

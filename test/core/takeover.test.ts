@@ -6,46 +6,15 @@ import {
   decideForced,
   decideTakeover,
   judgeRecord,
-  type MemberState,
   mayLead,
   type TakeoverDecision,
   type TakeoverQuestion,
 } from '#src/core/takeover.js'
 import { checkTimings, clockRateMargin, timingsOf } from '#src/core/timings.js'
-import { epoch, member, peer, position, record } from './support.js'
-
-const timings = timingsOf({ failoverMs: 1000, inSyncTimeoutMs: 1000 })
-
-function answer(node: string, changes: Partial<MemberState> = {}): MemberState {
-  return { ...peer(node), durable: position(10), hearsPrimary: false, ...changes }
-}
-
-/** Node b, whose primary a is gone; c answers and is in the set too. */
-function question(changes: Partial<TakeoverQuestion> = {}): TakeoverQuestion {
-  return {
-    nowMs: 10_000,
-    self: member('b'),
-    record: record(['a', 'b', 'c']),
-    promised: epoch(1, 'a'),
-    led: epoch(0, ''),
-    durable: position(10),
-    committedEnd: position(8),
-    holdsFloor: true,
-    unfit: undefined,
-    promiseUntilMs: 9_900,
-    hearsPrimary: false,
-    heardAtMs: 9_500,
-    coolUntilMs: 0,
-    answers: [answer('c')],
-    jitter: 0,
-    nonce: 'f'.repeat(32),
-    timings,
-    ...changes,
-  }
-}
+import { answer, epoch, member, position, record, takeoverQuestion, timings } from './support.js'
 
 function decided<T extends TakeoverDecision['type']>(type: T, changes: Partial<TakeoverQuestion> = {}) {
-  const decision = decideTakeover(question(changes))
+  const decision = decideTakeover(takeoverQuestion(changes))
   assert.equal(decision.type, type, JSON.stringify(decision))
   return decision as Extract<TakeoverDecision, { type: T }>
 }

@@ -1,62 +1,24 @@
 import assert from 'node:assert/strict'
-import { spawn } from 'node:child_process'
-import { once } from 'node:events'
 import { cp, open, readdir, stat, truncate, unlink, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { createInterface } from 'node:readline'
 import { test } from 'node:test'
-import { fileURLToPath } from 'node:url'
-import { put, readAll, rejectsWith, scanned } from '#src/engine/conformance/kit.js'
+import { put, rejectsWith, scanned } from '#src/engine/conformance/kit.js'
 import { levelEngine } from '#src/engine/level.js'
-import { memoryEngine } from '#src/engine/memory.js'
-import type { Engine } from '#src/ports/engine.js'
 import { makeDirectory, removeDirectory } from '../support/directory.js'
+import { contentOf, type EngineReport, expectedContent, runEngine } from '../support/engine-process.js'
 import { Workload } from '../support/engine-workload.js'
-
-const child = fileURLToPath(new URL('../support/engine-child.js', import.meta.url))
 
 /** The synced write of a checkpoint is at the beginning of a new log of LevelDB; a step of a purge may precede it. */
 const syncedBytes = 16 * 1024
 
-interface Killed {
-  readonly applied: number
-  readonly checkpoint: number
-}
-
 /** Runs the child until it has applied `blocks` blocks, then kills it where it stands. */
-async function runAndKill(directory: string, blocks: number): Promise<Killed> {
-  const running = spawn(process.execPath, [child, directory], { stdio: ['ignore', 'pipe', 'inherit'] })
-  const exited = once(running, 'exit')
-  let applied = 0
-  let checkpoint = 0
-  let count = 0
-  for await (const line of createInterface({ input: running.stdout })) {
-    const [what, sequence] = line.split(' ')
-    if (what === 'applied') {
-      applied = Number(sequence)
-      if (++count === blocks) running.kill('SIGKILL')
-    } else checkpoint = Number(sequence)
-  }
-  await exited
-  return { applied, checkpoint }
+function runAndKill(directory: string, blocks: number): Promise<EngineReport> {
+  return runEngine(directory, { kind: 'level' }, (applied, running) => {
+    if (applied === blocks) running.kill('SIGKILL')
+  })
 }
 
-async function contentOf(engine: Engine): Promise<unknown> {
-  const content: Record<string, unknown> = { families: engine.families, next: engine.familyIdNext }
-  for (const { id } of engine.families) content[id] = await readAll(engine.scan(id, {}))
-  return content
-}
-
-/** What the journal up to `sequence` gives on an engine that never crashed. */
-async function expectedContent(workload: Workload, sequence: number): Promise<unknown> {
-  const engine = await memoryEngine.open('', workload.journal.empty)
-  await engine.apply(workload.journal.blocks.filter((block) => block.end.sequence <= sequence))
-  const content = await contentOf(engine)
-  await engine.close()
-  return content
-}
-
-async function replayAndCompare(directory: string, killed: Killed): Promise<void> {
+async function replayAndCompare(directory: string, killed: EngineReport): Promise<void> {
   const workload = new Workload()
   const engine = await levelEngine.open(directory, workload.journal.empty)
   try {

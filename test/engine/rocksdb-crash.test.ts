@@ -1,22 +1,19 @@
 import assert from 'node:assert/strict'
-import { spawn, spawnSync } from 'node:child_process'
+import { spawnSync } from 'node:child_process'
 import { once } from 'node:events'
 import { cp, open, readdir, stat, truncate, unlink } from 'node:fs/promises'
 import { basename, join } from 'node:path'
-import { createInterface } from 'node:readline'
 import { describe, type TestContext, test } from 'node:test'
 import { fileURLToPath } from 'node:url'
 import { Worker } from 'node:worker_threads'
-import { generator, put, readAll, rejectsWith, scanned } from '#src/engine/conformance/kit.js'
-import { memoryEngine } from '#src/engine/memory.js'
+import { generator, put, rejectsWith, scanned } from '#src/engine/conformance/kit.js'
 import { rocksdbEngine } from '#src/engine/rocksdb.js'
 import { isFailure } from '#src/errors.js'
-import type { Engine } from '#src/ports/engine.js'
 import { makeDirectory, removeDirectory } from '../support/directory.js'
+import { contentOf, type EngineReport, expectedContent, runEngine } from '../support/engine-process.js'
 import { Workload } from '../support/engine-workload.js'
 import { needsRocksdb } from '../support/rocksdb.js'
 
-const child = fileURLToPath(new URL('../support/engine-child.js', import.meta.url))
 const worker = fileURLToPath(new URL('../support/rocksdb-worker.js', import.meta.url))
 const exiting = fileURLToPath(new URL('../support/rocksdb-exit.js', import.meta.url))
 /** UNDERSTUDY_KILLS=1000 for the long run. */
@@ -28,45 +25,17 @@ async function temporary(context: TestContext): Promise<string> {
   return directory
 }
 
-interface Killed {
-  readonly applied: number
-  readonly checkpoint: number
-}
-
 /** Runs the child until it has applied `blocks` blocks, then kills it where it stands, after `delayMs` at most. */
-async function runAndKill(directory: string, blocks: number, delayMs: number, every: number): Promise<Killed> {
-  const running = spawn(process.execPath, [child, directory, 'rocksdb', String(every), 'beside'], {
-    stdio: ['ignore', 'pipe', 'inherit'],
+function runAndKill(
+  directory: string,
+  blocks: number,
+  delayMs: number,
+  checkpointEvery: number,
+): Promise<EngineReport> {
+  return runEngine(directory, { kind: 'rocksdb', checkpointEvery, beside: true }, (applied, running) => {
+    // Not always at the end of a block: the time puts the kill into a flush or an apply as well.
+    if (applied === blocks) setTimeout(() => running.kill('SIGKILL'), delayMs)
   })
-  const exited = once(running, 'exit')
-  let applied = 0
-  let checkpoint = 0
-  let count = 0
-  for await (const line of createInterface({ input: running.stdout })) {
-    const [what, sequence] = line.split(' ')
-    if (what === 'applied') {
-      applied = Number(sequence)
-      // Not always at the end of a block: the time puts the kill into a flush or an apply as well.
-      if (++count === blocks) setTimeout(() => running.kill('SIGKILL'), delayMs)
-    } else checkpoint = Number(sequence)
-  }
-  await exited
-  return { applied, checkpoint }
-}
-
-async function contentOf(engine: Engine): Promise<unknown> {
-  const content: Record<string, unknown> = { families: engine.families, next: engine.familyIdNext }
-  for (const { id } of engine.families) content[id] = await readAll(engine.scan(id, {}))
-  return content
-}
-
-/** What the journal up to `sequence` gives on an engine that never crashed. */
-async function expectedContent(workload: Workload, sequence: number): Promise<unknown> {
-  const engine = await memoryEngine.open('', workload.journal.empty)
-  await engine.apply(workload.journal.blocks.filter((block) => block.end.sequence <= sequence))
-  const content = await contentOf(engine)
-  await engine.close()
-  return content
 }
 
 async function tablesOf(directory: string): Promise<string[]> {

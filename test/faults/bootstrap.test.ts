@@ -1,16 +1,14 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
-import { ClusterProcesses } from '#src/cli/cluster-processes.js'
-import type { Load } from '#src/cli/load.js'
 import type { BootstrapStatus, ShardStatus } from '#src/runtime/handle.js'
 import {
   assertNothingLost,
   assertSameJournals,
   chooseSeed,
-  createLoad,
   createRandom,
   isFull,
   untilAcknowledged,
+  withEmptyStandby,
 } from './support.js'
 
 const names = ['a', 'b', 'c'] as const
@@ -20,23 +18,7 @@ const entries = isFull ? 200_000 : 40_000
 const slow = ['--bootstrap-max-rate', isFull ? '8MiB' : '3MiB']
 const killAtBytes = 3 * mebibyte
 
-/** a and b hold data, c is a member without data that is not running; the load goes to a. */
-async function createCluster(random: () => number): Promise<{ cluster: ClusterProcesses; load: Load }> {
-  const cluster = await ClusterProcesses.create({ names, durability: 'standby', inSyncMin: 2 })
-  const load = createLoad(cluster.url('a'), random, { operationsPerSecond: 1_000 })
-  try {
-    for (const name of names) cluster.start(name)
-    await cluster.untilInSync('a', names, 60_000)
-    await cluster.stop('c')
-    cluster.eraseData('c')
-    await cluster.untilInSync('a', ['a', 'b'])
-    await load.fill(entries)
-    return { cluster, load }
-  } catch (error) {
-    await cluster.close()
-    throw error
-  }
-}
+const createCluster = (random: () => number) => withEmptyStandby(random, { entries, operationsPerSecond: 1_000 })
 
 function isHalfWay(shard: ShardStatus): boolean {
   return shard.bootstrap?.phase === 'transferring' && shard.bootstrap.bytesDone >= killAtBytes

@@ -2,18 +2,17 @@ import assert from 'node:assert/strict'
 import { existsSync, readdirSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, test } from 'node:test'
-import { ClusterProcesses } from '#src/cli/cluster-processes.js'
-import type { Load } from '#src/cli/load.js'
+import type { ClusterProcesses } from '#src/cli/cluster-processes.js'
 import type { BootstrapStatus } from '#src/runtime/handle.js'
 import { needsRocksdb } from '../support/rocksdb.js'
 import {
   assertNothingLost,
   assertSameJournals,
   chooseSeed,
-  createLoad,
   createRandom,
   isFull,
   untilAcknowledged,
+  withEmptyStandby,
 } from './support.js'
 
 const names = ['a', 'b', 'c'] as const
@@ -22,23 +21,12 @@ const entries = isFull ? 400_000 : 80_000
 /** Slow enough that a kill lands in the middle; checkpoints of the engine small, so that there are several files. */
 const slow = ['--bootstrap-max-rate', isFull ? '16MiB' : '4MiB']
 
-async function createCluster(random: () => number): Promise<{ cluster: ClusterProcesses; load: Load }> {
-  const args = ['--engine', 'rocksdb', '--checkpoint-bytes', '2MiB']
-  const cluster = await ClusterProcesses.create({ names, durability: 'standby', inSyncMin: 2, args })
-  const load = createLoad(cluster.url('a'), random, { operationsPerSecond: 500 })
-  try {
-    for (const name of names) cluster.start(name)
-    await cluster.untilInSync('a', names, 60_000)
-    await cluster.stop('c')
-    cluster.eraseData('c')
-    await cluster.untilInSync('a', ['a', 'b'])
-    await load.fill(entries)
-    return { cluster, load }
-  } catch (error) {
-    await cluster.close()
-    throw error
-  }
-}
+const createCluster = (random: () => number) =>
+  withEmptyStandby(random, {
+    entries,
+    operationsPerSecond: 500,
+    args: ['--engine', 'rocksdb', '--checkpoint-bytes', '2MiB'],
+  })
 
 /** Bytes of table files that are whole at c. */
 function wholeBytes(cluster: ClusterProcesses): number {

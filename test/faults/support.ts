@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { createHash } from 'node:crypto'
 import { join } from 'node:path'
-import type { ClusterProcesses } from '#src/cli/cluster-processes.js'
+import { ClusterProcesses } from '#src/cli/cluster-processes.js'
 import { Load, type LoadOptions } from '#src/cli/load.js'
 import { type CheckResult, checkNode, isSound } from '#src/cli/load-check.js'
 import { inspectJournal } from '#src/journal/inspect.js'
@@ -129,12 +129,37 @@ async function readJournal(cluster: ClusterProcesses, name: string, from: number
       'corruption',
       `journal of ${name}: ${JSON.stringify(record)}`,
     )
-    if (record.type !== 'block' || record.block.end.sequence > to) continue
+    if (record.type !== 'block') continue
+    // A node that runs is writing behind it.
+    if (record.block.end.sequence > to) break
     if (blocks === 0) firstSequence = record.block.header.firstSequence
     hash.update(record.block.bytes)
     blocks += 1
   }
   return { firstSequence, hash: hash.digest('hex'), blocks }
+}
+
+/** a and b hold data, c is a member without data that is not running; the load goes to a. */
+export async function withEmptyStandby(
+  random: () => number,
+  options: { readonly entries: number; readonly operationsPerSecond: number; readonly args?: readonly string[] },
+): Promise<{ cluster: ClusterProcesses; load: Load }> {
+  const { entries, operationsPerSecond, args = [] } = options
+  const names = ['a', 'b', 'c'] as const
+  const cluster = await ClusterProcesses.create({ names, durability: 'standby', inSyncMin: 2, args })
+  const load = createLoad(cluster.url('a'), random, { operationsPerSecond })
+  try {
+    for (const name of names) cluster.start(name)
+    await cluster.untilInSync('a', names, 60_000)
+    await cluster.stop('c')
+    cluster.eraseData('c')
+    await cluster.untilInSync('a', ['a', 'b'])
+    await load.fill(entries)
+    return { cluster, load }
+  } catch (error) {
+    await cluster.close()
+    throw error
+  }
 }
 
 /** Middle and edges of a set of times. */

@@ -151,6 +151,15 @@ describe('the picture that a primary has', () => {
     assert.equal(stage.warnings, '')
   })
 
+  test('L5: writes that wait for the end of a switchover are explained while the coordinator is away', () => {
+    const stage = primary().follow('b', 10).follow('c', 10)
+    const { primary: role } = stage.context
+    stage.context.primary = { ...role, isHandingOver: true } as unknown as PrimaryRole
+    assert.equal(stage.warnings, '')
+    stage.coordinator.setWeather({ reachable: false })
+    assert.match(stage.warnings, /writes wait: a switchover is under way/)
+  })
+
   test('a coordinator that goes with the primary makes a failover impossible', () => {
     assert.match(primary({ voters: ['a'] }).answer.reason, /without a the coordinator has 0 of at least 1/)
     assert.equal(primary({ voters: ['b'] }).answer.possible, true)

@@ -66,8 +66,7 @@ function writer(cluster: TestCluster, name: string) {
   }
 }
 
-const isPaused = (cluster: TestCluster, name: string) =>
-  (contextOf(cluster, name).primary as unknown as { readonly pausedForHandOver: boolean }).pausedForHandOver
+const isPaused = (cluster: TestCluster, name: string) => contextOf(cluster, name).primary?.isHandingOver === true
 
 describe('switchover', { timeout: 60_000 }, () => {
   test('L5: a hand-over whose swap never arrives is rolled back: writes go on, none fails, and the lease comes back', async () => {
@@ -183,6 +182,8 @@ describe('switchover', { timeout: 60_000 }, () => {
       assert.equal(error.outcome, 'none')
       const refused = await failureOf(cluster.shard('a').write([put('k', 'v')], { timeoutMs: 2500, forward: false }))
       assert.equal(refused.failure, 'BACKPRESSURE')
+      assert.match(refused.message, /the coordinator, which decides a switchover/)
+      assert.match(refused.hint ?? '', /coordinator/)
       heal()
       await outcome
       await cluster.shard('a').write([put('k', 'w')], { forward: false })

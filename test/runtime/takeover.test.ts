@@ -220,6 +220,8 @@ describe('takeover', { timeout: 60_000 }, () => {
       assert.equal(alone.code, 'UNDERSTUDY_PROMOTION_REFUSED')
       const forced = await cluster.shard('c').promote({ force: true })
       assert.ok(forced.mayLose !== undefined, 'it says that something may be lost')
+      await until(() => cluster.shard('c').status().epoch?.node === 'c', 'it leads')
+      assert.deepEqual((await cluster.shard('c').promote({ force: true })).mayLose, forced.mayLose, 'asked again')
       assert.ok(
         cluster
           .shard('c')

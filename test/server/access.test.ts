@@ -158,25 +158,29 @@ describe('rotation', () => {
     credentials.close()
   })
 
-  test('an event stream ends when its token is taken out of the file', async () => {
-    const file = join(directory, 'stream.toml')
-    const token = 'canary-stream-token-'
-    writeFileSync(file, tokenFile([token, 'read'], ['canary-other-token-0', 'read']))
-    const credentials = testCredentials({ accessFile: file })
-    await withServer(
-      async ({ address }) => {
-        const request = get(`http://${address}/v1/events`, { headers: bearer(token), agent: false })
-        const [response] = (await once(request, 'response')) as [IncomingMessage]
-        assert.equal(response.statusCode, 200)
-        response.resume()
-        writeFileSync(file, tokenFile(['canary-other-token-0', 'read']))
-        credentials.check()
-        await once(response, 'end')
-      },
-      { credentials, times: { heartbeatMs: 10 } },
-    )
-    credentials.close()
-  })
+  for (const [what, path] of [
+    ['an event stream', '/v1/events'],
+    ['the stream of the status page', '/page/live'],
+  ] as const)
+    test(`${what} ends when its token is taken out of the file`, async () => {
+      const file = join(directory, `stream${path.replaceAll('/', '-')}.toml`)
+      const token = 'canary-stream-token-'
+      writeFileSync(file, tokenFile([token, 'read'], ['canary-other-token-0', 'read']))
+      const credentials = testCredentials({ accessFile: file })
+      await withServer(
+        async ({ address }) => {
+          const request = get(`http://${address}${path}`, { headers: bearer(token), agent: false })
+          const [response] = (await once(request, 'response')) as [IncomingMessage]
+          assert.equal(response.statusCode, 200)
+          response.resume()
+          writeFileSync(file, tokenFile(['canary-other-token-0', 'read']))
+          credentials.check()
+          await once(response, 'end')
+        },
+        { credentials, times: { heartbeatMs: 10 } },
+      )
+      credentials.close()
+    })
 
   test('an expired token is refused with the moment it expired', async () => {
     const file = join(directory, 'expired.toml')

@@ -358,4 +358,94 @@ export const plantedBugs: readonly PlantedBug[] = [
     [edit('coordinator/builtin/voter-directory.js', '        await this.journal.mark();\n', '')],
     { test: 'coordinator/voter-disk', coordinator: 'builtin' },
   ),
+  bug('freshness is told before the epoch has begun', 'L6, C4', 'crash,disk-slow,partition-node,power-loss', [
+    edit('runtime/follower-session.js', '!this.role.isReady || ', ''),
+  ]),
+  bug('freshness counts from when it arrives', 'L6', 'slow-link,disk-slow,stall', [
+    edit(
+      standby,
+      'this.freshMarks.push({ sequence, atMs })',
+      'this.freshMarks.push({ sequence, atMs: this.parts.clock.nowMs() })',
+    ),
+  ]),
+  bug('fresh before it is applied', 'L6', 'slow-link,disk-slow,connection-drop', [
+    edit(standby, 'mark !== undefined && mark.sequence <= applied;', 'mark !== undefined;'),
+  ]),
+  bug('a position counts before it is applied', 'L6', 'slow-link,disk-slow,crash', [
+    edit(
+      'runtime/shard-handle.js',
+      'data === undefined || data.applier.applied.sequence < position.sequence',
+      'data === undefined || data.journal.durable.sequence < position.sequence',
+    ),
+  ]),
+  bug(
+    'a position of another history counts by its number',
+    'L6',
+    'crash,power-loss-all,partition-node,promote-forced',
+    [
+      edit(
+        'runtime/shard-handle.js',
+        '(start.epoch.number !== position.epoch.number || start.epoch.node !== position.epoch.node)',
+        'false',
+      ),
+    ],
+  ),
+  bug('what a crash left unsynced is believed', 'S3', 'crash,power-loss,disk-slow', [
+    edit('storage/durable-json.js', '    await files.syncDirectory(directory);\n    const bytes', '    const bytes'),
+  ]),
+  bug(
+    'a forced promotion does not say what it gives up',
+    'C5',
+    'promote-forced,crash,partition-node,partition-halves',
+    [
+      edit(takeover, 'lossySince: clean ? known.lossySince : epoch', 'lossySince: known.lossySince'),
+      edit('core/promotion.js', 'lossySince: clean ? newest.lossySince : epoch', 'lossySince: newest.lossySince'),
+    ],
+  ),
+  bug('a forced promotion cuts its own tail', 'C4, C5', 'promote-forced,crash,partition-node,power-loss-all,stall', [
+    edit(
+      'runtime/promotion-by-hand.js',
+      'if (isLossy(forced.record))\n            await this.waitOutRegistration(known, answers);',
+      'if (force) await data.journal.truncate(await data.committedEnd());',
+    ),
+  ]),
+  bug('what no force gave up is undone', 'C5', 'promote-forced,crash,partition-node,partition-halves,stall', [
+    edit('core/history.js', 'question.mayUndo || compareEpochs(end.epoch, question.lossySince) < 0', 'true'),
+    edit(takeover, 'lossySince: clean ? known.lossySince : epoch', 'lossySince: known.lossySince'),
+    edit('core/promotion.js', 'lossySince: clean ? newest.lossySince : epoch', 'lossySince: newest.lossySince'),
+  ]),
+  bug('an id of a dropped family is given again', 'S8', 'crash,restart', [
+    edit('engine/family-table.js', 'if (operation.family < this.idNext)', 'if (this.ids.has(operation.family))'),
+    edit(
+      'runtime/family-maker.js',
+      'Math.max(engine.familyIdNext, this.idFloor)',
+      'Math.max(0, ...engine.families.map(({ id }) => id)) + 1',
+    ),
+  ]),
+  bug('a bootstrap brings no next id of families', 'S8', 'wipe,crash,power-loss-all', [
+    edit(
+      'runtime/incoming-data.js',
+      'engine.finishIngest(first, families, familyIdNext)',
+      'engine.finishIngest(first, families, 1)',
+    ),
+  ]),
+  bug('a family is never dropped', 'S8', 'crash,restart', [
+    edit(
+      'engine/family-table.js',
+      'if (!this.ids.has(operation.family))\n                return this;',
+      'return this;',
+    ),
+  ]),
+  bug(
+    'files of another checkpoint are kept by their size',
+    'B1',
+    'wipe,crash,connection-drop,slow-link,partition-node',
+    [
+      edit(
+        'runtime/incoming-files.js',
+        'found.bytes === bytes && found.checksum === checksum',
+        'found.bytes === bytes',
+      ),
+    ],
+  ),
 ]

@@ -72,7 +72,7 @@ Failure Store::checkpoint(const std::string& directory) {
 Failure describeFiles(const std::string& directory, DescribedFiles& described) {
   Settings settings;
   settings.writeBufferBytes = settings.writeBuffersBytes = 1 << 20;
-  auto options = databaseOptions(settings, nullptr);
+  auto options = databaseOptions(settings, rocksdb::Env::Default());
   options.create_if_missing = false;
   options.info_log = std::make_shared<SilentLogger>();
   options.skip_stats_update_on_db_open = true;

@@ -142,7 +142,7 @@ Failure Store::openFile(const FamilyPtr& family) {
   std::filesystem::create_directories(folder, error);
   if (error) return {"IO", "creating " + folder.string() + ": " + error.message()};
   const std::string path = (folder / (std::to_string(ingestion_.files++) + ".sst")).string();
-  const rocksdb::Options options(databaseOptions(settings_, cache_), familyOptions(settings_, cache_));
+  const rocksdb::Options options(databaseOptions(settings_, files_.get()), familyOptions(settings_, cache_));
   auto file = std::make_unique<TableFile>(family, path, options);
   if (Failure failure = failureOf(file->writer.Open(path))) return failure;
   ingestion_.file = std::move(file);

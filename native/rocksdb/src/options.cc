@@ -50,8 +50,9 @@ Failure checkSettings(const Settings& settings) {
   return {"CONFIG", "compression " + settings.compression + " is not in this build of RocksDB, which has " + names};
 }
 
-rocksdb::DBOptions databaseOptions(const Settings& settings, const std::shared_ptr<rocksdb::Cache>& cache) {
+rocksdb::DBOptions databaseOptions(const Settings& settings, rocksdb::Env* env) {
   rocksdb::DBOptions options;
+  options.env = env;
   options.create_if_missing = true;
   options.atomic_flush = true;
   options.db_write_buffer_size = settings.writeBuffersBytes;

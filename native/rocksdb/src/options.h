@@ -28,7 +28,8 @@ Failure checkSettings(const Settings& settings);
 
 // The journal is the log: RocksDB's own is off with every write, and all families are flushed together or not at all,
 // so that what a table file holds is the fold of the journal up to the position that lies in the same flush.
-rocksdb::DBOptions databaseOptions(const Settings& settings, const std::shared_ptr<rocksdb::Cache>& cache);
+// The environment outlives whatever is opened with it.
+rocksdb::DBOptions databaseOptions(const Settings& settings, rocksdb::Env* env);
 
 rocksdb::ColumnFamilyOptions familyOptions(const Settings& settings, const std::shared_ptr<rocksdb::Cache>& cache);
 

@@ -32,7 +32,7 @@ Failure Store::open(const std::string& directory, Opened& opened) {
   if (Failure failure = checkSettings(settings_)) return failure;
   directory_ = directory;
   cache_ = rocksdb::NewLRUCache(settings_.cacheBytes);
-  const auto options = databaseOptions(settings_, cache_);
+  const auto options = databaseOptions(settings_, files_.get());
   const auto family = familyOptions(settings_, cache_);
   std::vector<std::string> names;
   std::error_code none;
@@ -111,7 +111,11 @@ void Store::close() {
     meta_.reset();
   }
   // An exception has left references behind, and RocksDB ends the process when it is destroyed with such.
-  if (!interrupted_) delete db_;
+  if (interrupted_) {
+    static_cast<void>(files_.release());
+  } else {
+    delete db_;
+  }
   db_ = nullptr;
 }
 

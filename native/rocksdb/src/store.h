@@ -17,6 +17,7 @@
 
 #include "entries.h"
 #include "failure.h"
+#include "file_system.h"
 #include "options.h"
 
 namespace understudy {
@@ -206,6 +207,8 @@ class Store {
   const Bookkeeping keys_;
   std::string directory_;
   std::shared_ptr<rocksdb::Cache> cache_;
+  // Before everything that is opened with it, and so destroyed after.
+  std::unique_ptr<rocksdb::Env> files_ = fileSystemOfStores();
 
   // Shared: a call is inside. Exclusive: it opens or closes.
   mutable std::shared_mutex life_;

@@ -65,7 +65,8 @@ export class FaultyDisk {
     writeSync(this.file, new Uint8Array(ruleBytes * rulesMax), 0, ruleBytes * rulesMax, 0)
     this.launcher = [
       'env',
-      `LD_PRELOAD=${library}`,
+      // A sanitizer that is loaded already stays in front.
+      `LD_PRELOAD=${process.env.LD_PRELOAD ?? ''} ${library}`,
       `FS_SHIM_RULES=${rules}`,
       ...(options.undo === true ? [`FS_SHIM_UNDO=${this.undoFile}`] : []),
     ]

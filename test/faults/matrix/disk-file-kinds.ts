@@ -1,6 +1,5 @@
 /** Faults of a disk in other files than those of the journal that is being written, and losses of power. */
 import { join } from 'node:path'
-import type { FileCall } from '../fs-shim/faulty-disk.js'
 import { undoUnsynced } from '../fs-shim/power-loss.js'
 import { witness } from './coordinators.js'
 import { diskOf, failTimeoutMs, fault, journalOf, noteFault, restart, untilFailed } from './disk-helpers.js'
@@ -83,20 +82,25 @@ export async function voterDisk(context: FaultContext): Promise<FaultTimes> {
   return { pauseMs: pauseAround(book, faultAtMs) }
 }
 
+const engineFaults = [
+  { calls: ['write'], error: 'EIO', code: 'IO', told: /I\/O|EIO|Input\/output/i },
+  { calls: ['sync'], error: 'EIO', code: 'IO', told: /I\/O|EIO|Input\/output/i },
+  { calls: ['write'], error: 'ENOSPC', code: 'DISK_FULL', told: /ENOSPC|no space/i },
+] as const
+
 /** The engine's own files. The journal has everything, and the engine is brought up from it. */
-export async function engineDisk(
-  context: FaultContext,
-  calls: readonly FileCall[] = context.index % 2 === 0 ? ['write'] : ['sync'],
-): Promise<FaultTimes> {
-  const { primary, book, cluster } = context
+export async function engineDisk(context: FaultContext): Promise<FaultTimes> {
+  const { primary, book, cluster, index } = context
+  const { calls, error, code, told } = engineFaults[index % engineFaults.length]!
   const epoch = highestNumber(book)
   const faultAtMs = performance.now()
   const failing = fault(context, primary, {
     path: join(cluster.data(primary), 'shards', 'main', 'current', 'engine', '*'),
     calls,
+    error,
   })
   const times = await takenOver(context, faultAtMs, epoch, others(context, primary))
-  await untilFailed(context, primary, 'IO', /I\/O|EIO|Input\/output/i)
+  await untilFailed(context, primary, code, told)
   noteFault(context, primary, failing)
   diskOf(context, primary).heal()
   await restart(context, primary)

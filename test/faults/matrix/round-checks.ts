@@ -3,10 +3,10 @@ import { createHash } from 'node:crypto'
 import { join } from 'node:path'
 import type { ClusterProcesses } from '#src/cli/cluster-processes.js'
 import { compareEpochs, type Epoch, epochZero, formatEpoch } from '#src/core/position.js'
-import { inspectJournal } from '#src/journal/inspect.js'
 import { nodeFileSystem } from '#src/platform/node-file-system.js'
 import type { DivergentFileStatus } from '#src/runtime/handle.js'
-import { type BlockPrint, compareContents, compareJournals, type JournalPrint, Problems } from '#src/sim/checks.js'
+import { compareContents, compareJournals, type JournalPrint, Problems } from '#src/sim/checks.js'
+import { readBlockPrints } from '#src/sim/journal-print.js'
 import { checkLinearizability, type LinearizabilityResult } from '#src/sim/linearizability.js'
 import type { RegisterOperation } from '#src/sim/register-history.js'
 import type { Monitor } from './monitor.js'
@@ -192,29 +192,12 @@ export class RoundChecks {
     for (const node of this.names) {
       const { journal, sequence } = await this.cluster.shard(node)
       const baseSequence = Math.max(journal.baseSequence, this.comparedTo)
-      const blocks = await this.readBlocks(node, baseSequence + 1)
-      journals.push({ node, baseSequence, committed: sequence.committed, blocks })
+      const { committed } = sequence
+      const directory = join(this.cluster.data(node), 'shards', 'main', 'current', 'journal')
+      const blocks = await readBlockPrints(nodeFileSystem, directory, baseSequence + 1, committed)
+      journals.push({ node, baseSequence, committed, blocks })
     }
     return journals
-  }
-
-  private async readBlocks(node: string, from: number): Promise<readonly BlockPrint[]> {
-    const directory = join(this.cluster.data(node), 'shards', 'main', 'current', 'journal')
-    const blocks: BlockPrint[] = []
-    for await (const record of inspectJournal(nodeFileSystem, directory, { from })) {
-      if (record.type === 'damage' && record.verdict === 'corruption') {
-        throw new Error(`journal of ${node} is damaged: ${JSON.stringify(record)}`)
-      }
-      if (record.type !== 'block') continue
-      const { header, end, bytes } = record.block
-      blocks.push({
-        firstSequence: header.firstSequence,
-        lastSequence: end.sequence,
-        epoch: header.epoch,
-        digest: createHash('sha256').update(bytes).digest('hex'),
-      })
-    }
-    return blocks
   }
 
   private async readContents(book: RoundBook): Promise<ReadonlyMap<string, NodeContent>> {
