@@ -2,7 +2,7 @@
 // a report in build/mutation; what is there already is not run again. Prints the scores of all reports at the end.
 //   npm run mutate                    everything that has no report yet
 //   npm run mutate -- in-sync lease   only these files, anew
-//   npm run mutate -- --again         what survived, once more, with the tests as they are now
+//   npm run mutate -- --again         what survived, once more, with the tests as they are now (of these files, if named)
 //   npm run mutate -- --table         only the scores of the reports that are there
 //   npm run mutate -- --survivors     the same, and every mutant that no test noticed
 import { spawnSync } from 'node:child_process'
@@ -29,21 +29,32 @@ const batches = [
   ['journal', 'file-journal', 'history'],
   ['journal', 'segment', 'segment-maker'],
   ['journal', 'side-file', 'tail-cache', 'journal-factory'],
+  ['core', 'verify'],
   ['core', 'lifecycle', 'timings', 'failure', 'address', 'backoff', 'entry', 'invariant'],
-  ['core', 'failover-status'],
+  ['core', 'failover-status', 'told-failover', 'replication-health'],
+  ['core', 'checkpoint-transfer'],
   ['journal', 'inspect'],
 ]
 
 const wanted = process.argv.slice(2)
+const names = wanted.filter((one) => !one.startsWith('--'))
 mkdirSync(reports, { recursive: true })
 const failed = []
 
 const survived = ({ status }) => status === 'Survived' || status === 'NoCoverage'
-const isText = ({ mutatorName }) => mutatorName === 'StringLiteral'
+/** Words for people have a space between them; a string without one is a value like any other. */
+const isText = ({ mutatorName, original }) => mutatorName === 'StringLiteral' && /\s/.test(original)
 const keyOf = ({ mutatorName, replacement, location: { start, end } }) =>
   `${start.line}:${start.column}-${end.line}:${end.column} ${mutatorName} ${replacement}`
 
-/** Of each file the newest result of each mutant; those of another text of the file are gone. */
+function originalOf(lines, { location: { start, end } }) {
+  const text = lines.slice(start.line - 1, end.line)
+  text.push(text.pop().slice(0, end.column - 1))
+  text[0] = text[0].slice(start.column - 1)
+  return text.join('\n')
+}
+
+/** Of each file every mutant: what one run has found stays found. Those of another text of the file are gone. */
 function readReports() {
   const files = new Map()
   const paths = readdirSync(reports)
@@ -51,10 +62,14 @@ function readReports() {
     .map((name) => `${reports}/${name}`)
   for (const path of paths.sort((a, b) => statSync(a).mtimeMs - statSync(b).mtimeMs)) {
     for (const [file, { mutants, source }] of Object.entries(JSON.parse(readFileSync(path, 'utf8')).files)) {
+      const lines = source.split('\n')
       const before = files.get(file)
       const found = before?.source === source ? before.mutants : new Map()
       for (const mutant of mutants) {
-        if (mutant.status !== 'Ignored' && !mutant.status.endsWith('Error')) found.set(keyOf(mutant), mutant)
+        if (mutant.status === 'Ignored' || mutant.status.endsWith('Error')) continue
+        const known = found.get(keyOf(mutant))
+        if (known === undefined || survived(known))
+          found.set(keyOf(mutant), { ...mutant, original: originalOf(lines, mutant) })
       }
       files.set(file, { source, mutants: found })
     }
@@ -68,7 +83,12 @@ function run(folder, name, list) {
   const { status } = spawnSync(process.execPath, [stryker, 'run', '-m', list.join(',')], {
     cwd: root,
     stdio: 'inherit',
-    env: { ...process.env, UNDERSTUDY_MUTATE: folder, UNDERSTUDY_MUTATE_NAME: name },
+    env: {
+      ...process.env,
+      UNDERSTUDY_MUTATE: folder,
+      UNDERSTUDY_MUTATE_NAME: name,
+      UNDERSTUDY_MUTATE_FILES: [...new Set(list.map((file) => /([^/]+)\.ts/.exec(file)[1]))].join(','),
+    },
   })
   if (status !== 0) failed.push(name)
 }
@@ -77,7 +97,8 @@ function run(folder, name, list) {
 function runAgain() {
   const lists = new Map()
   for (const [file, { mutants, source }] of readReports()) {
-    const [, folder] = file.split('/')
+    const [, folder, name] = /^src\/([^/]+)\/(.+)\.ts$/.exec(file)
+    if (names.length > 0 && !names.includes(name) && !names.includes(`${folder}/${name}`)) continue
     const list = lists.get(folder) ?? []
     lists.set(folder, list)
     if (readFileSync(`${root}/${file}`, 'utf8') !== source) {
@@ -89,7 +110,8 @@ function runAgain() {
       .map(({ location: { start, end } }) => `${file}:${start.line}:${start.column - 1}-${end.line}:${end.column - 1}`)
     list.push(...new Set(places))
   }
-  for (const [folder, list] of lists) if (list.length > 0) run(folder, `again-${folder}`, list)
+  // A report of its own: what an earlier one has found stays found.
+  for (const [folder, list] of lists) if (list.length > 0) run(folder, `again-${folder}-${Date.now()}`, list)
 }
 
 function runBatches() {
@@ -125,14 +147,15 @@ for (const [file, { mutants, source }] of [...readReports()].sort(([a], [b]) => 
   if (!wanted.includes('--survivors')) continue
   const lines = source.split('\n')
   for (const mutant of left.filter((one) => !isText(one))) {
-    const { location, mutatorName, replacement, status } = mutant
-    const { start, end } = location
+    const { location, mutatorName, original, replacement, status } = mutant
+    const { start } = location
     console.log(
       `  ${start.line}:${start.column} ${mutatorName}${status === 'NoCoverage' ? ' (no test comes here)' : ''}`,
     )
     console.log(`    ${lines[start.line - 1].trim()}`)
-    const original = start.line === end.line ? lines[start.line - 1].slice(start.column - 1, end.column - 1) : '…'
-    console.log(`    ${original.slice(0, 160)}  =>  ${replacement.replaceAll(/\s+/g, ' ').slice(0, 160)}`)
+    console.log(
+      `    ${original.replaceAll(/\s+/g, ' ').slice(0, 160)}  =>  ${replacement.replaceAll(/\s+/g, ' ').slice(0, 160)}`,
+    )
   }
 }
 console.log(`all: ${all} mutants, ${caught} found, ${((100 * caught) / Math.max(1, all)).toFixed(1)} %`)

@@ -59,6 +59,15 @@ export class FieldWriter {
     return this.bytes.write(value, at, count, 'hex') === count
   }
 
+  get offset(): number {
+    return this.at
+  }
+
+  /** A copy of what was written from `offset` on. */
+  copyFrom(offset: number): Uint8Array {
+    return Buffer.from(this.bytes.subarray(offset, this.at))
+  }
+
   finish(): Uint8Array {
     invariant(this.bytes !== scratch || writing === this, 'one message is encoded at a time')
     return Buffer.from(this.bytes.subarray(0, this.at))
@@ -125,6 +134,24 @@ export class FieldReader {
 
   get remaining(): number {
     return this.bytes.length - this.at
+  }
+
+  /** True, and beyond them, if these bytes come next. */
+  take(bytes: Uint8Array): boolean {
+    const { at } = this
+    const end = at + bytes.length
+    if (end > this.bytes.length || this.bytes.compare(bytes, 0, bytes.length, at, end) !== 0) return false
+    this.at = end
+    return true
+  }
+
+  get offset(): number {
+    return this.at
+  }
+
+  /** A copy of what was read from `offset` on. */
+  copyFrom(offset: number): Uint8Array {
+    return Buffer.from(this.bytes.subarray(offset, this.at))
   }
 }
 
@@ -264,6 +291,42 @@ export function record<S extends Shape>(shape: S): Field<ShapeValue<S>> {
       const value: Record<string, unknown> = {}
       for (const [name, field] of fields) value[name] = field.read(reader)
       return value as ShapeValue<S>
+    },
+  }
+}
+
+/** Of values that were read, so many are known again by their bytes. */
+const knownMax = 4
+
+/**
+ * For a value that nobody changes and that is written and read again and again: its bytes are kept with it, and bytes
+ * that came before give the same object again. An encoding says itself where it ends: what begins with all bytes of one
+ * is that one.
+ */
+export function remembered<T extends object>(item: Field<T>): Field<T> {
+  const written = new WeakMap<T, Uint8Array>()
+  const known: Array<{ readonly bytes: Uint8Array; readonly value: T }> = []
+  let oldest = 0
+  return {
+    write(writer, value) {
+      const bytes = written.get(value)
+      if (bytes !== undefined) {
+        writer.raw(bytes)
+        return
+      }
+      const { offset } = writer
+      item.write(writer, value)
+      written.set(value, writer.copyFrom(offset))
+    },
+    read(reader) {
+      for (const { bytes, value } of known) if (reader.take(bytes)) return value
+      const { offset } = reader
+      const value = item.read(reader)
+      const bytes = reader.copyFrom(offset)
+      written.set(value, bytes)
+      known[oldest] = { bytes, value }
+      oldest = (oldest + 1) % knownMax
+      return value
     },
   }
 }

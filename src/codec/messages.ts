@@ -19,6 +19,7 @@ import {
   oneOf,
   optional,
   record,
+  remembered,
   text,
   u32,
   u64,
@@ -50,20 +51,23 @@ const waitFor = oneOf('committed', 'standby', 'applied')
 export const failureTextBytesMax = 4096
 const failureText = text(failureTextBytesMax)
 
-export const shardRecordField: Field<ShardRecord> = record({
-  historyId,
-  coordinatorId: hex(16),
-  epoch,
-  primary: member,
-  inSync: list(member, limits.membersMax),
-  version: u64,
-  nonce: hex(16),
-  settings,
-  floor: position,
-  lossySince: epoch,
-  handedOver: flag,
-  voters: list(nodeName, limits.membersMax),
-})
+/** Every answer to a question between nodes has one, and it changes seldom. */
+export const shardRecordField: Field<ShardRecord> = remembered(
+  record({
+    historyId,
+    coordinatorId: hex(16),
+    epoch,
+    primary: member,
+    inSync: list(member, limits.membersMax),
+    version: u64,
+    nonce: hex(16),
+    settings,
+    floor: position,
+    lossySince: epoch,
+    handedOver: flag,
+    voters: list(nodeName, limits.membersMax),
+  }),
+)
 
 const definitions = {
   hello: record({

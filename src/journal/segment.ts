@@ -155,6 +155,8 @@ export class Segment {
       if (record.kind === 'note') continue
       if (record.kind !== 'block') throw this.corruption(record, previous.sequence + 1)
       const { block } = record
+      // A block of another sequence in this place is damage, whatever `from` is: it is no other history.
+      this.checkSequence(record.offset, previous.sequence, block.header)
       if (previous === from && block.header.chainBefore !== from.chain) {
         throw diverged(from, `the chain here is ${block.header.chainBefore}, the one asked for ${from.chain}`)
       }

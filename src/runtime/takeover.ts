@@ -1,10 +1,11 @@
 import type { FailureCode } from '../core/failure.js'
-import { epochZero, formatEpoch, sameEpoch } from '../core/position.js'
+import { epochZero, formatEpoch, type Position, sameEpoch } from '../core/position.js'
 import { compareRecords, type ShardRecord, sameMember } from '../core/record.js'
-import { decideTakeover, type MemberState, type TakeoverDecision } from '../core/takeover.js'
+import { decideTakeover, type MemberState, type TakeoverDecision, type TakeoverQuestion } from '../core/takeover.js'
 import { toUnderstudyError, UnderstudyError } from '../errors.js'
 import type { RecordState } from '../ports/coordinator.js'
 import { FailoverLog } from './failover-log.js'
+import { forcedLoss } from './forced-loss.js'
 import type { FailoverRecord, LossEstimate, PromoteResult } from './handle.js'
 import { lead } from './promoter.js'
 import type { RecordJudge } from './record-judge.js'
@@ -96,27 +97,29 @@ export class Takeover {
   decide(record: ShardRecord): TakeoverDecision {
     const { context } = this
     const data = context.data!
-    return decideTakeover({
-      ...this.situation(record, context.peers.answers),
-      durable: data.journal.durable,
-      committedEnd: data.applier.applied,
-      // Looked up when it matters: this decision only says whether to try.
-      holdsFloor: true,
-    })
+    // Whether the journal holds the floor is looked up when it matters: this decision only says whether to try.
+    return decideTakeover(
+      this.situation(record, context.peers.answers, data.journal.durable, data.applier.applied, true),
+    )
   }
 
   /** The same question with what must be looked up. */
   async question(record: ShardRecord, answers: readonly MemberState[]) {
     const data = this.context.data!
     return {
-      ...this.situation(record, answers),
-      durable: data.journal.durable,
+      ...this.situation(record, answers, data.journal.durable, data.applier.applied, true),
       committedEnd: await data.committedEnd(),
       holdsFloor: await data.holds(record.floor),
     }
   }
 
-  private situation(record: ShardRecord, answers: readonly MemberState[]) {
+  private situation(
+    record: ShardRecord,
+    answers: readonly MemberState[],
+    durable: Position,
+    committedEnd: Position,
+    holdsFloor: boolean,
+  ): TakeoverQuestion {
     const { context } = this
     const { superblock } = context.store
     const nowMs = context.clock.nowMs()
@@ -143,6 +146,9 @@ export class Takeover {
       jitter: this.jitter,
       nonce: context.random.hex(16),
       timings: context.timings,
+      durable,
+      committedEnd,
+      holdsFloor,
     }
   }
 
@@ -185,7 +191,9 @@ export class Takeover {
     const { context } = this
     context.transition('promote', `the record names this node in epoch ${formatEpoch(record.epoch)}`)
     const missedMs = context.clock.nowMs() - this.heardAtMs
-    await this.lead(record, revision, record.handedOver ? 'switchover' : 'start', missedMs, undefined)
+    const mayLose = forcedLoss(record, undefined)
+    const kind = record.handedOver ? 'switchover' : mayLose === undefined ? 'start' : 'by-hand'
+    await this.lead(record, revision, kind, missedMs, mayLose)
   }
 
   private async guarded(work: () => Promise<void>): Promise<void> {

@@ -84,6 +84,11 @@ export class DiskContent {
     this.cached = new Image(change(this.cached.slice(0, this.cached.size)))
   }
 
+  /** What is certainly there after a power loss now, to look at: no copy, and good until the file changes. */
+  get certain(): Uint8Array {
+    return this.stored.view
+  }
+
   /** What is certainly there after a power loss now. */
   remnant(): DiskContent {
     const copy = new DiskContent()
@@ -119,6 +124,10 @@ class Image {
     const bytes = Math.max(0, Math.min(into.length, this.size - offset))
     into.set(this.buffer.subarray(offset, offset + bytes))
     return bytes
+  }
+
+  get view(): Uint8Array {
+    return this.buffer.subarray(0, this.size)
   }
 
   slice(start: number, end: number): Uint8Array {

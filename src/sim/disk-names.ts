@@ -33,7 +33,8 @@ export class DiskNames {
 
   private node(path: string): DiskNode {
     let node: DiskNode = this.root
-    for (const name of path.split('/').filter((part) => part !== '')) {
+    for (const name of path.split('/')) {
+      if (name === '') continue
       if (!(node instanceof Directory)) throw diskError('ENOTDIR', path)
       const next = node.cached.get(name)
       if (next === undefined) throw diskError('ENOENT', path)
@@ -162,11 +163,8 @@ export class DiskNames {
    * undefined if it may not be there itself.
    */
   remnant(path: string, wanted: (names: readonly string[]) => readonly string[]): DiskNames | undefined {
-    let node: DiskNode | undefined = this.root
-    for (const name of path.split('/').filter((part) => part !== '')) {
-      node = node instanceof Directory ? node.stored.get(name) : undefined
-    }
-    if (!(node instanceof Directory)) return undefined
+    const node = this.certain(path)
+    if (node === undefined) return undefined
     const copy = new DiskNames()
     let index = 0
     copy.makeDirectory(path, () => index++)
@@ -179,6 +177,23 @@ export class DiskNames {
       stored.set(name, content)
     }
     return copy
+  }
+
+  /** The names that are certainly in a directory after a power loss now, and the files among them. */
+  certainEntries(path: string): ReadonlyMap<string, DiskContent | undefined> | undefined {
+    const directory = this.certain(path)
+    if (directory === undefined) return undefined
+    const entries = new Map<string, DiskContent | undefined>()
+    for (const [name, node] of directory.stored) entries.set(name, node instanceof DiskContent ? node : undefined)
+    return entries
+  }
+
+  private certain(path: string): Directory | undefined {
+    let node: DiskNode | undefined = this.root
+    for (const name of path.split('/')) {
+      if (name !== '') node = node instanceof Directory ? node.stored.get(name) : undefined
+    }
+    return node instanceof Directory ? node : undefined
   }
 
   clone(): DiskNames {

@@ -143,6 +143,13 @@ export class SimulatedDisk {
     return copy
   }
 
+  /** As `remnant`, to look at: the names that are left of a directory, and of each file its bytes. */
+  certain(path: string): ReadonlyMap<string, Uint8Array | undefined> | undefined {
+    const entries = this.names.certainEntries(path)
+    if (entries === undefined) return undefined
+    return new Map([...entries].map(([name, content]) => [name, content?.certain]))
+  }
+
   /** Damage at rest: what is read from now on, and what is on the disk. */
   corrupt(path: string, change: (content: Uint8Array) => Uint8Array): void {
     this.names.file(path).corrupt(change)

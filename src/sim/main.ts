@@ -4,7 +4,7 @@ import { availableParallelism } from 'node:os'
 import { parseArgs } from 'node:util'
 import { Worker } from 'node:worker_threads'
 import { type FaultKind, faultKinds } from './fault-kinds.js'
-import { type CoordinatorKind, describePlan } from './plan.js'
+import { type CoordinatorKind, describePlan, nodesMax, nodesMin } from './plan.js'
 import { type SimulationOptions, type SimulationResult, simulate } from './simulation.js'
 import { Tally } from './tally.js'
 import type { WorkerTask } from './worker.js'
@@ -12,7 +12,8 @@ import type { WorkerTask } from './worker.js'
 const usage = `npm run sim -- --seed N [--trace]                  one run, told with --trace
 npm run sim -- --seeds COUNT [--from N]            many runs; the exit code is 1 if one failed
     [--until-failure] [--workers N]
-with either: [--faults KIND,KIND] [--coordinator memory|builtin|static] [--ticks MS of faults]
+with either: [--faults KIND,KIND] [--coordinator memory|builtin|static] [--nodes N]
+    [--ticks MS of faults]
 kinds of faults: ${faultKinds.join(' ')}`
 
 /** Seeds between two lines that say how far it is. */
@@ -37,6 +38,7 @@ function readArguments() {
         'until-failure': { type: 'boolean', default: false },
         faults: { type: 'string' },
         coordinator: { type: 'string' },
+        nodes: { type: 'string' },
         ticks: { type: 'string' },
       },
     }).values
@@ -59,16 +61,20 @@ function simulationOptions(): Omit<SimulationOptions, 'tell'> {
   const coordinator = coordinators.find((one) => one === values.coordinator)
   if (values.coordinator !== undefined && coordinator === undefined)
     fail(`there is no coordinator ${values.coordinator}`)
+  const nodes = values.nodes === undefined ? undefined : count('nodes', values.nodes)
+  if (nodes !== undefined && (nodes < nodesMin || nodes > nodesMax))
+    fail(`--nodes ${nodes}: a cluster has ${nodesMin} to ${nodesMax} nodes`)
   return {
     ...(kinds === undefined ? {} : { faults: kinds as FaultKind[] }),
     ...(coordinator === undefined ? {} : { coordinator }),
+    ...(nodes === undefined ? {} : { nodes }),
     ...(values.ticks === undefined ? {} : { faultMs: count('ticks', values.ticks) }),
   }
 }
 
 /** What a run is repeated with, besides its seed. */
 function repeatArguments(): string {
-  return (['faults', 'coordinator', 'ticks'] as const)
+  return (['faults', 'coordinator', 'nodes', 'ticks'] as const)
     .map((name) => (values[name] === undefined ? '' : ` --${name} ${values[name]}`))
     .join('')
 }

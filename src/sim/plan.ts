@@ -57,17 +57,24 @@ export interface PlanOptions {
   readonly faultMs?: number
   /** Default: what the seed says. */
   readonly coordinator?: CoordinatorKind
+  /** How many nodes, 2 to 4, besides a witness; default: what the seed says. */
+  readonly nodes?: number
 }
 
 const forgetful: readonly FaultKind[] = ['coordinator-rolled-back', 'coordinator-wiped']
 const defaultFaultMs = 20_000
+const nodeNames = ['a', 'b', 'c', 'd']
+/** Of the nodes of a cluster, without the witness. */
+export const nodesMin = 2
+export const nodesMax = nodeNames.length
 
 export function planOf(seed: number, streams: SeededStreams, options: PlanOptions = {}): Plan {
   const random = streams.of('plan')
   const coordinatorDraw = random.next()
   const coordinator: CoordinatorKind =
     options.coordinator ?? (coordinatorDraw < 0.6 ? 'memory' : coordinatorDraw < 0.85 ? 'builtin' : 'static')
-  const count = random.next() < 0.75 ? 3 : random.next() < 0.6 ? 2 : 4
+  const drawnCount = random.next() < 0.75 ? 3 : random.next() < 0.6 ? 2 : 4
+  const count = options.nodes ?? drawnCount
   const failoverMs = random.pick([200, 500, 1_000, 1_000, 2_000])
   const durability = coordinator !== 'static' && random.chance(0.15) ? 'local' : 'standby'
   const more = streams.of('plan: more')
@@ -112,7 +119,7 @@ export function planOf(seed: number, streams: SeededStreams, options: PlanOption
   if (faults.has('promote-forced')) for (const kind of forgetful) faults.delete(kind)
   return {
     seed,
-    nodes: ['a', 'b', 'c', 'd'].slice(0, count),
+    nodes: nodeNames.slice(0, count),
     coordinator,
     settings,
     segmentBytes: limits.segmentBytesMin,

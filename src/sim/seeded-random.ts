@@ -1,6 +1,8 @@
 import { createHash } from 'node:crypto'
 import type { Random } from '../ports/random.js'
 
+const hexOfByte = Array.from({ length: 256 }, (_, byte) => byte.toString(16).padStart(2, '0'))
+
 /** A stream of numbers that follows from its seed alone (sfc32, by C. Doty-Humphrey). */
 export class SeededRandom implements Random {
   private a: number
@@ -32,7 +34,11 @@ export class SeededRandom implements Random {
 
   hex(count: number): string {
     let text = ''
-    while (text.length < 2 * count) text += this.word().toString(16).padStart(8, '0')
+    while (text.length < 2 * count) {
+      const word = this.word()
+      text += hexOfByte[word >>> 24]! + hexOfByte[(word >>> 16) & 0xff]! + hexOfByte[(word >>> 8) & 0xff]!
+      text += hexOfByte[word & 0xff]!
+    }
     return text.slice(0, 2 * count)
   }
 

@@ -3,6 +3,7 @@ import { describe, test } from 'node:test'
 import { isFailure } from '#src/errors.js'
 import { JournalWatch, readAll, SampleBlocks, sampleBase, sampleIdentity } from '#src/journal/sample-blocks.js'
 import { SimulatedDisk } from '#src/sim/disk.js'
+import { placesStep } from '../support/property-runs.js'
 import { settle, simulatedFactory } from './support.js'
 
 const everything = { bytesMax: 1e9, limitSequence: 1e9 }
@@ -34,7 +35,7 @@ describe('reading while the journal changes', () => {
     for (const first of [15, 20, 21, 30]) {
       const from = made[first]?.end ?? sampleBase
       const outcomes = new Set<string>()
-      for (let delay = 0; delay < 400; delay += 10) {
+      for (let delay = 0; delay < 400; delay += 10 * placesStep) {
         const copy = disk.clone()
         const factory = simulatedFactory(copy.process(), { tailCacheBytes: 0 })
         const { journal } = await factory.open('/journal', sampleIdentity, new JournalWatch())
@@ -76,7 +77,7 @@ describe('reading while the journal changes', () => {
   test('I6: a reader of a segment that is trimmed meanwhile gets its blocks or TOO_OLD', async () => {
     const { disk, made } = await filled()
     const outcomes = new Set<string>()
-    for (let delay = 0; delay < 60; delay++) {
+    for (let delay = 0; delay < 60; delay += Math.min(3, placesStep)) {
       const copy = disk.clone()
       const factory = simulatedFactory(copy.process(), { tailCacheBytes: 0 })
       const { journal } = await factory.open('/journal', sampleIdentity, new JournalWatch())
