@@ -79,6 +79,8 @@ describe('writing', () => {
       disk.crash({ keep: 'none' })
       const again = await open(disk)
       assert.deepEqual(again.durable, last.end)
+      await again.truncate(last.end)
+      assert.deepEqual(again.durable, last.end)
       const next = blocks.next()
       again.append([next])
       await again.close()
