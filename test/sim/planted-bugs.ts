@@ -439,6 +439,4 @@ export const plantedBugs: readonly PlantedBug[] = [
   bug('files of a checkpoint are not synced', 'B1, J3', 'wipe,crash,power-loss,power-loss-all', [
     edit('runtime/incoming-files.js', '        await file.sync();\n', ''),
   ]),
-    ],
-  ),
 ]
