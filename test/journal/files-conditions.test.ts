@@ -200,6 +200,30 @@ describe('files that are open', () => {
     assert.deepEqual(opened, [])
   })
 
+  test('of several readers of a segment that is trimmed the last one closes it', async () => {
+    const { disk, made } = await fourSegments()
+    const { fs, open: opened } = counted(disk)
+    const factory = simulatedFactory(fs, { tailCacheBytes: 0 })
+    const { journal } = await factory.open('/journal', sampleIdentity, new JournalWatch())
+    await settle()
+    const waiting: Array<() => void> = []
+    disk.latency = (operation) =>
+      operation === 'read' ? new Promise<void>((resolve) => waiting.push(resolve)) : undefined
+    const options = { bytesMax: 1, limitSequence: 1e9 }
+    const reads = [journal.read(sampleBase, options), journal.read(sampleBase, options)]
+    await settle()
+    await journal.trim(1e9)
+    assert.equal(waiting.length, 2)
+    assert.equal(opened.length, 3)
+    for (const [index, read] of reads.entries()) {
+      waiting[index]!()
+      assert.deepEqual((await read).at(0)?.end, made[0]!.end)
+      assert.equal(opened.length, 3 - index)
+    }
+    await journal.close()
+    assert.deepEqual(opened, [])
+  })
+
   test('a cut, a tail that is saved and a file that is replaced leave none open', async () => {
     const { disk, made } = await fourSegments()
     await (await disk.process().open('/journal/damaged', 'create')).sync()

@@ -79,6 +79,8 @@ describe('writing', () => {
       disk.crash({ keep: 'none' })
       const again = await open(disk)
       assert.deepEqual(again.durable, last.end)
+      await again.truncate(last.end)
+      assert.deepEqual(again.durable, last.end)
       const next = blocks.next()
       again.append([next])
       await again.close()
@@ -212,5 +214,99 @@ describe('writing', () => {
     ])
     const newest = Buffer.from(disk.content(`/journal/${names[1]}`))
     assert.equal(newest.readUInt32LE(newest.lastIndexOf('USJM') + 32), 10)
+  })
+
+  test('J1: the committed sequence of the last block of a group counts', async () => {
+    for (const count of [1, 2, 3, 5]) {
+      const disk = new SimulatedDisk()
+      const journal = await create(disk)
+      const blocks = new SampleBlocks()
+      journal.append(blocks.many(9))
+      await journal.mark()
+      journal.append(Array.from({ length: count }, (_, index) => blocks.next({ committed: 4 + index })))
+      while (journal.durable.sequence < 9 + count) await settle(1)
+      assert.equal(journal.committedMark, 3 + count)
+      disk.crash({ keep: 'none' })
+      assert.equal((await open(disk)).committedMark, 3 + count)
+    }
+  })
+
+  test('F23: what is asked for while the journal is cut is written when that is done, whenever it comes', async () => {
+    for (let delay = 0; delay < 90; delay += 3) {
+      const disk = new SimulatedDisk()
+      const journal = await create(disk)
+      const blocks = new SampleBlocks()
+      const made = blocks.many(6, { valueBytes: 200 })
+      journal.append(made)
+      await journal.mark()
+      disk.latency = () => settle(3)
+      const to = made[3]!.end
+      let cut = false
+      const cutting = journal.truncate(to).then(() => {
+        cut = true
+      })
+      await settle(delay)
+      journal.noteCommitted(2)
+      const marking = journal.mark()
+      await Promise.all([cutting, marking])
+      assert.ok(cut)
+      disk.latency = undefined
+      assert.equal(journal.committedMark, 2)
+      const others = blocks.fork(to, { number: 2, node: 'b' }).many(2)
+      journal.append(others)
+      for (let turn = 0; turn < 1000 && journal.durable.sequence < 6; turn++) await settle(1)
+      assert.equal(journal.durable.sequence, 6, `after ${delay} turns`)
+      disk.crash({ keep: 'none' })
+      const again = await open(disk)
+      assert.deepEqual(chains(await readAll(again)), chains([...made.slice(0, 4), ...others]), `after ${delay} turns`)
+      assert.equal(again.committedMark, 2)
+      await again.close()
+    }
+  })
+
+  test('J2: an idle mark comes when the journal has been idle for so long, and none after it was closed', async () => {
+    const disk = new SimulatedDisk()
+    const clock = new ManualClock()
+    let timers = 0
+    const setTimer = clock.setTimer.bind(clock)
+    clock.setTimer = (delayMs, fn) => {
+      timers += 1
+      return setTimer(delayMs, fn)
+    }
+    const journal = await create(disk, { clock, idleMarkMs: 20 })
+    const blocks = new SampleBlocks()
+    let writes = 0
+    disk.fault = (operation, path) => {
+      if (operation === 'write' && path.endsWith('0001.journal')) writes += 1
+      return undefined
+    }
+    const group = async () => {
+      journal.append(blocks.many(2))
+      while (journal.durable.sequence < blocks.end.sequence) await settle(1)
+      await settle(20)
+    }
+    await group()
+    assert.deepEqual([writes, timers], [1, 1])
+    clock.advance(10)
+    await group()
+    assert.deepEqual([writes, timers], [2, 1], 'one timer at most')
+    clock.advance(10)
+    await settle()
+    assert.deepEqual([writes, timers], [2, 2], 'something was written meanwhile')
+    clock.advance(9)
+    await settle()
+    assert.equal(writes, 2)
+    clock.advance(1)
+    await settle()
+    assert.deepEqual([writes, timers], [3, 2])
+    await group()
+    await journal.close()
+    const { length } = disk.list('/journal')
+    const before = writes
+    journal.noteCommitted(3)
+    clock.advance(1000)
+    await settle()
+    assert.equal(writes, before)
+    assert.equal(disk.list('/journal').length, length)
   })
 })
