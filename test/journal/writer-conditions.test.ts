@@ -308,11 +308,11 @@ describe('writing', () => {
     await group()
     await journal.close()
     const { length } = disk.list('/journal')
-    const before = writes
+    const before = [writes, timers]
     journal.noteCommitted(3)
     clock.advance(1000)
     await settle()
-    assert.equal(writes, before)
+    assert.deepEqual([writes, timers], before)
     assert.equal(disk.list('/journal').length, length)
   })
 })
