@@ -305,7 +305,6 @@ describe('writing', () => {
     clock.advance(1)
     await settle()
     assert.deepEqual([writes, timers], [3, 2])
-    await group()
     await journal.close()
     const { length } = disk.list('/journal')
     const before = [writes, timers]
