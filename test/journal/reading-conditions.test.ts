@@ -201,6 +201,20 @@ describe('reading', () => {
     await journal.close()
   })
 
+  test('I5: the end of what is durable is found while more is on its way', async () => {
+    const journal = await create(new SimulatedDisk())
+    const blocks = new SampleBlocks()
+    journal.append(blocks.many(3))
+    await journal.mark()
+    const { durable } = journal
+    const [next] = blocks.many(1)
+    journal.append([next!])
+    assert.deepEqual(await journal.positionAt(3), durable)
+    assert.deepEqual(await journal.positionAt(4), next!.end)
+    assert.deepEqual(await journal.positionAt(0), sampleBase)
+    await journal.close()
+  })
+
   test('F23: every segment is found from every sequence', async () => {
     const journal = await create(new SimulatedDisk(), 64 * 1024)
     const made = new SampleBlocks().many(40, { entryCount: 2, valueBytes: 5000 })

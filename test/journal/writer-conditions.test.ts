@@ -39,6 +39,16 @@ function ofBytes(blocks: SampleBlocks, bytes: number): Block {
 }
 
 describe('writing', () => {
+  /** Of every note in a segment, in order. */
+  function kindsOf(disk: SimulatedDisk, name: string): number[] {
+    const content = Buffer.from(disk.content(`/journal/${name}`))
+    const kinds: number[] = []
+    for (let at = content.indexOf('USJM'); at >= 0; at = content.indexOf('USJM', at + 1)) {
+      kinds.push(content.readUInt16LE(at + 10))
+    }
+    return kinds
+  }
+
   test('J1: what was cut was never committed, also when other entries have its sequences', async () => {
     const disk = new SimulatedDisk()
     const journal = await create(disk)
@@ -49,6 +59,7 @@ describe('writing', () => {
     await journal.mark()
     await journal.truncate(made[2]!.end)
     assert.equal(journal.committedMark, 3)
+    assert.deepEqual(kindsOf(disk, journal.segments[0]!.name), [1, 1])
     journal.append(blocks.fork(made[2]!.end, { number: 2, node: 'b' }).many(5))
     await journal.mark()
     assert.equal(journal.durable.sequence, 8)
@@ -199,19 +210,14 @@ describe('writing', () => {
     const blocks = new SampleBlocks()
     journal.append([blocks.next(), ...blocks.many(9, { valueBytes: 9000 })])
     await journal.close()
-    const kindsOf = (name: string): number[] => {
-      const content = Buffer.from(disk.content(`/journal/${name}`))
-      const kinds: number[] = []
-      for (let at = content.indexOf('USJM'); at >= 0; at = content.indexOf('USJM', at + 1)) {
-        kinds.push(content.readUInt16LE(at + 10))
-      }
-      return kinds
-    }
     const names = disk.list('/journal')
-    assert.deepEqual(names.map(kindsOf), [
-      [1, 2],
-      [1, 1],
-    ])
+    assert.deepEqual(
+      names.map((name) => kindsOf(disk, name)),
+      [
+        [1, 2],
+        [1, 1],
+      ],
+    )
     const newest = Buffer.from(disk.content(`/journal/${names[1]}`))
     assert.equal(newest.readUInt32LE(newest.lastIndexOf('USJM') + 32), 10)
   })
@@ -299,14 +305,13 @@ describe('writing', () => {
     clock.advance(1)
     await settle()
     assert.deepEqual([writes, timers], [3, 2])
-    await group()
     await journal.close()
     const { length } = disk.list('/journal')
-    const before = writes
+    const before = [writes, timers]
     journal.noteCommitted(3)
     clock.advance(1000)
     await settle()
-    assert.equal(writes, before)
+    assert.deepEqual([writes, timers], before)
     assert.equal(disk.list('/journal').length, length)
   })
 })
