@@ -16,11 +16,25 @@ const eventsPerTurnMax = 256
 /** Fewer are not worth the work. */
 const cancelledMin = 64
 
-interface Moment {
+class Moment implements Timer {
   readonly atMs: number
   /** Order among those of one time. */
   readonly number: number
   fn: (() => void) | undefined
+  private readonly time: VirtualTime
+
+  constructor(time: VirtualTime, atMs: number, number: number, fn: () => void) {
+    this.time = time
+    this.atMs = atMs
+    this.number = number
+    this.fn = fn
+  }
+
+  cancel(): void {
+    if (this.fn === undefined) return
+    this.fn = undefined
+    this.time.noteCancelled()
+  }
 }
 
 /**
@@ -45,16 +59,15 @@ export class VirtualTime {
   private count = 0
 
   schedule(delayMs: number, fn: () => void): Timer {
-    const moment: Moment = { atMs: this.nowMs + Math.max(0, delayMs), number: this.count++, fn }
+    const moment = new Moment(this, this.nowMs + Math.max(0, delayMs), this.count++, fn)
     this.push(moment)
-    return {
-      cancel: () => {
-        if (moment.fn === undefined) return
-        moment.fn = undefined
-        this.cancelled += 1
-        if (this.cancelled > cancelledMin && this.cancelled > this.heap.length / 2) this.forgetCancelled()
-      },
-    }
+    return moment
+  }
+
+  /** For `Moment`: one of those in the heap will not happen. */
+  noteCancelled(): void {
+    this.cancelled += 1
+    if (this.cancelled > cancelledMin && this.cancelled > this.heap.length / 2) this.forgetCancelled()
   }
 
   /** Resolves when `isOver` says so, asked before each event; rejects with what an event throws. */
