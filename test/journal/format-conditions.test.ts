@@ -310,6 +310,33 @@ describe('records', () => {
     }
   })
 
+  test('F19: a block that was given out stays as it is while others are read', async () => {
+    const blocks = made()
+    const { content } = contentOf(blocks)
+    const source = { file: fileOf(content), path: 'segment', salt }
+    for (const options of [{ reuse: false }, {}]) {
+      const reading = new RecordReader(source, { offset: 0, limit: content.length, chunkBytes: 64, ...options })
+      const found: Uint8Array[] = []
+      for (let record = await reading.next(); record.kind === 'block'; record = await reading.next()) {
+        found.push(record.block.bytes)
+      }
+      assert.equal(found.length, blocks.length)
+      for (const [index, bytes] of found.entries()) assert.ok(Buffer.from(bytes).equals(blocks[index]!.bytes))
+    }
+  })
+
+  test('J2: a damaged note is a bad record, and none of what it seems to say counts', async () => {
+    const note = Buffer.from(encodeNote({ kind: 'mark', flushedBefore: 3, committed: 2 }, salt, 0))
+    note[33]! ^= 1
+    const reading = reader(Buffer.concat([note, Buffer.alloc(128)]))
+    for (let round = 0; round < 2; round++) {
+      const record = await reading.next()
+      assert.ok(record.kind === 'bad' && record.nextOffset === undefined)
+      assert.deepEqual([record.offset, reading.offset], [0, 0])
+      assert.match(record.fault.expected, /flush mark/)
+    }
+  })
+
   test('F19: bytes in the padding behind a block are damage', async () => {
     const { content, offsets } = contentOf(made(), 1)
     assert.ok(offsets.length > 1)

@@ -166,6 +166,19 @@ describe('reading', () => {
     await journal.close()
   })
 
+  test('F19: what one read gives out stays as it was, however much it reads', async () => {
+    const journal = await create(new SimulatedDisk(), 5 * 1024 * 1024)
+    const made = new SampleBlocks().many(9, { valueBytes: 500_000 })
+    for (const block of made) {
+      journal.append([block])
+      await journal.mark()
+    }
+    const found = await journal.read(sampleBase, everything)
+    assert.equal(found.length, made.length)
+    for (const [index, block] of found.entries()) assert.ok(Buffer.from(block.bytes).equals(made[index]!.bytes))
+    await journal.close()
+  })
+
   test('a limit inside of a block gives the blocks before it', async () => {
     const journal = await create(new SimulatedDisk())
     const made = new SampleBlocks().many(5, { entryCount: 3 })
