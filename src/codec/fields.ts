@@ -324,9 +324,7 @@ export function remembered<T extends object>(item: Field<T>): Field<T> {
       for (const { bytes, value } of known) if (reader.take(bytes)) return value
       const { offset } = reader
       const value = item.read(reader)
-      const bytes = reader.copyFrom(offset)
-      written.set(value, bytes)
-      known[oldest] = { bytes, value }
+      known[oldest] = { bytes: reader.copyFrom(offset), value }
       oldest = (oldest + 1) % knownMax
       return value
     },
