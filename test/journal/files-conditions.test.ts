@@ -70,6 +70,25 @@ describe('a new journal', () => {
     assert.throws(() => make(limits.segmentBytesMin - 1), /invariant violated/)
   })
 
+  test('keeps as much in memory, and is idle for as long, as it was told', async () => {
+    const journalOf = async (options: { tailCacheBytes?: number; idleMarkMs?: number }) => {
+      const clock = new ManualClock()
+      const delays: number[] = []
+      clock.setTimer = (delayMs) => {
+        delays.push(delayMs)
+        return { cancel: () => {} }
+      }
+      const factory = simulatedFactory(new SimulatedDisk().process(), { clock, ...options })
+      const journal = await factory.create('/journal', sampleIdentity, start, new JournalWatch())
+      journal.append(new SampleBlocks().many(10, { valueBytes: 500 }))
+      while (journal.durable.sequence < 10) await settle(1)
+      await settle()
+      return { cached: journal.readCached(sampleBase, { bytesMax: 1e9, limitSequence: 1e9 })?.length, delays }
+    }
+    assert.deepEqual(await journalOf({}), { cached: 10, delays: [limits.idleMarkMs] })
+    assert.deepEqual(await journalOf({ tailCacheBytes: 2000, idleMarkMs: 777 }), { cached: undefined, delays: [777] })
+  })
+
   test('F18: an error of the disk is coded, whatever was to be done', async () => {
     const failing = (operation: DiskOperation) => {
       const disk = new SimulatedDisk()
