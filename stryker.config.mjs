@@ -12,6 +12,7 @@ const tests = {
     'bootstrap',
     'checkpoint-transfer',
     'divergent',
+    'failover-conditions',
     'failover-status',
     'handshake',
     'history',

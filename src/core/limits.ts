@@ -13,6 +13,10 @@ export const limits = Object.freeze({
   batchOperationsMax: 1_000_000,
   familyNameBytesMax: 255,
   familiesMax: 1024,
+  /** Ids of families that each epoch has for itself. */
+  familyIdsPerEpoch: 4096,
+  /** Where epochs have none for themselves any more; an id has 32 bits. */
+  familyIdsOfEpochsMax: 2 ** 31,
   /** `clear()` is resolved in pieces of at most this many keys, each piece one entry. */
   clearPieceKeysMax: 1024,
 

@@ -139,6 +139,12 @@ export class JournalWriter {
     this.committedNoted = Math.min(this.committedNoted, to.sequence)
     this.committedStored = Math.min(this.committedStored, to.sequence)
     this.flushedStored = Math.min(this.flushedStored, to.sequence)
+    // Whoever asked for a mark during the cut waits for no more than what is left.
+    this.markWaiters = this.markWaiters.map((waiter) => ({
+      ...waiter,
+      sequence: Math.min(waiter.sequence, to.sequence),
+      committed: Math.min(waiter.committed, to.sequence),
+    }))
   }
 
   async close(): Promise<void> {

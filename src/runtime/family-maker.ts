@@ -11,12 +11,17 @@ export class FamilyMaker {
   private readonly queue: WriteQueue
   /** Families whose creation was submitted and is not visible yet: asked for again, they keep their id. */
   private readonly underWay = new Map<string, number>()
-  private idFloor = 0
+  private idFloor: number
   private turn: Promise<unknown> = Promise.resolve()
 
-  constructor(engine: Engine, queue: WriteQueue) {
+  /**
+   * `epochNumber`: each epoch begins with ids of its own. An epoch whose end was lost (durability `local`, a forced
+   * promotion) may have given ids that this engine knows nothing of, to families that others still hold by their id.
+   */
+  constructor(engine: Engine, queue: WriteQueue, epochNumber: number) {
     this.engine = engine
     this.queue = queue
+    this.idFloor = Math.min((epochNumber - 1) * limits.familyIdsPerEpoch, limits.familyIdsOfEpochsMax)
   }
 
   /** Ids come from the engine's table and the creations before; one at a time, so that none is given twice. */

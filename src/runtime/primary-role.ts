@@ -144,7 +144,7 @@ export class PrimaryRole {
       applied: () => parts.applier.applied.sequence,
       mayAnswer: this.answerGate(),
     })
-    this.families = new FamilyMaker(parts.engine, this.queue)
+    this.families = new FamilyMaker(parts.engine, this.queue, this.epoch.number)
   }
 
   /** At `local` a write rests on this disk alone: it is answered only while nobody else can be primary (L3). */

@@ -1,7 +1,8 @@
 import { epochZero, higherEpoch, nextEpoch, sameEpoch } from '../core/position.js'
 import { confirmPromotion, decidePromotion, type PeerState } from '../core/promotion.js'
-import { isLossy, type ShardRecord } from '../core/record.js'
+import type { ShardRecord } from '../core/record.js'
 import { errorFromFailure, UnderstudyError } from '../errors.js'
+import { forcedLoss } from './forced-loss.js'
 import type { PromoteResult } from './handle.js'
 import { PrimaryRole } from './primary-role.js'
 import type { ShardContext } from './shard-context.js'
@@ -44,13 +45,7 @@ export async function promote(context: ShardContext, force: boolean, hooks: Lead
   return {
     epoch: decision.epoch,
     position: data.journal.appended,
-    mayLose: isLossy(decision.record)
-      ? {
-          entries: decision.missingEntries,
-          seconds: undefined,
-          reason: 'forced promotion: entries committed elsewhere may be missing',
-        }
-      : undefined,
+    mayLose: forcedLoss(decision.record, decision.missingEntries),
   }
 }
 

@@ -1,7 +1,8 @@
 import { isLossy, newerRecord, type ShardRecord, sameMember } from '../core/record.js'
 import { decideForced, decideTakeover, type MemberState } from '../core/takeover.js'
 import { errorFromFailure, UnderstudyError } from '../errors.js'
-import type { LossEstimate, PromoteResult } from './handle.js'
+import { forcedLoss } from './forced-loss.js'
+import type { PromoteResult } from './handle.js'
 import type { RecordJudge } from './record-judge.js'
 import type { RecordKeeper } from './record-keeper.js'
 import type { ShardContext } from './shard-context.js'
@@ -81,13 +82,7 @@ export class PromotionByHand {
       throw new UnderstudyError('PROMOTION_REFUSED', 'the coordinator has a record of another history')
     }
     if (isLossy(forced.record)) await this.waitOutRegistration(known, answers)
-    const mayLose: LossEstimate | undefined = isLossy(forced.record)
-      ? {
-          entries: forced.missingEntries,
-          seconds: undefined,
-          reason: 'forced promotion: entries committed elsewhere may be missing',
-        }
-      : undefined
+    const mayLose = forcedLoss(forced.record, forced.missingEntries)
     return this.takeover.take(forced.record, state, 'by-hand', context.clock.nowMs() - begunMs, mayLose)
   }
 

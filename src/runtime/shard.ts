@@ -10,6 +10,7 @@ import type { Timer } from '../ports/clock.js'
 import { AutomaticLeadership } from './automatic-leadership.js'
 import { DataOpener } from './data-opener.js'
 import { DataRepair } from './data-repair.js'
+import { forcedLoss } from './forced-loss.js'
 import { Forwarder } from './forwarder.js'
 import { Greeter } from './greeter.js'
 import { HandOver } from './hand-over.js'
@@ -299,7 +300,8 @@ export class Shard {
   /** Asked again because the answer was lost, it says again what the promotion may lose. */
   private leadsAlready(epoch: Epoch): PromoteResult {
     const { promoted } = this
-    const mayLose = promoted !== undefined && sameEpoch(promoted.epoch, epoch) ? promoted.mayLose : undefined
+    const isKnown = promoted !== undefined && sameEpoch(promoted.epoch, epoch)
+    const mayLose = isKnown ? promoted.mayLose : forcedLoss(this.context.primary!.inSync.record, undefined)
     return { epoch, position: this.context.data!.journal.appended, mayLose }
   }
 

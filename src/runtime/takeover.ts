@@ -5,6 +5,7 @@ import { decideTakeover, type MemberState, type TakeoverDecision, type TakeoverQ
 import { toUnderstudyError, UnderstudyError } from '../errors.js'
 import type { RecordState } from '../ports/coordinator.js'
 import { FailoverLog } from './failover-log.js'
+import { forcedLoss } from './forced-loss.js'
 import type { FailoverRecord, LossEstimate, PromoteResult } from './handle.js'
 import { lead } from './promoter.js'
 import type { RecordJudge } from './record-judge.js'
@@ -190,7 +191,9 @@ export class Takeover {
     const { context } = this
     context.transition('promote', `the record names this node in epoch ${formatEpoch(record.epoch)}`)
     const missedMs = context.clock.nowMs() - this.heardAtMs
-    await this.lead(record, revision, record.handedOver ? 'switchover' : 'start', missedMs, undefined)
+    const mayLose = forcedLoss(record, undefined)
+    const kind = record.handedOver ? 'switchover' : mayLose === undefined ? 'start' : 'by-hand'
+    await this.lead(record, revision, kind, missedMs, mayLose)
   }
 
   private async guarded(work: () => Promise<void>): Promise<void> {

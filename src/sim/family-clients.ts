@@ -13,6 +13,8 @@ import type { World } from './world.js'
 /** So few that they meet each other all the time. */
 const names = ['f0', 'f1', 'f2', 'f3']
 const keys = ['k0', 'k1', 'k2']
+/** Behind them all. */
+const keysEnd = 'k9'
 
 interface Done {
   readonly family: Family
@@ -143,7 +145,7 @@ export class FamilyClients {
         family = familyOf(node, name)
         const { id } = family
         const operations: Operation[] = isRange
-          ? [{ type: 'delRange', family: id, start: Buffer.from(key), end: Buffer.from('l') }]
+          ? [{ type: 'delRange', family: id, start: Buffer.from(key), end: Buffer.from(keysEnd) }]
           : isDeletion
             ? [{ type: 'del', family: id, key: Buffer.from(key) }]
             : [{ type: 'put', family: id, key: Buffer.from(key), value: bytes }]

@@ -12,6 +12,10 @@ import type { World } from './world.js'
 const lastMsMin = 50
 const lastMsMax = 6_000
 const stopMsMax = 10_000
+/** Before a promotion is forced. */
+const cutOffShare = 0.7
+const cutOffMsMin = 500
+const cutOffMsMax = 5_000
 const atSyncShare = 0.4
 /** A disk that syncs nothing is struck all the same. */
 const syncWaitMsMax = 3_000
@@ -262,14 +266,37 @@ export class Faults {
     return true
   }
 
-  /** Of whoever: what that node lacks is given up, and its answer says whether that may be anything. */
+  /** Of whoever; often of one that hears nothing of the others any more: then it lacks something. */
   private promoteForced(random: SeededRandom): boolean {
     const { cluster, world } = this
-    const one = random.pick(cluster.nodes)
+    const { links, time } = world
+    const { primary } = cluster
+    // Whoever leads already is asked now and then only.
+    const asked = cluster.nodes.filter((node) => node !== primary || random.chance(0.1))
+    const one = random.pick(asked.length === 0 ? cluster.nodes : asked)
+    const isCutOff = random.chance(cutOffShare)
+    const afterMs = random.skewed(cutOffMsMin, cutOffMsMax)
+    if (one.serving === undefined || one.run?.process.isStill === true) return false
+    if (!isCutOff) return this.force(one)
+    const others = cluster.nodes.filter((other) => other !== one)
+    const ways = others.flatMap(({ address }) => [links.cut(one.address, address), links.cut(address, one.address)])
+    this.last(`${one.name} does not reach the other nodes`, random, ways)
+    time.schedule(afterMs, () => {
+      if (!this.areOver) this.force(one)
+    })
+    return true
+  }
+
+  /** What that node lacks is given up, and its answer says whether that may be anything. */
+  private force(one: SimulatedNode): boolean {
+    const { cluster, world } = this
     const { run, serving } = one
-    if (run === undefined || serving === undefined || run.process.isStill) return false
+    if (run === undefined || serving === undefined) return false
     world.trace.story('operator', `promotes ${one.name} by force`)
     const isOver = cluster.force(run)
+    const tell = (end: string) => {
+      if (!run.process.isDead) world.trace.story('operator', `${one.name}: ${end}`)
+    }
     run.process.after(0, () => {
       serving
         .shard()
@@ -278,15 +305,11 @@ export class Faults {
           (result) => {
             if (run.process.isDead) return
             cluster.oracle.promoted(one.name, result)
-            const lost =
-              result.mayLose === undefined
-                ? 'nothing is lost'
-                : `${result.mayLose.entries} entries are known to be lost`
-            world.trace.story('operator', `${one.name}: leads in epoch ${formatEpoch(result.epoch)}, ${lost}`)
+            const { epoch, mayLose } = result
+            const lost = mayLose === undefined ? 'nothing is lost' : `${mayLose.entries} entries are known to be lost`
+            tell(`leads in epoch ${formatEpoch(epoch)}, ${lost}`)
           },
-          (error: Error) => {
-            if (!run.process.isDead) world.trace.story('operator', `${one.name}: ${error.message}`)
-          },
+          (error: Error) => tell(error.message),
         )
         .finally(isOver)
     })

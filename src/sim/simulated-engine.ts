@@ -8,6 +8,7 @@ import type { Block, Family } from '../core/entry.js'
 import { invariant } from '../core/invariant.js'
 import type { Position } from '../core/position.js'
 import { memoryEngine } from '../engine/memory.js'
+import { UnderstudyError } from '../errors.js'
 import type {
   Engine,
   EngineChunk,
@@ -48,6 +49,8 @@ class Store {
   readonly changes: Change[] = []
   proven = 0
   checkpointed: Position | undefined
+  /** Its first change is what the files say that a bootstrap has put into its directory: they are read at each open. */
+  restsOnFiles = false
 
   prove(position: Position): void {
     this.proven = this.changes.length
@@ -94,6 +97,12 @@ export class SimulatedStores {
       const name = Buffer.from(await files.readFile(path, 64)).toString()
       const store = this.stores.get(name)
       invariant(store !== undefined, 'a store that a disk names exists')
+      if (store.restsOnFiles) {
+        const found = await readCheckpoint(files, directory)
+        if (found === undefined)
+          throw new UnderstudyError('CORRUPTION', `${directory}: the files of the store are gone`)
+        store.changes[0] = found.install
+      }
       return store
     }
     const name = String(this.stores.size)
@@ -105,6 +114,7 @@ export class SimulatedStores {
     if (checkpoint !== undefined) {
       store.changes.push(checkpoint.install)
       store.prove(checkpoint.position)
+      store.restsOnFiles = true
       watch.onFiles(checkpoint.position)
     }
     const file = await files.open(path, 'create')

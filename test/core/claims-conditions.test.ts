@@ -1,6 +1,7 @@
 /** Single conditions of registrations, records and retention that no other test would miss: mutation testing found them. */
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
+import { Pacer, TransferPlan } from '#src/core/checkpoint-transfer.js'
 import { limits } from '#src/core/limits.js'
 import { Registrations } from '#src/core/registrations.js'
 import { decideRetention } from '#src/core/retention.js'
@@ -73,5 +74,23 @@ describe('retention', () => {
       const decision = decideRetention({ segments, checkpointSequence, slots: [] })
       assert.deepEqual([decision.trimSequence, decision.trimBytes], [checkpointSequence, trimBytes])
     }
+  })
+})
+
+describe('the transfer of files', () => {
+  test('B1: a part of one byte is not expected a second time either', () => {
+    const bounds = { rangeBytes: 10, requestsMax: 4, filesMax: 2, attemptsMax: 3 }
+    const plan = new TransferPlan([{ name: 'a', bytes: 1, checksum: 1 }], bounds)
+    const range = plan.ask()!
+    plan.received(range)
+    assert.equal(plan.expects(range), false)
+  })
+
+  test('without a rate nothing waits, however often it asks', () => {
+    const pacer = new Pacer(undefined)
+    assert.deepEqual(
+      [1, 1e9, 1].map((bytes) => pacer.take(5, bytes)),
+      [0, 0, 0],
+    )
   })
 })

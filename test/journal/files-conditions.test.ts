@@ -70,6 +70,25 @@ describe('a new journal', () => {
     assert.throws(() => make(limits.segmentBytesMin - 1), /invariant violated/)
   })
 
+  test('keeps as much in memory, and is idle for as long, as it was told', async () => {
+    const journalOf = async (options: { tailCacheBytes?: number; idleMarkMs?: number }) => {
+      const clock = new ManualClock()
+      const delays: number[] = []
+      clock.setTimer = (delayMs) => {
+        delays.push(delayMs)
+        return { cancel: () => {} }
+      }
+      const factory = simulatedFactory(new SimulatedDisk().process(), { clock, ...options })
+      const journal = await factory.create('/journal', sampleIdentity, start, new JournalWatch())
+      journal.append(new SampleBlocks().many(10, { valueBytes: 500 }))
+      while (journal.durable.sequence < 10) await settle(1)
+      await settle()
+      return { cached: journal.readCached(sampleBase, { bytesMax: 1e9, limitSequence: 1e9 })?.length, delays }
+    }
+    assert.deepEqual(await journalOf({}), { cached: 10, delays: [limits.idleMarkMs] })
+    assert.deepEqual(await journalOf({ tailCacheBytes: 2000, idleMarkMs: 777 }), { cached: undefined, delays: [777] })
+  })
+
   test('F18: an error of the disk is coded, whatever was to be done', async () => {
     const failing = (operation: DiskOperation) => {
       const disk = new SimulatedDisk()
@@ -196,6 +215,30 @@ describe('files that are open', () => {
     read()
     assert.deepEqual((await reading).at(0)?.end, made[0]!.end)
     assert.equal(opened.length, 2)
+    await journal.close()
+    assert.deepEqual(opened, [])
+  })
+
+  test('of several readers of a segment that is trimmed the last one closes it', async () => {
+    const { disk, made } = await fourSegments()
+    const { fs, open: opened } = counted(disk)
+    const factory = simulatedFactory(fs, { tailCacheBytes: 0 })
+    const { journal } = await factory.open('/journal', sampleIdentity, new JournalWatch())
+    await settle()
+    const waiting: Array<() => void> = []
+    disk.latency = (operation) =>
+      operation === 'read' ? new Promise<void>((resolve) => waiting.push(resolve)) : undefined
+    const options = { bytesMax: 1, limitSequence: 1e9 }
+    const reads = [journal.read(sampleBase, options), journal.read(sampleBase, options)]
+    await settle()
+    await journal.trim(1e9)
+    assert.equal(waiting.length, 2)
+    assert.equal(opened.length, 3)
+    for (const [index, read] of reads.entries()) {
+      waiting[index]!()
+      assert.deepEqual((await read).at(0)?.end, made[0]!.end)
+      assert.equal(opened.length, 3 - index)
+    }
     await journal.close()
     assert.deepEqual(opened, [])
   })

@@ -215,10 +215,11 @@ describe('notes', () => {
     assert.equal(await search(4096, [place(800, 5)], 0, 800 + noteBytes - 8), -1)
     assert.equal(await search(40, []), -1, 'shorter than a note')
     assert.equal(await search(noteBytes, [place(0, 3)]), 3)
-    for (const at of [chunk - noteBytes, chunk - noteBytes + 8, chunk - 8, chunk, chunk + 8, 2 * chunk - 8]) {
-      assert.equal(await search(2 * chunk + 4096, [place(at, 5)]), 5, `at ${at}`)
-      assert.equal(await search(2 * chunk + 4096, [place(8, 4), place(at, 5)], 8), 5, `at ${at}`)
+    // Where one read of the file ends and the next one begins.
+    for (const at of [chunk - noteBytes, chunk - noteBytes + 8, chunk - 8]) {
+      assert.equal(await search(chunk + 512, [place(8, 4), place(at, 5)], 8), 5, `at ${at}`)
     }
+    assert.equal(await search(chunk + 512, [place(chunk, 5)]), 5)
     // The file ends before the limit.
     const cut = fileOf(Buffer.alloc(100))
     assert.equal(await searchNotes({ file: cut, path: '', salt }, 0, 4096), -1)
@@ -306,6 +307,33 @@ describe('records', () => {
           assert.deepEqual(record.header, block.header)
         }
       }
+    }
+  })
+
+  test('F19: a block that was given out stays as it is while others are read', async () => {
+    const blocks = made()
+    const { content } = contentOf(blocks)
+    const source = { file: fileOf(content), path: 'segment', salt }
+    for (const options of [{ reuse: false }, {}]) {
+      const reading = new RecordReader(source, { offset: 0, limit: content.length, chunkBytes: 64, ...options })
+      const found: Uint8Array[] = []
+      for (let record = await reading.next(); record.kind === 'block'; record = await reading.next()) {
+        found.push(record.block.bytes)
+      }
+      assert.equal(found.length, blocks.length)
+      for (const [index, bytes] of found.entries()) assert.ok(Buffer.from(bytes).equals(blocks[index]!.bytes))
+    }
+  })
+
+  test('J2: a damaged note is a bad record, and none of what it seems to say counts', async () => {
+    const note = Buffer.from(encodeNote({ kind: 'mark', flushedBefore: 3, committed: 2 }, salt, 0))
+    note[33]! ^= 1
+    const reading = reader(Buffer.concat([note, Buffer.alloc(128)]))
+    for (let round = 0; round < 2; round++) {
+      const record = await reading.next()
+      assert.ok(record.kind === 'bad' && record.nextOffset === undefined)
+      assert.deepEqual([record.offset, reading.offset], [0, 0])
+      assert.match(record.fault.expected, /flush mark/)
     }
   })
 

@@ -69,6 +69,55 @@ describe('reading', () => {
     }
   })
 
+  test('F23: the place behind a cut is forgotten too: flush marks may have stood there', async () => {
+    const disk = new SimulatedDisk()
+    const journal = await create(disk)
+    const blocks = new SampleBlocks()
+    const made: Block[] = [blocks.next()]
+    journal.append(made)
+    for (let index = 0; index < 6; index++) {
+      const block = blocks.next({ valueBytes: 70_000 })
+      journal.append([block])
+      made.push(block)
+      await journal.mark()
+      for (let marks = 1; marks < 4; marks++) {
+        journal.noteCommitted(2 + index * 4 + marks - 4)
+        await journal.mark()
+      }
+      journal.noteCommitted(block.end.sequence)
+      await journal.mark()
+    }
+    await isThere(journal, made)
+    for (let kept = made.length - 2; kept > 0; kept--) {
+      await journal.truncate(made[kept]!.end)
+      const other = blocks.fork(made[kept]!.end, { number: 10 - kept, node: 'b' })
+      const others = [other.next(), ...other.many(2, { valueBytes: 90_000 })]
+      journal.append(others)
+      await journal.mark()
+      await isThere(journal, [...made.slice(0, kept + 1), ...others])
+    }
+    await journal.close()
+  })
+
+  test('F19: a block of another history among those that are read is damage', async () => {
+    const disk = new SimulatedDisk()
+    const journal = await create(disk)
+    const made = new SampleBlocks().many(9, { valueBytes: 500 })
+    journal.append(made)
+    await journal.mark()
+    const other = new SampleBlocks(made[4]!.end, { number: 1, node: 'a' })
+    const size = other.fork(made[4]!.end, { number: 1, node: 'a' }).next({ valueBytes: 500 }).bytes.length
+    const block = other.next({ value: Buffer.alloc(500 + made[5]!.bytes.length - size, 'x') })
+    assert.equal(block.bytes.length, made[5]!.bytes.length)
+    disk.corrupt(path, (content) => {
+      const changed = Buffer.from(content)
+      changed.set(block.bytes, changed.indexOf(made[5]!.bytes))
+      return changed
+    })
+    await rejectsWith(journal.read(made[2]!.end, everything), 'UNDERSTUDY_CORRUPTION')
+    await journal.close()
+  })
+
   test('F19: a block in the place of another one is damage, also where only its header is read', async () => {
     const disk = new SimulatedDisk()
     const journal = await create(disk)
@@ -117,6 +166,19 @@ describe('reading', () => {
     await journal.close()
   })
 
+  test('F19: what one read gives out stays as it was, however much it reads', async () => {
+    const journal = await create(new SimulatedDisk(), 5 * 1024 * 1024)
+    const made = new SampleBlocks().many(9, { valueBytes: 500_000 })
+    for (const block of made) {
+      journal.append([block])
+      await journal.mark()
+    }
+    const found = await journal.read(sampleBase, everything)
+    assert.equal(found.length, made.length)
+    for (const [index, block] of found.entries()) assert.ok(Buffer.from(block.bytes).equals(made[index]!.bytes))
+    await journal.close()
+  })
+
   test('a limit inside of a block gives the blocks before it', async () => {
     const journal = await create(new SimulatedDisk())
     const made = new SampleBlocks().many(5, { entryCount: 3 })
@@ -149,6 +211,20 @@ describe('reading', () => {
     await rejectsWith(journal.read(inside, everything), 'UNDERSTUDY_DIVERGED')
     await rejectsWith(journal.read(inside, { bytesMax: 1, limitSequence: 8 }), 'UNDERSTUDY_DIVERGED')
     await rejectsWith(journal.read(inside, { bytesMax: 1, limitSequence: 1 }), 'UNDERSTUDY_DIVERGED')
+    await journal.close()
+  })
+
+  test('I5: the end of what is durable is found while more is on its way', async () => {
+    const journal = await create(new SimulatedDisk())
+    const blocks = new SampleBlocks()
+    journal.append(blocks.many(3))
+    await journal.mark()
+    const { durable } = journal
+    const [next] = blocks.many(1)
+    journal.append([next!])
+    assert.deepEqual(await journal.positionAt(3), durable)
+    assert.deepEqual(await journal.positionAt(4), next!.end)
+    assert.deepEqual(await journal.positionAt(0), sampleBase)
     await journal.close()
   })
 
@@ -206,6 +282,29 @@ describe('cutting', () => {
     assert.deepEqual(journal.durable, base)
     assert.deepEqual(await readAll(journal), [])
     await journal.close()
+  })
+
+  test('F23: a cut at the very end of a segment takes nothing of it', async () => {
+    const { disk, journal, made } = await twoSegments()
+    const { lastSequence } = journal.segments[0]!
+    const kept = made.filter(({ end }) => end.sequence <= lastSequence)
+    assert.ok(kept.length > 3)
+    await journal.truncate(kept.at(-1)!.end)
+    await isThere(journal, kept)
+    const others = new SampleBlocks(kept.at(-1)!.end, { number: 2, node: 'b' }).many(5, { valueBytes: 9000 })
+    for (const block of others) {
+      journal.append([block])
+      await journal.mark()
+    }
+    await isThere(journal, [...kept, ...others])
+    disk.crash({ keep: 'none' })
+    const { journal: again } = await simulatedFactory(disk.process()).open(
+      '/journal',
+      sampleIdentity,
+      new JournalWatch(),
+    )
+    assert.deepEqual(chains(await readAll(again)), chains([...kept, ...others]))
+    await again.close()
   })
 
   test('I6: what was trimmed is not there any more, the place before what is left is', async () => {

@@ -39,6 +39,16 @@ function ofBytes(blocks: SampleBlocks, bytes: number): Block {
 }
 
 describe('writing', () => {
+  /** Of every note in a segment, in order. */
+  function kindsOf(disk: SimulatedDisk, name: string): number[] {
+    const content = Buffer.from(disk.content(`/journal/${name}`))
+    const kinds: number[] = []
+    for (let at = content.indexOf('USJM'); at >= 0; at = content.indexOf('USJM', at + 1)) {
+      kinds.push(content.readUInt16LE(at + 10))
+    }
+    return kinds
+  }
+
   test('J1: what was cut was never committed, also when other entries have its sequences', async () => {
     const disk = new SimulatedDisk()
     const journal = await create(disk)
@@ -49,6 +59,7 @@ describe('writing', () => {
     await journal.mark()
     await journal.truncate(made[2]!.end)
     assert.equal(journal.committedMark, 3)
+    assert.deepEqual(kindsOf(disk, journal.segments[0]!.name), [1, 1])
     journal.append(blocks.fork(made[2]!.end, { number: 2, node: 'b' }).many(5))
     await journal.mark()
     assert.equal(journal.durable.sequence, 8)
@@ -78,6 +89,8 @@ describe('writing', () => {
       assert.equal(disk.content(`/journal/${journal.segments[0]!.name}`).length, bytes, 'no file grows')
       disk.crash({ keep: 'none' })
       const again = await open(disk)
+      assert.deepEqual(again.durable, last.end)
+      await again.truncate(last.end)
       assert.deepEqual(again.durable, last.end)
       const next = blocks.next()
       again.append([next])
@@ -197,20 +210,111 @@ describe('writing', () => {
     const blocks = new SampleBlocks()
     journal.append([blocks.next(), ...blocks.many(9, { valueBytes: 9000 })])
     await journal.close()
-    const kindsOf = (name: string): number[] => {
-      const content = Buffer.from(disk.content(`/journal/${name}`))
-      const kinds: number[] = []
-      for (let at = content.indexOf('USJM'); at >= 0; at = content.indexOf('USJM', at + 1)) {
-        kinds.push(content.readUInt16LE(at + 10))
-      }
-      return kinds
-    }
     const names = disk.list('/journal')
-    assert.deepEqual(names.map(kindsOf), [
-      [1, 2],
-      [1, 1],
-    ])
+    assert.deepEqual(
+      names.map((name) => kindsOf(disk, name)),
+      [
+        [1, 2],
+        [1, 1],
+      ],
+    )
     const newest = Buffer.from(disk.content(`/journal/${names[1]}`))
     assert.equal(newest.readUInt32LE(newest.lastIndexOf('USJM') + 32), 10)
+  })
+
+  test('J1: the committed sequence of the last block of a group counts', async () => {
+    for (const count of [1, 2, 3, 5]) {
+      const disk = new SimulatedDisk()
+      const journal = await create(disk)
+      const blocks = new SampleBlocks()
+      journal.append(blocks.many(9))
+      await journal.mark()
+      journal.append(Array.from({ length: count }, (_, index) => blocks.next({ committed: 4 + index })))
+      while (journal.durable.sequence < 9 + count) await settle(1)
+      assert.equal(journal.committedMark, 3 + count)
+      disk.crash({ keep: 'none' })
+      assert.equal((await open(disk)).committedMark, 3 + count)
+    }
+  })
+
+  test('F23: what is asked for while the journal is cut is written when that is done, whenever it comes', async () => {
+    for (const [delay, committed] of Array.from(
+      { length: 60 },
+      (_, index) => [3 * (index >> 1), 2 + 4 * (index % 2)] as const,
+    )) {
+      const disk = new SimulatedDisk()
+      const journal = await create(disk)
+      const blocks = new SampleBlocks()
+      const made = blocks.many(6, { valueBytes: 200 })
+      journal.append(made)
+      await journal.mark()
+      disk.latency = () => settle(3)
+      const to = made[3]!.end
+      let cut = false
+      const cutting = journal.truncate(to).then(() => {
+        cut = true
+      })
+      await settle(delay)
+      journal.noteCommitted(committed)
+      const marking = journal.mark()
+      await Promise.all([cutting, marking])
+      assert.ok(cut)
+      disk.latency = undefined
+      assert.equal(journal.committedMark, Math.min(committed, 4))
+      const others = blocks.fork(to, { number: 2, node: 'b' }).many(2)
+      journal.append(others)
+      for (let turn = 0; turn < 1000 && journal.durable.sequence < 6; turn++) await settle(1)
+      assert.equal(journal.durable.sequence, 6, `after ${delay} turns`)
+      disk.crash({ keep: 'none' })
+      const again = await open(disk)
+      assert.deepEqual(chains(await readAll(again)), chains([...made.slice(0, 4), ...others]), `after ${delay} turns`)
+      if (committed === 2) assert.equal(again.committedMark, 2)
+      await again.close()
+    }
+  })
+
+  test('J2: an idle mark comes when the journal has been idle for so long, and none after it was closed', async () => {
+    const disk = new SimulatedDisk()
+    const clock = new ManualClock()
+    let timers = 0
+    const setTimer = clock.setTimer.bind(clock)
+    clock.setTimer = (delayMs, fn) => {
+      timers += 1
+      return setTimer(delayMs, fn)
+    }
+    const journal = await create(disk, { clock, idleMarkMs: 20 })
+    const blocks = new SampleBlocks()
+    let writes = 0
+    disk.fault = (operation, path) => {
+      if (operation === 'write' && path.endsWith('0001.journal')) writes += 1
+      return undefined
+    }
+    const group = async () => {
+      journal.append(blocks.many(2))
+      while (journal.durable.sequence < blocks.end.sequence) await settle(1)
+      await settle(20)
+    }
+    await group()
+    assert.deepEqual([writes, timers], [1, 1])
+    clock.advance(10)
+    await group()
+    assert.deepEqual([writes, timers], [2, 1], 'one timer at most')
+    clock.advance(10)
+    await settle()
+    assert.deepEqual([writes, timers], [2, 2], 'something was written meanwhile')
+    clock.advance(9)
+    await settle()
+    assert.equal(writes, 2)
+    clock.advance(1)
+    await settle()
+    assert.deepEqual([writes, timers], [3, 2])
+    await journal.close()
+    const { length } = disk.list('/journal')
+    const before = [writes, timers]
+    journal.noteCommitted(3)
+    clock.advance(1000)
+    await settle()
+    assert.deepEqual([writes, timers], before)
+    assert.equal(disk.list('/journal').length, length)
   })
 })

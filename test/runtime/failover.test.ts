@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import { memoryEngine } from '#src/engine/memory.js'
+import { UnderstudyError } from '#src/errors.js'
 import type { EngineFactory } from '#src/ports/engine.js'
 import { TestCluster, until, untilApplied } from '../support/cluster.js'
 
@@ -225,6 +226,37 @@ describe('automatic failover', () => {
       await cluster.shard('b').promote({ force: true })
       const primary = await settled(cluster)
       assert.ok(await holds(cluster, primary, 'k'))
+    })
+  })
+
+  test('C5: a forced promotion whose answer never came says what it may lose when it is found to have happened', async () => {
+    await withCluster(automatic, async (cluster) => {
+      await cluster.startAll()
+      assert.equal(await settled(cluster), 'a')
+      await cluster.stop('c')
+      await until(() => !cluster.shard('a').status().inSync.includes('c'), 'c has left')
+      await cluster.shard('a').write([put('k', 'without c')])
+      for (const name of ['a', 'b']) cluster.kill(name)
+      await cluster.start('c')
+      const coordinator = cluster.coordinators.get('c')!
+      const { swap } = coordinator
+      coordinator.tell = () => undefined
+      coordinator.swap = async (...args) => {
+        await swap.apply(coordinator, args)
+        throw new UnderstudyError('TIMEOUT', 'the reply was lost', { outcome: 'unknown', retryable: true })
+      }
+      await assert.rejects(cluster.shard('c').promote({ force: true }), UnderstudyError)
+      for (const name of ['tell', 'swap']) Reflect.deleteProperty(coordinator, name)
+      coordinator.reconnect()
+      await cluster.start('b')
+      await until(
+        () => cluster.shard('c').state === 'primary',
+        () => cluster.shard('c').status().reason,
+      )
+      const { mayLose } = await cluster.shard('c').promote({ force: true })
+      assert.match(mayLose?.reason ?? '', /forced promotion/)
+      const last = cluster.shard('c').status().failovers.at(-1)
+      assert.deepEqual([last?.kind, last?.mayLose], ['by-hand', mayLose])
     })
   })
 

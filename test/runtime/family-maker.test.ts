@@ -10,8 +10,7 @@ import type { WriteQueue } from '#src/runtime/write-queue.js'
 const origin = { node: 'a', boot: '1'.repeat(16) }
 
 /** A primary whose engine has the families that its journal says, and whose queue refuses what `refuses` holds. */
-function primary() {
-  let table = new FamilyTable()
+function primary(epochNumber = 1, table = new FamilyTable()) {
   const refusals: UnderstudyError[] = []
   const engine = {
     get families() {
@@ -28,7 +27,7 @@ function primary() {
       table = table.with(operation!)
     },
   } as unknown as WriteQueue
-  const maker = new FamilyMaker(engine, queue)
+  const maker = new FamilyMaker(engine, queue, epochNumber)
   return {
     refusals,
     families: () => table.families,
@@ -53,4 +52,19 @@ test('S8: a family whose creation may still commit keeps its id', async () => {
   await assert.rejects(create('one'), { outcome: 'unknown' })
   assert.equal((await create('one')).id, 1)
   assert.equal((await create('two')).id, 2)
+})
+
+test('S8: what a lost epoch created has ids that no later epoch gives', async () => {
+  const lost = primary(2)
+  const created = [await lost.create('one'), await lost.create('two')]
+  // The history that is left knows nothing of it.
+  const next = primary(3)
+  const others = [await next.create('two'), await next.create('three')]
+  const ids = new Set([...created, ...others].map(({ id }) => id))
+  assert.equal(ids.size, 4)
+  // And where it knows all of it, ids go up all the same.
+  const { id } = await primary(2, new FamilyTable().with({ type: 'createFamily', family: 9_000, name: 'x' })).create(
+    'y',
+  )
+  assert.equal(id, 9_001)
 })

@@ -168,12 +168,12 @@ describe('rewind', { timeout: 120_000 }, () => {
     await withCluster({ ...pair, storage: 'disk' }, async (cluster) => {
       await started(cluster)
       await parted(cluster, async () => {
-        await cluster.shard('a').createFamily('users')
-        await cluster.shard('a').write([put('k', 'only a', 1)])
+        const { id } = await cluster.shard('a').createFamily('users')
+        await cluster.shard('a').write([put('k', 'only a', id)])
       })
       const iterator = cluster.shard('a').reader().scan(0, {})
-      await cluster.shard('b').createFamily('orders')
-      await cluster.shard('b').write([put('k', 'by b', 1)])
+      const { id } = await cluster.shard('b').createFamily('orders')
+      await cluster.shard('b').write([put('k', 'by b', id)])
       cluster.network.heal()
       await until(() => cluster.shard('a').status().divergentFiles.length === 1, 'a side file')
       await streaming(cluster, 'a')

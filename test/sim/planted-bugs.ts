@@ -436,16 +436,7 @@ export const plantedBugs: readonly PlantedBug[] = [
       'return this;',
     ),
   ]),
-  bug(
-    'files of another checkpoint are kept by their size',
-    'B1',
-    'wipe,crash,connection-drop,slow-link,partition-node',
-    [
-      edit(
-        'runtime/incoming-files.js',
-        'found.bytes === bytes && found.checksum === checksum',
-        'found.bytes === bytes',
-      ),
-    ],
-  ),
+  bug('files of a checkpoint are not synced', 'B1, J3', 'wipe,crash,power-loss,power-loss-all', [
+    edit('runtime/incoming-files.js', '        await file.sync();\n', ''),
+  ]),
 ]

@@ -4,6 +4,7 @@ import { spawnSync } from 'node:child_process'
 import { describe, test } from 'node:test'
 import { fileURLToPath } from 'node:url'
 import { type FaultKind, faultKinds } from '#src/sim/fault-kinds.js'
+import { type OperationKind, operationKinds } from '#src/sim/operation-kinds.js'
 import { type SimulationOptions, simulate } from '#src/sim/simulation.js'
 import { plantedTexts, search } from './plant.js'
 import { plantedBugs } from './planted-bugs.js'
@@ -72,6 +73,17 @@ describe('the simulation', () => {
       }
       assert.deepEqual([...missing], [])
     }
+  })
+
+  test('what clients do only in some runs happens somewhere; a forced promotion gives something up', async () => {
+    const missing = new Set<OperationKind>(operationKinds)
+    const lossy = new Set<OperationKind>(['history-replaced', 'acknowledged-given-up'])
+    for (let seed = 1; seed < 60 && missing.size > 0; seed++) {
+      const onlyLossy = [...missing].every((kind) => lossy.has(kind))
+      const { kinds } = await passes(seed, { faults: ['promote-forced'], faultMs: onlyLossy ? 12_000 : 3_000 })
+      for (const kind of kinds.keys()) missing.delete(kind)
+    }
+    assert.deepEqual([...missing], [])
   })
 
   test('seeds that have found something pass', async () => {
