@@ -128,6 +128,50 @@ describe('segments', () => {
     await again.close()
   })
 
+  test('F17: a file whose zeros may not be on the disk becomes no segment, and makes room for another one', async () => {
+    for (const [operation, alsoRemove] of [
+      ['write', false],
+      ['datasync', false],
+      ['sync', false],
+      ['datasync', true],
+    ] as const) {
+      const disk = new SimulatedDisk()
+      const watch = new JournalWatch()
+      let created = 0
+      let failing = true
+      let removing = alsoRemove
+      disk.fault = (asked, path) => {
+        if (!path.endsWith('spare.tmp')) return undefined
+        if (asked === 'create') created += 1
+        // The first one becomes the first segment.
+        if (created < 2) return undefined
+        if (asked === 'remove' && removing) {
+          removing = false
+          return diskError('EIO', asked)
+        }
+        if (asked !== operation || !failing) return undefined
+        failing = false
+        return diskError('EIO', asked)
+      }
+      const factory = simulatedFactory(disk.process())
+      const journal = await factory.create('/journal', sampleIdentity, start, watch)
+      await settle()
+      assert.equal(failing, false)
+      assert.equal(disk.list('/journal').includes('spare.tmp'), alsoRemove, operation)
+      const made = new SampleBlocks().many(16, { valueBytes: 7000 })
+      for (const block of made) {
+        journal.append([block])
+        await journal.mark()
+      }
+      await settle()
+      assert.equal(journal.segments.length, 2)
+      assert.equal(created, 4, 'another one for the second segment, and the spare one behind it')
+      assert.deepEqual(watch.failures, [])
+      await journal.close()
+      assert.equal((await readAll(await open(disk))).length, made.length)
+    }
+  })
+
   test('J3: closing while the next file is being made leaves nothing of it', async () => {
     for (let delay = 0; delay < 60; delay += 5) {
       const disk = new SimulatedDisk()
