@@ -65,12 +65,14 @@ export class FieldWriter {
 
   /** A copy of what was written from `offset` on. */
   copyFrom(offset: number): Uint8Array {
-    return Buffer.from(this.bytes.subarray(offset, this.at))
+    const copy = Buffer.allocUnsafe(this.at - offset)
+    this.bytes.copy(copy, 0, offset, this.at)
+    return copy
   }
 
   finish(): Uint8Array {
     invariant(this.bytes !== scratch || writing === this, 'one message is encoded at a time')
-    return Buffer.from(this.bytes.subarray(0, this.at))
+    return this.copyFrom(0)
   }
 }
 
@@ -322,9 +324,7 @@ export function remembered<T extends object>(item: Field<T>): Field<T> {
       for (const { bytes, value } of known) if (reader.take(bytes)) return value
       const { offset } = reader
       const value = item.read(reader)
-      const bytes = reader.copyFrom(offset)
-      written.set(value, bytes)
-      known[oldest] = { bytes, value }
+      known[oldest] = { bytes: reader.copyFrom(offset), value }
       oldest = (oldest + 1) % knownMax
       return value
     },

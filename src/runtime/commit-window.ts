@@ -36,9 +36,11 @@ export class CommitWindow {
     const second = Math.floor(nowMs / slotMs)
     const sums = new Uint32Array(buckets)
     let count = 0
-    for (const [slot, counts] of this.counts.entries()) {
+    for (let slot = 0; slot < slots; slot++) {
       if (this.seconds[slot]! <= second - slots) continue
-      for (const [bucket, some] of counts.entries()) {
+      const counts = this.counts[slot]!
+      for (let bucket = 0; bucket < buckets; bucket++) {
+        const some = counts[bucket]!
         sums[bucket]! += some
         count += some
       }

@@ -205,8 +205,10 @@ function never(): Promise<never> {
   return new Promise(() => {})
 }
 
+const normalPath = /^(\/[^/.][^/]*)+$/
+
 function normal(path: string): string {
-  return posix.resolve('/', path)
+  return normalPath.test(path) ? path : posix.resolve('/', path)
 }
 
 class DiskProcess implements FileSystem {

@@ -41,7 +41,7 @@ export class Links {
   private delayOf(from: string, to: string, bytes: number): number {
     const { delayMs, jitterMs, lossShare, bytesPerMs } = this.plan
     const lost = lossShare > 0 && this.random.chance(lossShare) && !this.isCalm ? retransmitMs : 0
-    const slowMs = this.slow.get(`${from} ${to}`) ?? 0
+    const slowMs = this.slow.size === 0 ? 0 : (this.slow.get(`${from} ${to}`) ?? 0)
     return delayMs + this.random.next() * jitterMs + bytes / bytesPerMs + lost + slowMs
   }
 

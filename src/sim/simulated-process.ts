@@ -20,6 +20,32 @@ export interface ProcessClockOptions {
 /** Of the first second of a run, so that a wall clock shows something. */
 const worldBeganMs = Date.UTC(2026, 0, 1)
 
+class ProcessTimer implements Timer {
+  moment: Timer | undefined
+  private readonly process: SimulatedProcess
+  private fn: (() => void) | undefined
+
+  constructor(process: SimulatedProcess, fn: () => void) {
+    this.process = process
+    this.fn = fn
+  }
+
+  readonly arrive = (): void => {
+    if (this.fn !== undefined) this.process.take(this)
+  }
+
+  fire(): void {
+    const { fn } = this
+    this.fn = undefined
+    fn?.()
+  }
+
+  cancel(): void {
+    this.fn = undefined
+    this.moment?.cancel()
+  }
+}
+
 /**
  * A process in the world: its clock, and the door through which everything that happens reaches it. While it stands
  * still that waits; once it is gone nothing reaches it any more.
@@ -78,22 +104,16 @@ export class SimulatedProcess implements Clock {
 
   /** After so much time of the world. */
   after(delayMs: number, fn: () => void): Timer {
-    let pending = true
-    const arrive = () => {
-      if (!pending || this.dead) return
-      if (this.still) this.parked.push(arrive)
-      else {
-        pending = false
-        fn()
-      }
-    }
-    const timer = this.time.schedule(delayMs, arrive)
-    return {
-      cancel: () => {
-        pending = false
-        timer.cancel()
-      },
-    }
+    const timer = new ProcessTimer(this, fn)
+    timer.moment = this.time.schedule(delayMs, timer.arrive)
+    return timer
+  }
+
+  /** For `ProcessTimer`: its time has come. */
+  take(timer: ProcessTimer): void {
+    if (this.dead) return
+    if (this.still) this.parked.push(timer.arrive)
+    else timer.fire()
   }
 
   stand(): void {

@@ -46,9 +46,6 @@ const startMsMax = 60_000
 const convergeMsMax = 240_000
 const settleMsMax = 60_000
 const promoteEveryMs = 8_000
-/** A turn of the real event loop costs as much as a few events; one seed in so many pays for each event. */
-const eventsPerTurn = 64
-const strictEvery = 8
 
 /** One run; the same seed, options and program give the same. */
 export async function simulate(seed: number, options: SimulationOptions = {}): Promise<SimulationResult> {
@@ -56,7 +53,6 @@ export async function simulate(seed: number, options: SimulationOptions = {}): P
   options.tell?.(describePlan(plan))
   const world = new World(plan, options.tell)
   const { time } = world
-  time.eventsPerTurn = seed % strictEvery === 0 ? 1 : eventsPerTurn
   const cluster = new SimulatedCluster(world)
   const workload = new Workload(world, cluster)
   const injector = new Injector(world, cluster)

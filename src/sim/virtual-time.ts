@@ -1,26 +1,36 @@
 import type { Timer } from '../ports/clock.js'
 
-/** A reaction to it is a microtask, at a fraction of what `queueMicrotask` costs. */
-const settled = Promise.resolve()
-
 /**
  * Runs everything that waits in the queues of promises and ticks, then tells of rejections that nobody took: what Node
- * does between two callbacks of its own, and has always offered under this name without describing it. Undefined where
- * it is gone one day: then each event takes a turn through those queues.
+ * does between two callbacks of its own. It has always offered it under this name, without describing it.
  */
-const drain = (process as { readonly _tickCallback?: () => void })._tickCallback
+const drainOfNode = (process as { readonly _tickCallback?: () => void })._tickCallback
 
-/** Events between two turns of the real event loop, which does nothing but hand over results. */
+/** Events in one turn of the real event loop, for which nothing but results waits. */
 const eventsPerTurnMax = 256
 
 /** Fewer are not worth the work. */
 const cancelledMin = 64
 
-interface Moment {
+class Moment implements Timer {
   readonly atMs: number
   /** Order among those of one time. */
   readonly number: number
   fn: (() => void) | undefined
+  private readonly time: VirtualTime
+
+  constructor(time: VirtualTime, atMs: number, number: number, fn: () => void) {
+    this.time = time
+    this.atMs = atMs
+    this.number = number
+    this.fn = fn
+  }
+
+  cancel(): void {
+    if (this.fn === undefined) return
+    this.fn = undefined
+    this.time.noteCancelled()
+  }
 }
 
 /**
@@ -33,42 +43,35 @@ export class VirtualTime {
   events = 0
   /** Hears of each event before it happens. */
   onEvent: ((atMs: number, number: number) => void) | undefined
-  /**
-   * Events in one turn of the real event loop where there is no `drain`. Between any two all promises go on; but that a
-   * promise was rejected and nobody took it is seen at the end of a turn only: with more than one event, who takes it
-   * meanwhile is not caught.
-   */
-  eventsPerTurn = 1
+  /** Called after each event; where there is none, each event has a turn of the real event loop, which costs more. */
+  drain: (() => void) | undefined = drainOfNode
   private heap: Moment[] = []
   /** Of those in the heap, at least. */
   private cancelled = 0
   private count = 0
 
   schedule(delayMs: number, fn: () => void): Timer {
-    const moment: Moment = { atMs: this.nowMs + Math.max(0, delayMs), number: this.count++, fn }
+    const moment = new Moment(this, this.nowMs + Math.max(0, delayMs), this.count++, fn)
     this.push(moment)
-    return {
-      cancel: () => {
-        if (moment.fn === undefined) return
-        moment.fn = undefined
-        this.cancelled += 1
-        if (this.cancelled > cancelledMin && this.cancelled > this.heap.length / 2) this.forgetCancelled()
-      },
-    }
+    return moment
+  }
+
+  /** For `Moment`: one of those in the heap will not happen. */
+  noteCancelled(): void {
+    this.cancelled += 1
+    if (this.cancelled > cancelledMin && this.cancelled > this.heap.length / 2) this.forgetCancelled()
   }
 
   /** Resolves when `isOver` says so, asked before each event; rejects with what an event throws. */
   run(isOver: () => boolean): Promise<void> {
     return new Promise((resolve, reject) => {
-      if (drain === undefined) {
-        this.runByTurns(isOver, resolve, reject)
-        return
-      }
+      const { drain } = this
+      const events = drain === undefined ? 1 : eventsPerTurnMax
       const turn = () => {
         try {
-          for (let count = 0; count < eventsPerTurnMax; count++) {
+          for (let count = 0; count < events; count++) {
             if (isOver() || !this.happen()) return resolve()
-            drain()
+            drain?.()
           }
         } catch (error) {
           reject(error)
@@ -93,29 +96,6 @@ export class VirtualTime {
     moment.fn = undefined
     fn?.()
     return true
-  }
-
-  private runByTurns(isOver: () => boolean, resolve: () => void, reject: (error: unknown) => void): void {
-    let inTurn = 0
-    const step = () => {
-      try {
-        if (isOver() || !this.happen()) return resolve()
-      } catch (error) {
-        reject(error)
-        return
-      }
-      inTurn += 1
-      if (inTurn < this.eventsPerTurn) {
-        // What is queued here runs once the queue of promises is empty, however many they make meanwhile.
-        void settled.then(next)
-      } else {
-        inTurn = 0
-        // Back to the real event loop, which first lets all promises go on: nothing real is waited for.
-        setImmediate(step)
-      }
-    }
-    const next = () => process.nextTick(step)
-    setImmediate(step)
   }
 
   private push(moment: Moment): void {

@@ -29,6 +29,42 @@ export interface Carrier {
   nudge(): void
 }
 
+/** What one end of a connection sends to the other: a frame, or, without one, the end. */
+class FrameParcel implements Parcel {
+  readonly lane: InMemoryConnection
+  readonly bytes: number
+  private readonly peer: InMemoryConnection
+  private readonly frame: Frame | undefined
+
+  constructor(lane: InMemoryConnection, peer: InMemoryConnection, bytes: number, frame: Frame | undefined) {
+    this.lane = lane
+    this.peer = peer
+    this.bytes = bytes
+    this.frame = frame
+  }
+
+  get from(): string {
+    return this.lane.local
+  }
+
+  get to(): string {
+    return this.lane.remote
+  }
+
+  ready(): boolean {
+    return this.peer.takes
+  }
+
+  deliver(): void {
+    if (this.frame === undefined) {
+      this.peer.receiveEnd()
+      return
+    }
+    this.lane.unsentBytes -= this.bytes
+    this.peer.receive(this.frame)
+  }
+}
+
 /** One end of a connection within this process. The other end is another object; they share nothing but parcels. */
 export class InMemoryConnection implements Connection {
   readonly local: string
@@ -98,10 +134,7 @@ export class InMemoryConnection implements Connection {
     const frame: Frame = { type, payload: Buffer.concat(payload) }
     const frameBytes = frameHeaderBytes + payloadBytes
     this.unsentBytes += frameBytes
-    this.post(frameBytes, (peer) => {
-      this.unsentBytes -= frameBytes
-      peer.receive(frame)
-    })
+    this.post(frameBytes, frame)
   }
 
   close(error?: Error): void {
@@ -144,20 +177,19 @@ export class InMemoryConnection implements Connection {
     this.vanish()
   }
 
-  private post(bytes: number, deliver: (peer: InMemoryConnection) => void): void {
+  private post(bytes: number, frame: Frame | undefined): void {
     const peer = this.peer
     invariant(peer !== undefined, 'a connection has two ends')
-    this.carrier.post({
-      lane: this,
-      from: this.local,
-      to: this.remote,
-      bytes,
-      ready: () => peer.handlers !== undefined || peer.ended,
-      deliver: () => deliver(peer),
-    })
+    this.carrier.post(new FrameParcel(this, peer, bytes, frame))
   }
 
-  private receive(frame: Frame): void {
+  /** For `FrameParcel`: what arrives here is taken. */
+  get takes(): boolean {
+    return this.handlers !== undefined || this.ended
+  }
+
+  /** For `FrameParcel`. */
+  receive(frame: Frame): void {
     if (this.ended) return
     this.failureReceived = frame.type === frameTypes.failure ? frame.payload : undefined
     try {
@@ -174,10 +206,11 @@ export class InMemoryConnection implements Connection {
   private sendEnd(): void {
     if (this.endSent) return
     this.endSent = true
-    this.post(0, (peer) => peer.receiveEnd())
+    this.post(0, undefined)
   }
 
-  private receiveEnd(): void {
+  /** For `FrameParcel`. */
+  receiveEnd(): void {
     if (!this.ended) {
       this.ended = true
       this.error = this.failureReceived === undefined ? undefined : receivedFailure(this.failureReceived, this.remote)

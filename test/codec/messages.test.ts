@@ -39,6 +39,27 @@ function attempt(name: MessageName, bytes: Buffer): 'message' | 'refused' {
 }
 
 describe('messages', () => {
+  test('a record that is read again is known by all of its bytes, and written as it was', () => {
+    const sample = messageSamples.record[0]!
+    const bytes = Buffer.from(encodeMessage('record', sample))
+    const first = decodeMessage('record', bytes)
+    assert.deepEqual(first, sample)
+    // Others in between push it out, and change nothing but that.
+    for (let version = 100; version < 120; version++) {
+      const other = { record: { ...sample.record, version, voters: [`n${version}`] } }
+      const encoded = Buffer.from(encodeMessage('record', other))
+      assert.deepEqual(decodeMessage('record', encoded), other)
+      assert.deepEqual(decodeMessage('record', encoded), other)
+      assert.deepEqual(Buffer.from(encodeMessage('record', other)), encoded)
+      assert.notDeepEqual(encoded, bytes)
+      assert.throws(() => decodeMessage('record', encoded.subarray(0, -1)))
+    }
+    const again = decodeMessage('record', Buffer.from(bytes))
+    assert.deepEqual(again, sample)
+    assert.equal(decodeMessage('record', Buffer.from(bytes)).record, again.record)
+    assert.deepEqual(Buffer.from(encodeMessage('record', again)), bytes)
+  })
+
   for (const name of names) {
     test(`${name}: truncations, flipped bits, huge lengths and noise are refused or are another message`, () => {
       for (const intact of encodings(name)) {

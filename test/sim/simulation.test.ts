@@ -127,5 +127,7 @@ describe('the simulation', () => {
     assert.match(story.stdout, /all have converged/)
     assert.equal(run('--seed', 'x').status, 2)
     assert.equal(run('--seed', '1', '--faults', 'rain').status, 2)
+    assert.match(run('--seed', '40', '--ticks', '500', '--nodes', '4').stdout, /^4 nodes, /)
+    assert.equal(run('--seed', '1', '--nodes', '5').status, 2)
   })
 })

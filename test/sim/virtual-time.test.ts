@@ -35,6 +35,55 @@ describe('virtual time', () => {
     assert.deepEqual(seen, ['promise', 'event'])
   })
 
+  test('promises that are rejected and that nobody takes before the next event are told', async () => {
+    const time = new VirtualTime()
+    const told: unknown[] = []
+    const others = process.listeners('unhandledRejection')
+    process.removeAllListeners('unhandledRejection')
+    process.on('unhandledRejection', (reason) => told.push(reason))
+    try {
+      let late: Promise<never> | undefined
+      time.schedule(1, () => {
+        late = Promise.reject(new Error('nobody waits'))
+      })
+      time.schedule(2, () => assert.equal(told.length, 1))
+      time.schedule(3, () => void late?.catch(() => undefined))
+      await time.run(() => false)
+    } finally {
+      process.removeAllListeners('unhandledRejection')
+      for (const other of others) process.on('unhandledRejection', other)
+    }
+  })
+
+  test('without a way to drain the queues it goes on in the same order, by turns of the event loop', async () => {
+    const seen = await Promise.all(
+      [new VirtualTime().drain, undefined].map(async (drain) => {
+        const time = new VirtualTime()
+        time.drain = drain
+        const order: string[] = []
+        const later = (name: string, delayMs: number) =>
+          time.schedule(delayMs, () => {
+            order.push(name)
+            void (async () => {
+              for (let turn = 0; turn < 5; turn++) await undefined
+              order.push(`${name} goes on`)
+              process.nextTick(() => order.push(`${name} ticks`))
+            })()
+          })
+        for (const [name, delayMs] of [
+          ['a', 2],
+          ['b', 1],
+          ['c', 2],
+        ] as const)
+          later(name, delayMs)
+        await time.run(() => false)
+        return order
+      }),
+    )
+    assert.deepEqual(seen[0], seen[1])
+    assert.deepEqual(seen[0]?.slice(0, 4), ['b', 'b goes on', 'b ticks', 'a'])
+  })
+
   test('many events keep their order', async () => {
     const time = new VirtualTime()
     const random = new SeededStreams(2).of('delays')
