@@ -20,10 +20,19 @@ export class Problems {
  */
 export class EpochWatch {
   readonly problems = new Problems()
-  /** By number: who was seen to lead in it, by role or by a block. */
-  private readonly leaders = new Map<number, string>()
+  /** By number: who was seen to lead in it, by role or by a block; more than one only where that is allowed. */
+  private readonly leaders = new Map<number, readonly string[]>()
   /** By node and history. */
   private readonly highest = new Map<string, Epoch>()
+  private readonly mayMeet: (a: Epoch, b: Epoch) => boolean
+
+  /**
+   * An epoch is a number and a node. Numbers of two nodes meet only where nobody asks a majority first: then `mayMeet`
+   * says so of these two.
+   */
+  constructor(mayMeet: (a: Epoch, b: Epoch) => boolean = () => false) {
+    this.mayMeet = mayMeet
+  }
 
   /** `role` as the node says it; `promised`: the highest epoch that it has seen, which never goes down. */
   status(
@@ -83,10 +92,13 @@ export class EpochWatch {
   }
 
   private lead(epoch: Epoch, where: string): void {
-    const known = this.leaders.get(epoch.number)
-    if (known === undefined) this.leaders.set(epoch.number, epoch.node)
-    else if (known !== epoch.node) {
-      this.problems.add(`epoch ${epoch.number} has two primaries, ${known} and ${epoch.node} (${where})`)
+    const { number, node } = epoch
+    const known = this.leaders.get(number) ?? []
+    if (known.includes(node)) return
+    this.leaders.set(number, [...known, node])
+    for (const other of known) {
+      if (this.mayMeet(epoch, { number, node: other })) continue
+      this.problems.add(`epoch ${number} has two primaries, ${other} and ${node} (${where})`)
     }
   }
 }

@@ -14,7 +14,7 @@ type Place = { readonly epoch: Epoch; readonly sequence: number }
 
 export class Oracle {
   readonly problems = new Problems()
-  readonly epochs = new EpochWatch()
+  readonly epochs: EpochWatch
   readonly fold = new Fold((text) => this.problems.add(text))
   /** What forced promotions allow to be lost. */
   readonly givenUp = new GivenUp()
@@ -27,9 +27,12 @@ export class Oracle {
   private readonly acknowledged = new Map<string, Place>()
   private highest: Place | undefined
 
-  constructor(durability: 'local' | 'standby', nowMs: () => number) {
+  /** `byHand`: nobody but people choose the primary, and two of them may force two nodes at once. */
+  constructor(durability: 'local' | 'standby', nowMs: () => number, byHand = false) {
     this.durability = durability
     this.nowMs = nowMs
+    const isForced = (epoch: Epoch) => this.givenUp.isForced(epoch) === true
+    this.epochs = new EpochWatch((a, b) => byHand && (isForced(a) || isForced(b)))
   }
 
   /** Of what was acknowledged nothing is promised. */

@@ -57,7 +57,7 @@ export class SimulatedCluster {
     this.audits = world.streams.of('audits')
     const storeProcess = world.process('coordinator')
     this.store = new InMemoryCoordinatorStore(storeProcess, 'c0'.repeat(16))
-    this.oracle = new Oracle(plan.settings.durability, () => time.nowMs)
+    this.oracle = new Oracle(plan.settings.durability, () => time.nowMs, plan.coordinator === 'static')
     this.watchSwaps()
     const { oracle } = this
     this.hooks = {

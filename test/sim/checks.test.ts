@@ -32,6 +32,17 @@ describe('I2: one primary per epoch', () => {
     assert.deepEqual(problems, [])
   })
 
+  test('two primaries of one number, where numbers may meet: only those two', () => {
+    const b1 = { number: 1, node: 'b' }
+    const c1 = { number: 1, node: 'c' }
+    const watch = new EpochWatch((x, y) => [x, y].every(({ node }) => node !== 'c'))
+    watch.acknowledged(a1)
+    watch.acknowledged(b1)
+    assert.deepEqual(watch.problems.texts, [])
+    watch.acknowledged(c1)
+    assert.equal(watch.problems.count, 2)
+  })
+
   test('two primaries of one number, by what they say and by their acknowledgements', () => {
     const b1 = { number: 1, node: 'b' }
     for (const feed of [
