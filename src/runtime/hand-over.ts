@@ -63,7 +63,10 @@ export class HandOver {
         const isCaughtUp = role.inSync.committed >= end && progress.durable >= end && progress.applied >= end
         return isCaughtUp && !role.inSync.changing
       }
-      await this.until(isAtRest, `${target.node} has not caught up`)
+      const isMember = () => hasMember(role.inSync.record.inSync, target)
+      await this.until(() => !isMember() || isAtRest(), `${target.node} has not caught up`)
+      // It follows on when it has left, so that it catches up all the same (L5, C6).
+      if (!isMember()) throw refused(`${target.node} has left the in-sync set`)
       const { record } = role.inSync
       const nonce = context.random.hex(16)
       return {

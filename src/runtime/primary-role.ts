@@ -242,11 +242,16 @@ export class PrimaryRole {
   /** By hand; or asked for by the member itself in the session `asking`, of which another one knows nothing. */
   async removeFromInSync(node: string, options: WaitOptions, asking?: FollowerLink): Promise<ShardRecord> {
     if (this.parts.recordHeldBy === 'coordinator') {
-      const timeoutMs = options.timeoutMs ?? limits.writeTimeoutMs
+      const { clock } = this.parts
+      const deadlineMs = clock.nowMs() + (options.timeoutMs ?? limits.writeTimeoutMs)
       const what = `removing ${node} from the in-sync set: another change is under way`
       // A hand-over carries the set as it is.
       const isFree = () => !this.inSync.changing && !this.pausedForHandOver
-      await this.waiters.until(isFree, { ...options, timeoutMs, what })
+      // Whoever waited for the same and goes on first makes it untrue again.
+      while (!isFree()) {
+        const timeoutMs = Math.max(0, deadlineMs - clock.nowMs())
+        await this.waiters.until(isFree, { ...options, timeoutMs, what })
+      }
     }
     const follower = this.followers.get(node)
     if (asking !== undefined && follower !== undefined && follower !== asking) {

@@ -5,7 +5,6 @@
  */
 
 import type { Block, Family } from '../core/entry.js'
-import { invariant } from '../core/invariant.js'
 import type { Position } from '../core/position.js'
 import { memoryEngine } from '../engine/memory.js'
 import { UnderstudyError } from '../errors.js'
@@ -96,14 +95,15 @@ export class SimulatedStores {
     if ((await files.stat(path)) !== undefined) {
       const name = Buffer.from(await files.readFile(path, 64)).toString()
       const store = this.stores.get(name)
-      invariant(store !== undefined, 'a store that a disk names exists')
-      if (store.restsOnFiles) {
+      if (store?.restsOnFiles) {
         const found = await readCheckpoint(files, directory)
         if (found === undefined)
           throw new UnderstudyError('CORRUPTION', `${directory}: the files of the store are gone`)
         store.changes[0] = found.install
       }
-      return store
+      if (store !== undefined) return store
+      // The disk refused the name: the store was never there.
+      await files.remove(path)
     }
     const name = String(this.stores.size)
     const store = new Store()

@@ -190,6 +190,49 @@ describe('switchover', { timeout: 60_000 }, () => {
     })
   })
 
+  test('L5, C6: nobody is handed over to who has left the set meanwhile, though it follows on', async () => {
+    await withCluster(automatic, async (cluster) => {
+      await cluster.startAll()
+      await settled(cluster)
+      const removed = cluster.shard('a').removeFromInSync('b')
+      const error = await failureOf(cluster.shard('a').switchover({ to: 'b' }))
+      assert.equal(error.failure, 'SWITCHOVER_REFUSED')
+      assert.match(error.message, /b has left the in-sync set/)
+      await removed
+      await cluster.shard('a').write([put('k', 'v')])
+    })
+  })
+
+  test('C3, S3: of a hand-over and a leave that waited for the same change one comes after the other', async () => {
+    for (const handOverFirst of [true, false]) {
+      await withCluster({ ...automatic, nodes: ['a', 'b', 'c', 'd'] }, async (cluster) => {
+        await cluster.startAll()
+        await settled(cluster)
+        const { store } = cluster
+        const swap = store.swap.bind(store)
+        const steps: number[] = []
+        store.swap = (shard, revision, next) => {
+          const before = store.state(shard).record!
+          const result = swap(shard, revision, next)
+          if (result.swapped) steps.push(next.version - before.version)
+          return result
+        }
+        const removed = cluster.shard('a').removeFromInSync('d')
+        const handOver = () => cluster.shard('a').switchover({ to: 'c' })
+        const leave = () => cluster.shard('a').removeFromInSync('b')
+        const both = handOverFirst ? [handOver(), leave()] : [leave(), handOver()]
+        await removed
+        await Promise.allSettled(both)
+        assert.ok(steps.length >= 2)
+        assert.deepEqual(
+          steps.filter((step) => step !== 1),
+          [],
+        )
+        Reflect.deleteProperty(store, 'swap')
+      })
+    }
+  })
+
   test('C3: a standby that leaves while a hand-over is decided waits for that; nothing fails', async () => {
     await withCluster({ ...automatic, nodes: ['a', 'b', 'c', 'd'] }, async (cluster) => {
       await cluster.startAll()
