@@ -49,16 +49,16 @@ export class CoordinatorWeather {
 
   /** Of the next swap of each node. */
   loseReplies(): void {
-    for (const one of this.nodes) this.set(one, { ...this.of(one.name), loseReplies: 1 })
+    for (const one of this.nodes) this.set(one, { loseReplies: 1 })
   }
 
   private change(): void {
-    for (const one of this.nodes) this.set(one, undefined)
+    for (const one of this.nodes) this.set(one, {})
   }
 
-  /** A node hears of it when its process comes round. */
-  private set(one: SimulatedNode, weather: InMemoryWeather | undefined): void {
+  /** A node hears of it when its process comes round: how the weather is then. */
+  private set(one: SimulatedNode, besides: InMemoryWeather): void {
     const { run } = one
-    run?.process.after(0, () => run.coordinator?.setWeather(weather ?? this.of(one.name)))
+    run?.process.after(0, () => run.coordinator?.setWeather({ ...this.of(one.name), ...besides }))
   }
 }
