@@ -141,6 +141,8 @@ export class Shard {
       const failure = refuseSettings(superblock.record, context.config.settings)
       if (failure !== undefined) throw errorFromFailure(failure)
     }
+    // The coordinator's news were stored meanwhile, or not: nobody leaves `failed` again by starting.
+    if (context.failure !== undefined) throw context.failure
     this.opened = true
     context.transition('start', 'starting')
     // What is being undone is opened by nobody else.

@@ -20,20 +20,24 @@ export class PlacedHistory {
 
   /**
    * What must fit into one order. After a forced promotion that is what belongs to the present history: what was given
-   * up is not judged, and neither is what a primary of an earlier epoch showed until it heard of the forced one.
+   * up is not judged, and neither is what a primary of an earlier epoch showed until it heard of the forced one. A write
+   * that was given up where it was acknowledged may be there all the same, from another place: a primary before had
+   * appended it, was deposed, and sent it on (S9).
    */
   judged(oracle: Oracle): readonly RegisterOperation[] {
     if (oracle.mayLose) return []
     const { givenUp, fold } = oracle
     if (!givenUp.isAnything) return this.operations
-    return this.operations.filter((operation) => {
+    return this.operations.flatMap((operation): readonly RegisterOperation[] => {
       const place = this.places.get(operation)
-      if (place === undefined) return true
+      if (place === undefined) return [operation]
       if (place.type === 'write') {
-        return !givenUp.isGivenUp(place.position.epoch) || fold.holds(place.position, fold.newest)
+        const isThere = !givenUp.isGivenUp(place.position.epoch) || fold.holds(place.position, fold.newest)
+        return [isThere ? operation : { ...operation, outcome: 'unknown' }]
       }
       const { applied } = place
-      return fold.isOfPresent(fold.at(applied)) && !oracle.isBeside(applied.epoch, operation.returnedMs)
+      const isOfPresent = fold.isOfPresent(fold.at(applied)) && !oracle.isBeside(applied.epoch, operation.returnedMs)
+      return isOfPresent ? [operation] : []
     })
   }
 }

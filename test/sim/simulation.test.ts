@@ -10,7 +10,7 @@ import { plantedTexts, search } from './plant.js'
 import { plantedBugs } from './planted-bugs.js'
 
 /** Seeds that once found something, here or in the simulator; see docs/TRACK-RECORD.md. */
-const regressionSeeds = [44, 1041, 1137, 2088, 2386, 3987, 5672, 6323, 6960, 500293]
+const regressionSeeds = [44, 1041, 1137, 2088, 2386, 3987, 5672, 6323, 6960, 7613, 9005, 500293]
 
 const batchMs = 20_000
 
