@@ -1,5 +1,5 @@
 import type { FailureCode } from '../core/failure.js'
-import { epochZero, formatEpoch, type Position, sameEpoch } from '../core/position.js'
+import { epochZero, formatEpoch, sameEpoch } from '../core/position.js'
 import { compareRecords, type ShardRecord, sameMember } from '../core/record.js'
 import { decideTakeover, type MemberState, type TakeoverDecision, type TakeoverQuestion } from '../core/takeover.js'
 import { toUnderstudyError, UnderstudyError } from '../errors.js'
@@ -95,32 +95,23 @@ export class Takeover {
 
   /** Whether to try, from what is known now. */
   decide(record: ShardRecord): TakeoverDecision {
-    const { context } = this
-    const data = context.data!
-    // Whether the journal holds the floor is looked up when it matters: this decision only says whether to try.
-    return decideTakeover(
-      this.situation(record, context.peers.answers, data.journal.durable, data.applier.applied, true),
-    )
+    return decideTakeover(this.situation(record, this.context.peers.answers))
   }
 
   /** The same question with what must be looked up. */
   async question(record: ShardRecord, answers: readonly MemberState[]) {
     const data = this.context.data!
     return {
-      ...this.situation(record, answers, data.journal.durable, data.applier.applied, true),
+      ...this.situation(record, answers),
       committedEnd: await data.committedEnd(),
       holdsFloor: await data.holds(record.floor),
     }
   }
 
-  private situation(
-    record: ShardRecord,
-    answers: readonly MemberState[],
-    durable: Position,
-    committedEnd: Position,
-    holdsFloor: boolean,
-  ): TakeoverQuestion {
+  /** What is known without looking anything up: enough to say whether to try. */
+  private situation(record: ShardRecord, answers: readonly MemberState[]): TakeoverQuestion {
     const { context } = this
+    const { journal, applier } = context.data!
     const { superblock } = context.store
     const nowMs = context.clock.nowMs()
     const { hearsPrimary } = context
@@ -146,9 +137,9 @@ export class Takeover {
       jitter: this.jitter,
       nonce: context.random.hex(16),
       timings: context.timings,
-      durable,
-      committedEnd,
-      holdsFloor,
+      durable: journal.durable,
+      committedEnd: applier.applied,
+      holdsFloor: true,
     }
   }
 

@@ -252,7 +252,7 @@ export class WriteQueue {
 
   /** What writes that are not answered wait for, as their errors say it. */
   private get awaited(): string {
-    if (this.paused) return 'the coordinator, which decides a switchover'
+    if (this.paused) return 'the end of a switchover, which the coordinator decides'
     if (this.parts.mayAnswer?.() === false) return 'promises of the other members'
     const { missing, largeEnough } = this.parts.inSync
     if (missing.length > 0) return missing.map((member) => member.node).join(', ')
@@ -264,7 +264,7 @@ export class WriteQueue {
     else {
       return new UnderstudyError('BACKPRESSURE', `writes wait for ${this.awaited}; this one was not taken`, {
         hint: this.paused
-          ? 'bring the coordinator back: writes go on once it has decided'
+          ? 'it ends by itself; if the coordinator is away, when that is back: see `understudy status`'
           : 'start the missing node, or remove it from the in-sync set with `understudy in-sync --remove`',
       })
     }

@@ -182,7 +182,7 @@ describe('switchover', { timeout: 60_000 }, () => {
       assert.equal(error.outcome, 'none')
       const refused = await failureOf(cluster.shard('a').write([put('k', 'v')], { timeoutMs: 2500, forward: false }))
       assert.equal(refused.failure, 'BACKPRESSURE')
-      assert.match(refused.message, /the coordinator, which decides a switchover/)
+      assert.match(refused.message, /the end of a switchover, which the coordinator decides/)
       assert.match(refused.hint ?? '', /coordinator/)
       heal()
       await outcome
