@@ -1,4 +1,7 @@
-/** S8, I4: now and then all that a node holds, families and keys, is held against what was folded up to its position. */
+/**
+ * S8, I4, B1, B3: all that a node holds, families and keys, is held against what was folded up to its position: now and
+ * then, and as soon as it can be read after a start, a bootstrap or a rewind, before later writes cover what is wrong.
+ */
 import { describeEngine } from './folded-content.js'
 import type { OperationCounts } from './operation-kinds.js'
 import type { SimulatedCluster } from './simulated-cluster.js'
@@ -24,11 +27,11 @@ export class ContentAudit {
     const { time } = this.world
     const next = () =>
       time.schedule(random.next() * everyMsMax, () => {
-        if (this.isOver) return
         this.look(random.pick(this.cluster.nodes))
-        next()
+        if (!this.isOver) next()
       })
     next()
+    this.cluster.readableListeners.add((one) => time.schedule(0, () => this.look(one)))
   }
 
   stop(): void {
@@ -36,6 +39,7 @@ export class ContentAudit {
   }
 
   private look(one: SimulatedNode): void {
+    if (this.isOver) return
     const { oracle } = this.cluster
     const name = one.name
     // Nothing but promises: it is over before anything else happens. Who cannot be read now says so.

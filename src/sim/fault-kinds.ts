@@ -41,6 +41,8 @@ export const faultKinds = [
   'remove-from-in-sync',
   /** By an operator who accepts that acknowledged writes are given up. */
   'promote-forced',
+  /** Everything from and to a node is rejected: its connections are reset at once, and the coordinator is away as well. */
+  'firewall-node',
 ] as const
 
 export type FaultKind = (typeof faultKinds)[number]

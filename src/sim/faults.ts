@@ -103,6 +103,8 @@ export class Faults {
         for (const one of others) links.network.dropConnections(a, one.address)
         return true
       }
+      case 'firewall-node':
+        return this.rejectAll(victim, random)
       case 'disk-slow': {
         const times = random.skewed(5, 200)
         victim.slowness = times
@@ -152,6 +154,17 @@ export class Faults {
         })
       }
     }
+  }
+
+  /** Both ends learn of it at once, and a program on that machine goes on reading under whatever the node still holds. */
+  private rejectAll(victim: SimulatedNode, random: SeededRandom): boolean {
+    const { cluster, world } = this
+    if (cluster.all.some((one) => one.run?.process.isStill === true)) return false
+    const { links } = world
+    const { address, name } = victim
+    const ends = [links.cut(address, '*'), links.cut('*', address), cluster.weather.cut(name)]
+    for (const one of cluster.all) if (one !== victim) links.network.dropConnections(address, one.address)
+    return this.last(`a firewall rejects everything from and to ${name}`, random, ends)
   }
 
   /** Now, or just after the disk was asked to sync something: that is when answers are on their way. */

@@ -34,6 +34,8 @@ export class SimulatedCluster {
   readonly oracle: Oracle
   /** Called when a process ends: what its clients wait for never comes. */
   readonly endListeners = new Set<(run: Run) => void>()
+  /** Content that nobody could read before can be read: after a start, a bootstrap or a rewind. */
+  readonly readableListeners = new Set<(one: SimulatedNode) => void>()
   /** Nodes whose disk was damaged on purpose: they may report it. */
   readonly damaged = new Set<string>()
   /** How often an engine was opened from files that a bootstrap had brought. */
@@ -281,6 +283,7 @@ export class SimulatedCluster {
       switch (event.type) {
         case 'transition':
           trace.story(label, `${event.from} -> ${event.to}: ${event.reason}`)
+          if (event.from === 'bootstrapping') for (const listener of this.readableListeners) listener(one)
           if (event.to === 'primary') {
             this.oracle.leads(one.name, node.shard().status().epoch ?? epochZero, node.shard().applied)
           }
@@ -302,6 +305,7 @@ export class SimulatedCluster {
       }
     })
     this.observe(one)
+    for (const listener of this.readableListeners) listener(one)
   }
 
   private observe(one: SimulatedNode): void {

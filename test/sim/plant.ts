@@ -127,6 +127,8 @@ async function main(): Promise<void> {
       check: { type: 'boolean', default: false },
       /** Search with seeds also where a unit test shows the bug. */
       seeds: { type: 'boolean', default: false },
+      /** Instead of the bound of each bug. */
+      'at-most': { type: 'string' },
     },
   })
   const { only } = values
@@ -151,10 +153,11 @@ async function main(): Promise<void> {
         )
         continue
       }
-      const { seedsTaken, said } = await search(bug, Number(values.from), 1)
+      const seeds = Number(values['at-most'] ?? bug.seeds)
+      const { seedsTaken, said } = await search({ ...bug, seeds }, Number(values.from), 1)
       if (seedsTaken === undefined) survived += 1
       const found = seedsTaken === undefined ? 'SURVIVED' : `${seedsTaken}`
-      console.log(`| ${bug.rule} | ${bug.name} | ${found} of ${bug.seeds} | ${inOneCell(said)} |`)
+      console.log(`| ${bug.rule} | ${bug.name} | ${found} of ${seeds} | ${inOneCell(said)} |`)
     }
   }
   await Promise.all(Array.from({ length: Number(values.workers) }, work))

@@ -182,21 +182,25 @@ export const plantedBugs: readonly PlantedBug[] = [
   bug(
     'a promise does not bind',
     'L1',
-    'connection-drop,partition-halves,slow-link,coordinator-slow,coordinator-cut',
+    'firewall-node',
     [edit(lease, 'this.until = Math.max(this.until, nowMs + this.promiseMs);', '')],
     { test: 'core/lease' },
   ),
   bug(
     'a promise is forgotten at a restart',
     'L1',
-    'crash,connection-drop,partition-halves,coordinator-slow,coordinator-cut',
-    [edit(lease, 'this.until = startMs + promiseMs;', 'this.until = startMs;')],
+    'firewall-node,crash,restart',
+    [
+      edit(lease, 'this.until = startMs + promiseMs;', 'this.until = startMs;'),
+      // A node that starts gives every primary its time to be heard, which is longer.
+      edit('runtime/takeover.js', 'this.graceUntilMs = nowMs + context.timings.silenceMs;', ''),
+    ],
     { test: 'core/lease' },
   ),
   bug(
     'the lease of one member is enough',
     'L1',
-    'partition-halves,partition-pair,coordinator-slow,coordinator-cut',
+    'firewall-node,partition-pair',
     [
       edit(
         lease,
@@ -265,7 +269,7 @@ export const plantedBugs: readonly PlantedBug[] = [
   bug(
     'a rewind brings no values',
     'B3',
-    'crash,partition-node,partition-halves,stall',
+    'firewall-node,promote-forced,crash',
     [edit('runtime/rewind.js', 'opened.engine.rewind(keys, back)', 'opened.engine.rewind([], back)')],
     { test: 'runtime/rewind' },
   ),
