@@ -281,7 +281,7 @@ export const plantedBugs: readonly PlantedBug[] = [
   bug(
     'epochs are not compared at an append',
     'I2',
-    'partition-node,partition-one-way,partition-halves,stall,slow-link',
+    'firewall-node,partition-one-way,stall,slow-link',
     [
       edit('core/append.js', 'if (compareEpochs(sessionEpoch, promised) < 0) {', 'if (false) {'),
       edit(
@@ -321,7 +321,7 @@ export const plantedBugs: readonly PlantedBug[] = [
   bug(
     'a second source of a bootstrap is behind the first',
     'B1',
-    'wipe,crash,connection-drop,slow-link,disk-slow',
+    'wipe,crash,firewall-node,slow-link',
     [
       edit('core/bootstrap.js', "position.sequence < plan.first.sequence ? 'behind' : 'fits'", "'fits'"),
       edit('runtime/source-session.js', 'here === undefined || here.chain !== first.chain', 'false'),
@@ -331,7 +331,7 @@ export const plantedBugs: readonly PlantedBug[] = [
   bug(
     'a promotion by hand asks too few',
     'C8',
-    'promote,crash,partition-node,partition-pair,partition-halves',
+    'promote,crash,firewall-node',
     [
       edit('core/promotion.js', 'if (answered.length + 1 < needed) {', 'if (false) {'),
       edit('core/promotion.js', 'promisesNeeded: force ? 0 : needed - 1', 'promisesNeeded: 0'),
