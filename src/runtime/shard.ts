@@ -2,7 +2,7 @@ import type { Message } from '../codec/messages.js'
 import type { FailureCode } from '../core/failure.js'
 import { refuseSettings } from '../core/handshake.js'
 import { limits } from '../core/limits.js'
-import { compareEpochs, type Epoch, formatEpoch, sameEpoch } from '../core/position.js'
+import { compareEpochs, type Epoch, formatEpoch } from '../core/position.js'
 import type { ShardRecord } from '../core/record.js'
 import { errorFromFailure, toUnderstudyError, UnderstudyError } from '../errors.js'
 import type { Link } from '../link/link.js'
@@ -10,7 +10,6 @@ import type { Timer } from '../ports/clock.js'
 import { AutomaticLeadership } from './automatic-leadership.js'
 import { DataOpener } from './data-opener.js'
 import { DataRepair } from './data-repair.js'
-import { forcedLoss } from './forced-loss.js'
 import { Forwarder } from './forwarder.js'
 import { Greeter } from './greeter.js'
 import { HandOver } from './hand-over.js'
@@ -25,7 +24,7 @@ import type {
 import { LagReporter } from './lag-reporter.js'
 import type { Leadership, LeadershipHost } from './leadership.js'
 import { Peers } from './peers.js'
-import { PromotionRequest } from './promotion-request.js'
+import { Promotions } from './promotions.js'
 import { ShardContext, type ShardParts } from './shard-context.js'
 import { ShardSessions } from './shard-sessions.js'
 import { describeShard } from './shard-status.js'
@@ -48,9 +47,7 @@ export class Shard {
   private readonly lagReporter: LagReporter
   private readonly leadership: Leadership
   private readonly repair: DataRepair
-  private promotion: PromotionRequest | undefined
-  /** The last one by hand. */
-  private promoted: PromoteResult | undefined
+  private readonly promotions: Promotions
   /** Ends what the loop is waiting in: a session, a bootstrap. */
   private interrupt = new AbortController()
   private running: Promise<void> | undefined
@@ -65,6 +62,7 @@ export class Shard {
   constructor(parts: ShardParts) {
     this.context = new ShardContext(parts)
     const { context } = this
+    this.promotions = new Promotions(context, () => this.interruptLoop())
     this.lagReporter = new LagReporter(context)
     this.greeter = new Greeter(context, (epoch) => this.observeEpoch(epoch))
     this.sessions = new ShardSessions(
@@ -89,7 +87,7 @@ export class Shard {
       greeter: this.greeter,
       opener: this.opener,
       signal: () => this.interrupt.signal,
-      refusePromotion: (reason) => this.refusePromotion(reason),
+      refusePromotion: (reason) => this.promotions.refuse(reason),
     })
     context.forwarder = this.forwarder
     this.verifier = new Verifier({
@@ -169,18 +167,7 @@ export class Shard {
   }
 
   promote(options: PromoteOptions): Promise<PromoteResult> {
-    const { context } = this
-    if (context.primary !== undefined) return Promise.resolve(this.leadsAlready(context.primary.epoch))
-    if (context.stopping) return Promise.reject(new UnderstudyError('CLOSED', `${context.config.node} is closed`))
-    if (context.failure !== undefined) return Promise.reject(context.failure)
-    if (this.promotion !== undefined)
-      return Promise.reject(new UnderstudyError('PROMOTION_REFUSED', 'a promotion is under way'))
-    if (context.state === 'bootstrapping') {
-      const message = `${context.config.node} is still being built and has no complete data`
-      const hint = 'promote another node, or wait until the bootstrap is done'
-      return Promise.reject(new UnderstudyError('PROMOTION_REFUSED', message, { hint }))
-    }
-    return this.requestPromotion(options)
+    return this.promotions.ask(options)
   }
 
   /** Carried out by the primary, wherever it was asked for. */
@@ -202,23 +189,6 @@ export class Shard {
     } finally {
       this.handingOver = false
     }
-  }
-
-  /** Answered by the loop. */
-  private requestPromotion(options: PromoteOptions): Promise<PromoteResult> {
-    const { context } = this
-    const request: PromotionRequest = new PromotionRequest({
-      options,
-      timeoutMs: options.timeoutMs ?? context.config.writeTimeoutMs,
-      clock: context.clock,
-      describe: () => `${context.state}: ${context.reason}`,
-      onGivenUp: () => {
-        if (this.promotion === request) this.promotion = undefined
-      },
-    })
-    this.promotion = request
-    this.interruptLoop()
-    return request.answer
   }
 
   get status(): ShardStatus {
@@ -246,7 +216,7 @@ export class Shard {
   private async step(): Promise<void> {
     const { context } = this
     if (this.interrupt.signal.aborted) this.interrupt = new AbortController()
-    if (context.failure !== undefined || (context.primary !== undefined && this.promotion === undefined)) {
+    if (context.failure !== undefined || (context.primary !== undefined && !this.promotions.isAsked)) {
       await context.wake.wait(limits.reconnectMaxMs)
       return
     }
@@ -260,9 +230,9 @@ export class Shard {
     if (context.data === undefined) {
       const { historyId } = context
       if (historyId !== undefined) return this.repair.run(historyId)
-      return this.leadership.stepWithoutData(this.promotion !== undefined)
+      return this.leadership.stepWithoutData(this.promotions.isAsked)
     }
-    if (this.promotion !== undefined) return this.carryOutPromotion()
+    if (this.promotions.isAsked) return this.promotions.carryOut((force) => this.leadership.promote(force))
     return this.leadership.step()
   }
 
@@ -277,36 +247,6 @@ export class Shard {
     else await this.repair.run(historyId!)
   }
 
-  private async carryOutPromotion(): Promise<void> {
-    const { context } = this
-    const request = this.promotion!
-    request.begin()
-    try {
-      if (context.primary !== undefined) {
-        request.resolve(this.leadsAlready(context.primary.epoch))
-        return
-      }
-      this.promoted = await this.leadership.promote(request.force)
-      request.resolve(this.promoted)
-    } catch (error) {
-      if (context.state === 'promoting' && context.primary === undefined) {
-        context.transition('promotion-failed', error instanceof Error ? error.message : String(error))
-      }
-      request.reject(toUnderstudyError(error, 'promotion'))
-      if (!(error instanceof UnderstudyError)) throw error
-    } finally {
-      this.promotion = undefined
-    }
-  }
-
-  /** Asked again because the answer was lost, it says again what the promotion may lose. */
-  private leadsAlready(epoch: Epoch): PromoteResult {
-    const { promoted } = this
-    const isKnown = promoted !== undefined && sameEpoch(promoted.epoch, epoch)
-    const mayLose = isKnown ? promoted.mayLose : forcedLoss(this.context.primary!.inSync.record, undefined)
-    return { epoch, position: this.context.data!.journal.appended, mayLose }
-  }
-
   private leadershipHost(): LeadershipHost {
     const shard = this
     return {
@@ -318,7 +258,7 @@ export class Shard {
       bootstrap: (historyId, reason) => this.repair.bootstrap(historyId, reason),
       follow: (record) => this.follow(record),
       onPrimaryChanged: () => this.standbyRole.onPeersChanged(),
-      refusePromotion: (reason) => this.refusePromotion(reason),
+      refusePromotion: (reason) => this.promotions.refuse(reason),
       createData: async (record) => {
         await this.opener.create(record)
       },
@@ -391,18 +331,9 @@ export class Shard {
     context.primary = undefined
     this.forwarder.close(failure)
     context.emit({ type: 'failure', error: failure })
-    this.endPromotion(failure)
+    this.promotions.end(failure)
     this.interruptLoop()
     context.waiters.check()
-  }
-
-  private refusePromotion(reason: string): void {
-    this.endPromotion(new UnderstudyError('PROMOTION_REFUSED', reason))
-  }
-
-  private endPromotion(error: Error): void {
-    this.promotion?.reject(error)
-    this.promotion = undefined
   }
 
   private interruptLoop(): void {
@@ -447,7 +378,7 @@ export class Shard {
     context.primary?.end('CLOSED', `${context.config.node} is closing`)
     context.primary = undefined
     this.forwarder.close(closed)
-    this.endPromotion(closed)
+    this.promotions.end(closed)
     this.interruptLoop()
     await context.peers.close()
     await this.running
