@@ -179,13 +179,9 @@ export const plantedBugs: readonly PlantedBug[] = [
       'return untilMs !== undefined;',
     ),
   ]),
-  bug(
-    'a promise does not bind',
-    'L1',
-    'firewall-node',
-    [edit(lease, 'this.until = Math.max(this.until, nowMs + this.promiseMs);', '')],
-    { test: 'core/lease' },
-  ),
+  bug('a promise does not bind', 'L1', 'firewall-node', [
+    edit(lease, 'this.until = Math.max(this.until, nowMs + this.promiseMs);', ''),
+  ]),
   bug(
     'a promise is forgotten at a restart',
     'L1',
@@ -213,7 +209,7 @@ export const plantedBugs: readonly PlantedBug[] = [
         'if (promise === undefined)\n                continue;\n            lowestMs',
       ),
     ],
-    { test: 'core/lease' },
+    { seeds: 500 },
   ),
   bug('a confirmed read confirms nothing', 'L2', 'partition-node,stall,partition-halves', [
     edit(
@@ -236,20 +232,14 @@ export const plantedBugs: readonly PlantedBug[] = [
       "    end() {\n        for (const [request, one] of this.requests) if (one.fate.type === 'sent') this.change(request, { type: 'nowhere' });\n        this.way = undefined;",
     ),
   ]),
-  bug(
-    'the position of a snapshot is read late',
-    'S5, B1',
-    'wipe',
-    [
-      edit(
-        'runtime/source-session.js',
-        '        const view = this.engine.snapshot();\n',
-        '        const view = this.engine.snapshot();\n        for (let turn = 0; turn < 20; turn++) await this.engine.readChunk(view, 0, new Uint8Array(0), 1);\n',
-      ),
-      edit('runtime/source-session.js', 'position: view.position,', 'position: this.engine.applied,'),
-    ],
-    { test: 'runtime/bootstrap' },
-  ),
+  bug('the position of a snapshot is read late', 'S5, B1', 'wipe', [
+    edit(
+      'runtime/source-session.js',
+      '        const view = this.engine.snapshot();\n',
+      '        const view = this.engine.snapshot();\n        for (let turn = 0; turn < 20; turn++) await this.engine.readChunk(view, 0, new Uint8Array(0), 1);\n',
+    ),
+    edit('runtime/source-session.js', 'position: view.position,', 'position: this.engine.applied,'),
+  ]),
   bug('a bootstrap is installed before it has replayed', 'B1', 'wipe,slow-link', [
     edit('runtime/bootstrap.js', '            await this.catchUp(inbox, signal);\n', ''),
   ]),
@@ -266,13 +256,9 @@ export const plantedBugs: readonly PlantedBug[] = [
     ],
     { test: 'runtime/checkpoint-bootstrap' },
   ),
-  bug(
-    'a rewind brings no values',
-    'B3',
-    'firewall-node,promote-forced,crash',
-    [edit('runtime/rewind.js', 'opened.engine.rewind(keys, back)', 'opened.engine.rewind([], back)')],
-    { test: 'runtime/rewind' },
-  ),
+  bug('a rewind brings no values', 'B3', 'firewall-node,promote-forced,crash', [
+    edit('runtime/rewind.js', 'opened.engine.rewind(keys, back)', 'opened.engine.rewind([], back)'),
+  ]),
   bug('chains are not compared', 'F38, S4', 'crash,power-loss-all,partition-node,slow-link', [
     edit('core/history.js', 'here !== undefined && here.chain === subscriber.position.chain', 'here !== undefined'),
     edit('core/append.js', 'if (header.chainBefore !== end.chain) {', 'if (false) {'),
@@ -318,16 +304,10 @@ export const plantedBugs: readonly PlantedBug[] = [
   bug('a coordinator that went backwards is believed', 'S3', 'coordinator-rolled-back,crash,partition-node', [
     edit(takeover, 'if (order < 0 || compareEpochs(found.epoch, promised) < 0) {', 'if (false) {'),
   ]),
-  bug(
-    'a second source of a bootstrap is behind the first',
-    'B1',
-    'wipe,crash,firewall-node,slow-link',
-    [
-      edit('core/bootstrap.js', "position.sequence < plan.first.sequence ? 'behind' : 'fits'", "'fits'"),
-      edit('runtime/source-session.js', 'here === undefined || here.chain !== first.chain', 'false'),
-    ],
-    { test: 'core/bootstrap' },
-  ),
+  bug('a second source of a bootstrap is behind the first', 'B1', 'wipe,crash,firewall-node,slow-link', [
+    edit('core/bootstrap.js', "position.sequence < plan.first.sequence ? 'behind' : 'fits'", "'fits'"),
+    edit('runtime/source-session.js', 'here === undefined || here.chain !== first.chain', 'false'),
+  ]),
   bug(
     'a promotion by hand asks too few',
     'C8',
@@ -336,7 +316,7 @@ export const plantedBugs: readonly PlantedBug[] = [
       edit('core/promotion.js', 'if (answered.length + 1 < needed) {', 'if (false) {'),
       edit('core/promotion.js', 'promisesNeeded: force ? 0 : needed - 1', 'promisesNeeded: 0'),
     ],
-    { test: 'core/promotion', coordinator: 'static' },
+    { seeds: 2_000, coordinator: 'static' },
   ),
   bug('a checkpoint that nothing has proven', 'J4', 'power-loss,power-loss-all', [
     edit(
