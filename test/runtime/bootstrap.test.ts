@@ -201,6 +201,46 @@ describe('bootstrap', { timeout: 120_000 }, () => {
     )
   })
 
+  test('B2: every node keeps the journal that a bootstrap needs, not only its source', async () => {
+    await withCluster(
+      {
+        nodes: ['a', 'b', 'c'],
+        coordinator: 'memory',
+        storage: 'disk',
+        settings: oneOfTwo,
+        segmentBytes: limits.segmentBytesMin,
+        checkpointBytes: 256 * 1024,
+        timeFactor: 5,
+      },
+      async (cluster) => {
+        for (const name of ['a', 'b']) await cluster.start(name)
+        await untilInSync(cluster, 'a', ['a', 'b'])
+        await fill(cluster, 'a', 4)
+        // c was never here: no slot of a standby holds anything for it.
+        await cluster.start('c', { bootstrapMaxBytesPerSecond: 1024 * 1024 })
+        await until(() => (bootstrapOf(cluster, 'c')?.bytesDone ?? 0) > 0, 'a chunk')
+        const { source, position } = bootstrapOf(cluster, 'c')!
+        assert.equal(source, 'b')
+        for (let index = 0; index < 100; index++) {
+          await cluster.shard('a').write([put(`k${index % 10}`, value(`v${index}`, 30_000))])
+        }
+        const { committed } = cluster.shard('a').status().sequence
+        await until(() => cluster.shard('a').status().sequence.checkpoint > committed - 20, 'a could trim')
+        const bases: number[] = []
+        await until(() => {
+          if (bootstrapOf(cluster, 'c')?.phase === 'transferring') {
+            bases.push(cluster.shard('a').status().journal.baseSequence)
+          }
+          return cluster.shard('a').status().inSync.length === 3
+        }, 'c is whole')
+        assert.ok(bases.length > 0)
+        assert.ok(Math.max(...bases) <= position!, `a begins after ${bases.at(-1)}, the bootstrap at ${position}`)
+        await untilApplied(cluster, ['c'], cluster.shard('a').applied!)
+        await sameContent(cluster, ['a', 'b', 'c'])
+      },
+    )
+  })
+
   test('a source that fails with a disk error of its own is replaced; the destination is not at fault', async () => {
     await withCluster(
       { nodes: ['a', 'b', 'c'], storage: 'simulated', settings: oneOfTwo, timeFactor: 10 },
