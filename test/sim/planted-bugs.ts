@@ -782,13 +782,6 @@ export const plantedBugs: readonly PlantedBug[] = [
     { test: 'runtime/bootstrap' },
   ),
   bug(
-    'a rebuilt node does not know the set of its primary',
-    'S2, I1',
-    'wipe,remove-from-in-sync,crash',
-    [edit('runtime/incoming-data.js', 'record: newerRecord(record, confirmed.record) ?? record,', 'record,')],
-    { test: 'runtime/bootstrap' },
-  ),
-  bug(
     'only the source keeps the journal for a bootstrap',
     'B2',
     'wipe,slow-link,disk-slow',
