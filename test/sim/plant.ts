@@ -8,7 +8,8 @@ import { parseArgs } from 'node:util'
 import { type PlantedBug, plantedBugs } from './planted-bugs.js'
 
 const saidMax = 160
-const testMsMax = 120_000
+/** The slowest files take half a minute, on a machine that does much else several times that. */
+const testMsMax = 300_000
 
 const root = fileURLToPath(new URL('../../..', import.meta.url))
 
