@@ -50,6 +50,24 @@ describe('power loss', () => {
     }
   })
 
+  test('J3: what a killed process left unsynced is on the disk before recovery reports it', async () => {
+    const disk = new SimulatedDisk()
+    const process = disk.process()
+    const journal = await simulatedFactory(process).create('/journal', sampleIdentity, start, new JournalWatch())
+    disk.latency = (operation) => (operation === 'datasync' ? new Promise(() => undefined) : undefined)
+    journal.append(new SampleBlocks().many(4, { valueBytes: 600 }))
+    await settle()
+    process.kill()
+    disk.latency = undefined
+    const recovered = await simulatedFactory(disk.process()).open('/journal', sampleIdentity, new JournalWatch())
+    const { durable } = recovered.journal
+    assert.equal(durable.sequence, 4, 'the page cache lives on')
+    disk.crash({ keep: 'none' })
+    const opened = await simulatedFactory(disk.process()).open('/journal', sampleIdentity, new JournalWatch())
+    assert.deepEqual(opened.journal.durable, durable)
+    await opened.journal.close()
+  })
+
   test('J3: durable positions reported before any loss of power are there after it, on every seed', async () => {
     const seeds = Number(process.env.UNDERSTUDY_SEEDS ?? 60)
     const first = Number(process.env.UNDERSTUDY_SEED ?? 1)

@@ -201,6 +201,46 @@ describe('bootstrap', { timeout: 120_000 }, () => {
     )
   })
 
+  test('B2: every node keeps the journal that a bootstrap needs, not only its source', async () => {
+    await withCluster(
+      {
+        nodes: ['a', 'b', 'c'],
+        coordinator: 'memory',
+        storage: 'disk',
+        settings: oneOfTwo,
+        segmentBytes: limits.segmentBytesMin,
+        checkpointBytes: 256 * 1024,
+        timeFactor: 5,
+      },
+      async (cluster) => {
+        for (const name of ['a', 'b']) await cluster.start(name)
+        await untilInSync(cluster, 'a', ['a', 'b'])
+        await fill(cluster, 'a', 4)
+        // c was never here: no slot of a standby holds anything for it.
+        await cluster.start('c', { bootstrapMaxBytesPerSecond: 1024 * 1024 })
+        await until(() => (bootstrapOf(cluster, 'c')?.bytesDone ?? 0) > 0, 'a chunk')
+        const { source, position } = bootstrapOf(cluster, 'c')!
+        assert.equal(source, 'b')
+        for (let index = 0; index < 100; index++) {
+          await cluster.shard('a').write([put(`k${index % 10}`, value(`v${index}`, 30_000))])
+        }
+        const { committed } = cluster.shard('a').status().sequence
+        await until(() => cluster.shard('a').status().sequence.checkpoint > committed - 20, 'a could trim')
+        const bases: number[] = []
+        await until(() => {
+          if (bootstrapOf(cluster, 'c')?.phase === 'transferring') {
+            bases.push(cluster.shard('a').status().journal.baseSequence)
+          }
+          return cluster.shard('a').status().inSync.length === 3
+        }, 'c is whole')
+        assert.ok(bases.length > 0)
+        assert.ok(Math.max(...bases) <= position!, `a begins after ${bases.at(-1)}, the bootstrap at ${position}`)
+        await untilApplied(cluster, ['c'], cluster.shard('a').applied!)
+        await sameContent(cluster, ['a', 'b', 'c'])
+      },
+    )
+  })
+
   test('a source that fails with a disk error of its own is replaced; the destination is not at fault', async () => {
     await withCluster(
       { nodes: ['a', 'b', 'c'], storage: 'simulated', settings: oneOfTwo, timeFactor: 10 },
@@ -374,6 +414,52 @@ describe('bootstrap', { timeout: 120_000 }, () => {
       assert.ok(operations < 1000, 'ends')
     }
     assert.ok(interrupted > 10, `only ${interrupted} interruptions`)
+  })
+
+  test('B1: what a source has and the present primary has not is never installed', async () => {
+    await withCluster(
+      { nodes: ['a', 'b', 'c', 'd'], storage: 'simulated', settings: oneOfTwo, timeFactor: 5 },
+      async (cluster) => {
+        await begun(cluster)
+        cluster.isolate('c')
+        await until(
+          () =>
+            !cluster
+              .shard('a')
+              .status()
+              .followers.some((one) => one.node === 'c' && one.connected),
+          'c is gone',
+        )
+        await cluster.shard('a').removeFromInSync('c')
+        const position = await cluster.shard('a').write([put('k', 'given up')])
+        await untilApplied(cluster, ['b'], position)
+        // b holds it still, and does not hear that c gives it up by force.
+        for (const name of ['a', 'd']) cluster.kill(name)
+        const { mayLose } = await cluster.shard('c').promote({ force: true })
+        assert.ok(mayLose !== undefined)
+        await untilInSync(cluster, 'c', ['c'])
+        await cluster.shard('c').write([put('k', 'by c')])
+        cluster.disks.delete('d')
+        cluster.network.heal(cluster.address('c'), cluster.address('d'))
+        await cluster.start('d')
+        const { events } = follow(cluster, 'd')
+        const found: Array<Promise<string | undefined>> = []
+        cluster.shard('d').subscribe(() => found.push(read(cluster, 'd', 'k').catch(() => undefined)))
+        const installed = () => events.filter((event) => event.type === 'transition' && event.from === 'bootstrapping')
+        const fetched = () =>
+          events.some((event) => event.type === 'bootstrap' && event.progress.phase === 'catching-up')
+        await until(
+          () => installed().length > 0 || (fetched() && bootstrapOf(cluster, 'd')?.lastError !== undefined),
+          'd has all that b has',
+        )
+        cluster.network.heal(cluster.address('b'), cluster.address('c'))
+        await untilInSync(cluster, 'c', ['c', 'd', 'b'])
+        await untilApplied(cluster, ['b', 'd'], cluster.shard('c').applied!)
+        assert.equal(installed().length, 1, 'built once, from what the primary has')
+        assert.ok(!(await Promise.all(found)).includes('given up'))
+        await sameContent(cluster, ['b', 'c', 'd'])
+      },
+    )
   })
 
   test('S2, I1: a rebuilt node knows the set of its primary before its answer counts in a promotion', async () => {

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
-import type { Block } from '#src/core/entry.js'
+import type { Block, Operation } from '#src/core/entry.js'
 import type { Position } from '#src/core/position.js'
 import { Journal as JournalInMemory, put as putOperation } from '#src/engine/conformance/kit.js'
 import { memoryEngine } from '#src/engine/memory.js'
@@ -76,6 +76,30 @@ describe('waits', () => {
 })
 
 describe('clear', () => {
+  test('B5: a limit names the keys that go: one that comes between them meanwhile stays', async () => {
+    for (const reverse of [false, true]) {
+      const source = new JournalInMemory()
+      const engine = await memoryEngine.open('', source.empty)
+      const apply = (operations: readonly Operation[]) => engine.apply([source.append(operations)])
+      await apply(['a', 'c', 'e'].map((key) => putOperation(key, 'v')))
+      await resolveClear(
+        { family: 0, limit: 2, reverse },
+        {
+          engine,
+          barrier: async () => source.end,
+          write: async (operations) => {
+            await apply([putOperation(reverse ? 'd' : 'b', 'v')])
+            await apply(operations)
+            return source.end
+          },
+        },
+      )
+      const left = await engine.scan(0, { values: false }).next(10)
+      assert.equal(left.map(([key]) => Buffer.from(key).toString()).join(), reverse ? 'a,d' : 'b,e')
+      await engine.close()
+    }
+  })
+
   test('S9: a clear that fails after its first piece has no outcome `none`', async () => {
     const source = new JournalInMemory()
     const engine = await memoryEngine.open('', source.empty)
