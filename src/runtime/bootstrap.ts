@@ -60,8 +60,8 @@ export class Bootstrap {
   private readonly chooser = new SourceChooser()
   private readonly wake: Wake
   private readonly data: IncomingData
-  /** What is too old for one source may be retained by another: begin again only when all of them have said no. */
-  private readonly refusedBy = new Set<string>()
+  /** Who handed out something of what is here. */
+  private readonly used = new Set<string>()
   /** Sources that have no files to hand out. */
   private readonly withoutFiles = new Set<string>()
   private kept: Engine | undefined
@@ -72,7 +72,8 @@ export class Bootstrap {
     this.wake = new Wake(parts.clock)
     this.progress = new BootstrapProgress(parts.clock, (progress) => parts.onProgress(progress))
     this.data = new IncomingData(parts, (restarts) => {
-      this.refusedBy.clear()
+      this.chooser.onStartedOver()
+      this.used.clear()
       this.progress.startedOver(restarts)
       this.parts.onStartedOver()
     })
@@ -128,11 +129,11 @@ export class Bootstrap {
     // This node's own disk or an invariant: another source does not help.
     if (this.data.failure !== undefined) throw this.data.failure
     if (!(error instanceof UnderstudyError)) throw error
-    const startOver =
-      isFailure(error, 'TOO_OLD', 'DIVERGED', 'HISTORY_MISMATCH') &&
-      this.data.state !== undefined &&
-      this.othersCannotHelp(source)
-    const waitMs = this.chooser.onFailure(source.node, this.parts.random.next())
+    const random = this.parts.random.next()
+    const isRefusal = isFailure(error, 'TOO_OLD', 'DIVERGED', 'HISTORY_MISMATCH') && this.data.state !== undefined
+    const waitMs = isRefusal ? this.chooser.onRefusal(source.node, random) : this.chooser.onFailure(source.node, random)
+    // What is too old for one source may be retained by another: begin again only when all of them have said no.
+    const startOver = isRefusal && this.chooser.allRefuse(this.parts.candidates())
     this.parts.logger.warn({ source: source.node, error: error.message, waitMs, startOver }, 'bootstrap attempt failed')
     if (startOver) await this.data.startOver()
     this.parts.onRetry()
@@ -145,11 +146,6 @@ export class Bootstrap {
     }
   }
 
-  private othersCannotHelp(source: SourceCandidate): boolean {
-    this.refusedBy.add(source.node)
-    return this.parts.candidates().every((candidate) => this.refusedBy.has(candidate.node))
-  }
-
   private async attempt(source: SourceCandidate, signal: AbortSignal): Promise<void> {
     const link = await this.parts.dial(source, signal)
     const onAbort = () => link.close(new UnderstudyError('ABORTED', 'bootstrap interrupted'))
@@ -157,6 +153,7 @@ export class Bootstrap {
     try {
       this.progress.source(source.node)
       const content = this.data.isPlaced ? undefined : await this.startContent(source, link, signal)
+      this.used.add(source.node)
       const inbox = new SourceInbox(link, this.parts.clock)
       await this.followJournal(link, inbox, signal)
       if (content?.type === 'checkpoint') await this.fetchFiles(link, inbox, content.offer, signal)
@@ -168,6 +165,7 @@ export class Bootstrap {
       const end = this.data.journal.durable
       const confirmation = await this.confirm(signal)
       if (!confirmation.fits) {
+        this.chooser.onDiverged(this.used)
         throw new UnderstudyError('DIVERGED', 'the present primary does not have this position in its history')
       }
       await this.install(confirmation)

@@ -2,6 +2,7 @@ import type { SourceCandidate } from '../core/bootstrap.js'
 import { epochOf } from '../core/divergent.js'
 import { limits } from '../core/limits.js'
 import type { Epoch, Position } from '../core/position.js'
+import { leadingStates } from '../core/takeover.js'
 import { UnderstudyError } from '../errors.js'
 import { Bootstrap, type Confirmation } from './bootstrap.js'
 import type { Greeter } from './greeter.js'
@@ -71,7 +72,8 @@ async function confirmPosition(
   position: Position,
   signal: AbortSignal,
 ): Promise<Confirmation> {
-  const primary = context.peers.answers.find((answer) => answer.state === 'primary' || answer.state === 'promoting')
+  // A former one that has not heard of its end would confirm what the present one does not have (B1).
+  const primary = context.presentPrimary
   const address = primary === undefined ? undefined : context.addressOf(primary.member.node)
   if (primary === undefined || address === undefined) {
     throw new UnderstudyError('UNAVAILABLE', 'there is no primary now that could confirm the position')
@@ -96,7 +98,7 @@ function sourceCandidates(context: ShardContext, historyId: string, preferred: s
     candidates.push({
       node: answer.member.node,
       address,
-      primary: answer.state === 'primary' || answer.state === 'promoting',
+      primary: leadingStates.has(answer.state),
       durable: answer.durable.sequence,
       preferred: answer.member.node === preferred,
     })

@@ -289,20 +289,25 @@ export class ShardContext {
     return undefined
   }
 
+  /** Another node that answers, leads, and is named by the newest record that anybody knows of. */
+  get presentPrimary(): PeerState | undefined {
+    const record = this.newestRecord
+    if (record === undefined) return undefined
+    const view = this.peers.view(record.primary.node)
+    const state = view?.reachable === true ? view.state : undefined
+    const leads =
+      state?.record !== undefined &&
+      sameMember(state.member, record.primary) &&
+      leadingStates.has(state.state) &&
+      sameEpoch(state.record.epoch, record.epoch)
+    return leads ? state : undefined
+  }
+
   /** It hears the primary of the newest record, and that one hears it: over the stream, or by asking (L3). */
   get hearsPrimary(): boolean {
     const record = this.newestRecord
     if (record === undefined || this.primary !== undefined) return false
-    if (this.standby?.hears(record.epoch) === true) return true
-    const view = this.peers.view(record.primary.node)
-    const state = view?.reachable === true ? view.state : undefined
-    return (
-      state !== undefined &&
-      sameMember(state.member, record.primary) &&
-      leadingStates.has(state.state) &&
-      state.record !== undefined &&
-      sameEpoch(state.record.epoch, record.epoch)
-    )
+    return this.standby?.hears(record.epoch) === true || this.presentPrimary !== undefined
   }
 
   /** This node's answer to who it is and how far. */

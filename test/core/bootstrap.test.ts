@@ -59,6 +59,32 @@ describe('bootstrap decisions', () => {
     assert.ok(chooser.hasUntried([candidate('a'), candidate('b')]))
   })
 
+  test('B2: who cannot go on with what was begun comes last until it is given up, and has not failed', () => {
+    const chooser = new SourceChooser()
+    const all = [candidate('a', true), candidate('b'), candidate('c')]
+    chooser.onRefusal('b', 0)
+    assert.equal(chooser.choose(all)?.node, 'c')
+    assert.ok(!chooser.allRefuse(all))
+    for (const node of ['c', 'a']) chooser.onRefusal(node, 0)
+    assert.ok(chooser.allRefuse(all))
+    assert.ok(!chooser.hasUntried(all), 'it waits before it begins anew')
+    chooser.onStartedOver()
+    assert.ok(!chooser.allRefuse(all))
+    assert.equal(chooser.choose(all)?.node, 'b', 'as at first')
+  })
+
+  test('B2: nobody begins again with what the primary does not have, while there is anybody else', () => {
+    const chooser = new SourceChooser()
+    const all = [candidate('a', true), candidate('b')]
+    chooser.onDiverged(['b'])
+    for (const node of ['b', 'a']) chooser.onRefusal(node, 0)
+    chooser.onStartedOver()
+    assert.equal(chooser.choose(all)?.node, 'a')
+    chooser.onFailure('a', 0)
+    assert.equal(chooser.choose(all)?.node, 'a', 'rather than what is refused in the end')
+    assert.equal(chooser.choose([candidate('b')])?.node, 'b', 'it may have been mended')
+  })
+
   test('back-off is bounded by half and all of its step', () => {
     fc.assert(
       fc.property(fc.nat(100), fc.double({ min: 0, max: 0.999, noNaN: true }), (attempt, random) => {
