@@ -82,6 +82,13 @@ export const bugsBesideTests: readonly PlantedBug[] = [
   ),
 
   bug(
+    'freshness is told before the epoch has begun',
+    'L6, C4',
+    'crash,disk-slow,partition-node,power-loss',
+    [edit('runtime/follower-session.js', '!this.role.isReady || ', '')],
+    { test: 'runtime/freshness' },
+  ),
+  bug(
     'another coordinator is believed',
     'S6',
     'coordinator-wiped,crash',

@@ -235,9 +235,6 @@ export const bugsInClusters: readonly PlantedBug[] = [
   bug('a write may wait without end', 'C9, I8', 'partition-node,crash,slow-link', [
     edit('runtime/write-queue.js', '            this.sweep();\n', ''),
   ]),
-  bug('freshness is told before the epoch has begun', 'L6, C4', 'crash,disk-slow,partition-node,power-loss', [
-    edit('runtime/follower-session.js', '!this.role.isReady || ', ''),
-  ]),
   bug('freshness counts from when it arrives', 'L6', 'slow-link,disk-slow,stall', [
     edit(
       standby,
@@ -267,9 +264,13 @@ export const bugsInClusters: readonly PlantedBug[] = [
       ),
     ],
   ),
-  bug('what a crash left unsynced is believed', 'S3', 'crash,power-loss,disk-slow', [
-    edit('storage/durable-json.js', '    await files.syncDirectory(directory);\n    const bytes', '    const bytes'),
-  ]),
+  bug(
+    'what a crash left unsynced is believed',
+    'S3',
+    'crash,disk-slow,partition-node,power-loss',
+    [edit('storage/durable-json.js', '    await files.syncDirectory(directory);\n    const bytes', '    const bytes')],
+    { seeds: 500 },
+  ),
   bug(
     'a forced promotion does not say what it gives up',
     'C5',
