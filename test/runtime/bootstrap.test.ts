@@ -5,9 +5,9 @@ import { limits } from '#src/core/limits.js'
 import type { ShardEvent } from '#src/runtime/handle.js'
 import {
   contentOf,
-  journalBytes,
   put,
   read,
+  sameJournals,
   type TestCluster,
   until,
   untilApplied,
@@ -43,17 +43,6 @@ async function wipe(cluster: TestCluster, name: string): Promise<void> {
 async function sameContent(cluster: TestCluster, names: readonly string[]): Promise<void> {
   const expected = await contentOf(cluster, names[0]!)
   for (const name of names) assert.deepEqual(await contentOf(cluster, name), expected, `content of ${name}`)
-}
-
-async function sameJournals(cluster: TestCluster, names: readonly string[]): Promise<void> {
-  const bases = names.map((name) => cluster.shard(name).status().journal.baseSequence)
-  const from = Math.max(...bases) + 1
-  for (const name of names) await cluster.stop(name)
-  const expected = await journalBytes(cluster, names[0]!, from)
-  assert.ok(expected.length > 0)
-  for (const name of names) {
-    assert.ok((await journalBytes(cluster, name, from)).equals(expected), `I3, J5: journal of ${name} from ${from} on`)
-  }
 }
 
 function follow(cluster: TestCluster, name: string): { readonly events: ShardEvent[]; phases(): string[] } {

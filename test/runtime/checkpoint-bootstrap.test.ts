@@ -16,8 +16,8 @@ import {
   contentOf,
   failureOf,
   fastClock,
-  journalBytes,
   put,
+  sameJournals,
   TestCluster,
   until,
   untilApplied,
@@ -126,13 +126,6 @@ async function untilWhole(cluster: TestCluster, name: string, source = 'a'): Pro
     assert.deepEqual(await contentOf(cluster, name, id), await contentOf(cluster, source, id), `family ${id}`)
   }
   assert.deepEqual(cluster.shard(name).reader().families, cluster.shard(source).reader().families)
-}
-
-async function sameJournals(cluster: TestCluster, names: readonly string[]): Promise<void> {
-  const from = Math.max(...names.map((name) => cluster.shard(name).status().journal.baseSequence)) + 1
-  for (const name of names) await cluster.stop(name)
-  const expected = await journalBytes(cluster, names[0]!, from)
-  for (const name of names) assert.ok((await journalBytes(cluster, name, from)).equals(expected), `journal of ${name}`)
 }
 
 interface Meddling {

@@ -1,3 +1,4 @@
+import assert from 'node:assert/strict'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -12,7 +13,7 @@ import { levelEngine } from '#src/engine/level.js'
 import { memoryEngine } from '#src/engine/memory.js'
 import { rocksdbEngine } from '#src/engine/rocksdb.js'
 import { UnderstudyError } from '#src/errors.js'
-import { rawBlocks } from '#src/journal/inspect.js'
+import { inspectJournal, rawBlocks } from '#src/journal/inspect.js'
 import { createJournalFactory } from '#src/journal/journal-factory.js'
 import { nodeClock } from '#src/platform/node-clock.js'
 import { nodeFileSystem } from '#src/platform/node-file-system.js'
@@ -348,9 +349,33 @@ export function value(text: string, bytes: number): string {
 /** Bytes of all blocks of a stopped node's journal, from sequence `from` on. */
 export async function journalBytes(cluster: TestCluster, name: string, from = 0): Promise<Buffer> {
   const blocks: Uint8Array[] = []
-  const directory = `${cluster.directory(name)}/shards/main/current/journal`
-  for await (const block of rawBlocks(cluster.files(name), directory, from)) blocks.push(block)
+  for await (const block of rawBlocks(cluster.files(name), journalDirectory(cluster, name), from)) blocks.push(block)
   return Buffer.concat(blocks)
+}
+
+function journalDirectory(cluster: TestCluster, name: string): string {
+  return `${cluster.directory(name)}/shards/main/current/journal`
+}
+
+/** Sequence before the first block of a stopped node's journal. */
+async function journalBase(cluster: TestCluster, name: string): Promise<number> {
+  for await (const record of inspectJournal(cluster.files(name), journalDirectory(cluster, name))) {
+    if (record.type === 'segment') return record.header.base.sequence
+  }
+  return assert.fail(`${name} has no journal`)
+}
+
+/** Stops the nodes, and compares what all of them have kept: each trims on its own, until it has stopped. */
+export async function sameJournals(cluster: TestCluster, names: readonly string[]): Promise<void> {
+  for (const name of names) await cluster.stop(name)
+  const bases = await Promise.all(names.map((name) => journalBase(cluster, name)))
+  const from = Math.max(...bases) + 1
+  const expected = await journalBytes(cluster, names[0]!, from)
+  assert.ok(expected.length > 0, 'something is compared')
+  for (const name of names) {
+    const bytes = await journalBytes(cluster, name, from)
+    assert.ok(bytes.equals(expected), `I3, J5: journal of ${name} from ${from} on`)
+  }
 }
 
 /** All keys and values of a family, as this node has them. */
