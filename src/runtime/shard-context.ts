@@ -292,7 +292,18 @@ export class ShardContext {
   /** Another node that answers, leads, and is named by the newest record that anybody knows of. */
   get presentPrimary(): PeerState | undefined {
     const record = this.newestRecord
-    if (record === undefined) return undefined
+    return record && this.leaderOf(record)
+  }
+
+  /** It hears the primary of the newest record, and that one hears it: over the stream, or by asking (L3). */
+  get hearsPrimary(): boolean {
+    const record = this.newestRecord
+    if (record === undefined || this.primary !== undefined) return false
+    return this.standby?.hears(record.epoch) === true || this.leaderOf(record) !== undefined
+  }
+
+  /** The primary that a record names, if it answers and says that it leads in that epoch. */
+  private leaderOf(record: ShardRecord): PeerState | undefined {
     const view = this.peers.view(record.primary.node)
     const state = view?.reachable === true ? view.state : undefined
     const leads =
@@ -301,13 +312,6 @@ export class ShardContext {
       leadingStates.has(state.state) &&
       sameEpoch(state.record.epoch, record.epoch)
     return leads ? state : undefined
-  }
-
-  /** It hears the primary of the newest record, and that one hears it: over the stream, or by asking (L3). */
-  get hearsPrimary(): boolean {
-    const record = this.newestRecord
-    if (record === undefined || this.primary !== undefined) return false
-    return this.standby?.hears(record.epoch) === true || this.presentPrimary !== undefined
   }
 
   /** This node's answer to who it is and how far. */
