@@ -40,6 +40,14 @@ async function wipe(cluster: TestCluster, name: string): Promise<void> {
   rmSync(cluster.directory(name), { recursive: true, force: true })
 }
 
+/** Its own record still says that it is a member. */
+async function cutOffAndRemoved(cluster: TestCluster, name: string): Promise<void> {
+  const a = cluster.shard('a')
+  cluster.isolate(name)
+  await until(() => !a.status().followers.some((one) => one.node === name && one.connected), `${name} is gone`)
+  await a.removeFromInSync(name)
+}
+
 async function sameContent(cluster: TestCluster, names: readonly string[]): Promise<void> {
   const expected = await contentOf(cluster, names[0]!)
   for (const name of names) assert.deepEqual(await contentOf(cluster, name), expected, `content of ${name}`)
@@ -414,16 +422,7 @@ describe('bootstrap', { timeout: 120_000 }, () => {
         { nodes: ['a', 'b', 'c', 'd'], storage: 'simulated', settings: oneOfTwo, timeFactor: 5 },
         async (cluster) => {
           await begun(cluster)
-          cluster.isolate('c')
-          await until(
-            () =>
-              !cluster
-                .shard('a')
-                .status()
-                .followers.some((one) => one.node === 'c' && one.connected),
-            'c is gone',
-          )
-          await cluster.shard('a').removeFromInSync('c')
+          await cutOffAndRemoved(cluster, 'c')
           const position = await cluster.shard('a').write([put('k', 'given up')])
           await untilApplied(cluster, ['b'], position)
           // The holder does not hear that c gives it up by force.
@@ -456,17 +455,7 @@ describe('bootstrap', { timeout: 120_000 }, () => {
   test('S2, I1: a rebuilt node knows the set of its primary before its answer counts in a promotion', async () => {
     await withCluster({ storage: 'simulated', timeFactor: 5 }, async (cluster) => {
       await begun(cluster)
-      // c is cut off and taken out of the set: its own record still says that it is a member.
-      cluster.isolate('c')
-      await until(
-        () =>
-          !cluster
-            .shard('a')
-            .status()
-            .followers.some((one) => one.node === 'c' && one.connected),
-        'c is gone',
-      )
-      await cluster.shard('a').removeFromInSync('c')
+      await cutOffAndRemoved(cluster, 'c')
       await cluster.shard('a').write([put('k', 'without c')])
       await untilApplied(cluster, ['b'], cluster.shard('a').applied!)
       // b loses its disk and is rebuilt from c, which lags behind; a confirms that it fits.
