@@ -94,7 +94,7 @@ async function untilReady(shard: ShardHandle, signal: AbortSignal): Promise<void
   } catch (error) {
     signal.throwIfAborted()
     if (!isFailure(error, 'ABORTED')) throw error
-    const { state, reason } = shard.status()
+    const { state, reason } = shard.standing()
     throw new UnderstudyError('UNAVAILABLE', `the directory cannot be used alone: its node is ${state}, ${reason}`, {
       hint: 'it belongs to a cluster: start its node, and name that with --url',
     })

@@ -31,7 +31,7 @@ import { invariant } from '../core/invariant.js'
 import { limits } from '../core/limits.js'
 import type { Chain, Epoch } from '../core/position.js'
 import { UnderstudyError } from '../errors.js'
-import { asBuffer, decodeUtf8 } from './bytes.js'
+import { asBuffer, utf8At } from './bytes.js'
 import { chainHash, crc32 } from './digest.js'
 import {
   decodeOperation,
@@ -39,7 +39,7 @@ import {
   operationBytes,
   operationHeaderBytes,
   type Reader,
-  take,
+  skip,
 } from './operations.js'
 
 export { asBuffer } from './bytes.js'
@@ -236,29 +236,28 @@ export function decodeBlock(bytes: Uint8Array): Block {
 export function decodeEntries(block: Block): Entry[] {
   const view = asBuffer(block.bytes)
   const reader: Reader = { view, at: blockHeaderBytes, failure: 'CORRUPTION', what: 'block' }
-  const originCount = take(reader, 2).readUInt16LE(0)
+  const originCount = view.readUInt16LE(skip(reader, 2))
   if (originCount > limits.blockOriginsMax) corrupt(`up to ${limits.blockOriginsMax} origins`, originCount)
   const origins: Origin[] = []
   for (let index = 0; index < originCount; index++) {
-    const node =
-      decodeUtf8(take(reader, take(reader, 1).readUInt8(0))) ?? corrupt('a node name in UTF-8', 'other bytes')
-    origins.push({ node, boot: take(reader, 8).toString('hex') })
+    const node = nextName(reader) ?? corrupt('a node name in UTF-8', 'other bytes')
+    origins.push({ node, boot: nextBoot(reader) })
   }
   const entries: Entry[] = []
   for (let index = 0; index < block.header.entryCount; index++) {
-    const length = take(reader, 4).readUInt32LE(0)
+    const length = view.readUInt32LE(skip(reader, 4))
     const entryEnd = reader.at + length
-    const head = take(reader, entryHeaderBytes - 4)
-    const origin = origins[head.readUInt16LE(0)]
-    if (origin === undefined) corrupt('a known origin', head.readUInt16LE(0))
-    const operationCount = head.readUInt32LE(12)
+    const head = skip(reader, entryHeaderBytes - 4)
+    const origin = origins[view.readUInt16LE(head)]
+    if (origin === undefined) corrupt('a known origin', view.readUInt16LE(head))
+    const operationCount = view.readUInt32LE(head + 12)
     if (operationCount * operationHeaderBytes > length || operationCount > limits.batchOperationsMax) {
       corrupt('operations that fit', operationCount)
     }
     const operations: Operation[] = []
     for (let count = 0; count < operationCount; count++) operations.push(decodeOperation(reader))
     if (reader.at !== entryEnd) corrupt(`entry end at ${entryEnd}`, reader.at)
-    entries.push({ origin, request: readU64(head, 4), operations })
+    entries.push({ origin, request: readU64(view, head + 4), operations })
   }
   if (reader.at !== view.length) corrupt(`payload end at ${view.length}`, reader.at)
   return entries
@@ -271,20 +270,32 @@ export function decodeEntries(block: Block): Entry[] {
 export function requestsOf(block: Block, origin: Origin): number[] {
   const view = asBuffer(block.bytes)
   const reader: Reader = { view, at: blockHeaderBytes, failure: 'CORRUPTION', what: 'block' }
-  const originCount = take(reader, 2).readUInt16LE(0)
+  const originCount = view.readUInt16LE(skip(reader, 2))
   let wanted = -1
   for (let index = 0; index < originCount; index++) {
-    const node = take(reader, take(reader, 1).readUInt8(0)).toString('utf8')
-    const boot = take(reader, 8).toString('hex')
+    const node = nextName(reader)
+    const boot = nextBoot(reader)
     if (node === origin.node && boot === origin.boot) wanted = index
   }
   const requests: number[] = []
   if (wanted < 0) return requests
   for (let index = 0; index < block.header.entryCount; index++) {
-    const entry = take(reader, take(reader, 4).readUInt32LE(0))
-    if (entry.readUInt16LE(0) === wanted) requests.push(readU64(entry, 4))
+    const entry = skip(reader, view.readUInt32LE(skip(reader, 4)))
+    if (view.readUInt16LE(entry) === wanted) requests.push(readU64(view, entry + 4))
   }
   return requests
+}
+
+/** Undefined if it is not UTF-8. */
+function nextName(reader: Reader): string | undefined {
+  const count = reader.view.readUInt8(skip(reader, 1))
+  const at = skip(reader, count)
+  return utf8At(reader.view, at, at + count)
+}
+
+function nextBoot(reader: Reader): string {
+  const at = skip(reader, 8)
+  return reader.view.toString('hex', at, at + 8)
 }
 
 function writeU64(bytes: Buffer, value: number, at: number): number {
@@ -301,7 +312,8 @@ function readU64(view: Buffer, at: number): number {
 }
 
 function readPaddedName(view: Buffer, at: number): string {
-  const field = view.subarray(at, at + limits.nodeNameBytesMax)
-  const end = field.indexOf(0)
-  return decodeUtf8(field.subarray(0, end < 0 ? field.length : end)) ?? corrupt('a node name in UTF-8', 'other bytes')
+  const stop = at + limits.nodeNameBytesMax
+  let end = at
+  while (end < stop && view[end] !== 0) end += 1
+  return utf8At(view, at, end) ?? corrupt('a node name in UTF-8', 'other bytes')
 }

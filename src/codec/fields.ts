@@ -5,7 +5,7 @@
 
 import { invariant } from '../core/invariant.js'
 import { UnderstudyError } from '../errors.js'
-import { asBuffer, decodeUtf8 } from './bytes.js'
+import { asBuffer, utf8At } from './bytes.js'
 
 /** Messages are encoded one after another, and what comes out is a copy: most fit in here. */
 const scratch = Buffer.allocUnsafeSlow(4_096)
@@ -118,11 +118,7 @@ export class FieldReader {
   /** Undefined if these bytes are not UTF-8. */
   utf8(count: number): string | undefined {
     const at = this.skip(count)
-    const end = at + count
-    for (let byte = at; byte < end; byte++) {
-      if (this.bytes[byte]! > 0x7f) return decodeUtf8(this.bytes.subarray(at, end))
-    }
-    return this.bytes.toString('latin1', at, end)
+    return utf8At(this.bytes, at, at + count)
   }
 
   hex(count: number): string {
@@ -268,13 +264,15 @@ export function optional<T>(item: Field<T>): Field<T | undefined> {
 }
 
 export function oneOf<const T extends string>(...values: readonly T[]): Field<T> {
+  const expected = `one of ${values.join(', ')}`
+  const mustHold = `${expected} is written`
   return {
     write(writer, value) {
       const index = values.indexOf(value)
-      invariant(index >= 0, `one of ${values.join(', ')} is written`)
+      invariant(index >= 0, mustHold)
       writer.u8(index)
     },
-    read: (reader) => values[reader.u8()] ?? reader.fail(`one of ${values.join(', ')}`),
+    read: (reader) => values[reader.u8()] ?? reader.fail(expected),
   }
 }
 

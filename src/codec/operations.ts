@@ -102,12 +102,17 @@ function refuse(reader: Reader, expected: string, found: string | number): never
   throw new UnderstudyError(reader.failure, `${reader.what}: expected ${expected}, found ${found}`)
 }
 
-export function take(reader: Reader, count: number): Buffer {
-  const end = reader.at + count
-  if (end > reader.view.length) refuse(reader, `${count} bytes at ${reader.at}`, reader.view.length - reader.at)
-  const part = reader.view.subarray(reader.at, end)
-  reader.at = end
-  return part
+/** Where the next `count` bytes begin; beyond them from now on. */
+export function skip(reader: Reader, count: number): number {
+  const { at } = reader
+  if (at + count > reader.view.length) refuse(reader, `${count} bytes at ${at}`, reader.view.length - at)
+  reader.at = at + count
+  return at
+}
+
+function take(reader: Reader, count: number): Buffer {
+  const at = skip(reader, count)
+  return reader.view.subarray(at, at + count)
 }
 
 export function decodeOperation(reader: Reader): Operation {

@@ -240,7 +240,7 @@ async function searchRecord(
   limit: number,
   sequence: number,
 ): Promise<number | undefined> {
-  const buffer = Buffer.allocUnsafeSlow(limits.journalReadBytes)
+  const buffer = Buffer.allocUnsafeSlow(Math.max(blockHeaderBytes, Math.min(limits.journalReadBytes, limit - offset)))
   for (let at = alignRecord(offset); at < limit; ) {
     const view = buffer.subarray(0, await source.file.read(buffer.subarray(0, limit - at), at))
     const isLast = view.length < buffer.length || at + view.length >= limit

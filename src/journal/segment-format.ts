@@ -182,12 +182,12 @@ export function hasNoteMagic(view: Buffer, at: number): boolean {
 /** The note at `at` of the buffer, if it is one of this file and this place; `undefined` otherwise. */
 export function decodeNote(view: Buffer, at: number, salt: string, offset: number): Note | undefined {
   if (!hasNoteMagic(view, at)) return undefined
-  const bytes = view.subarray(at, at + noteBytes)
-  if (bytes.readUInt32LE(4) !== crc32(bytes.subarray(8))) return undefined
-  if (bytes.toString('hex', 16, 16 + saltBytes) !== salt || readU64(bytes, 24) !== offset) return undefined
-  checkVersion('flush mark', bytes.readUInt16LE(8))
-  const kind = bytes.readUInt16LE(10) === kinds.seal ? 'seal' : 'mark'
-  return { kind, flushedBefore: readU64(bytes, 32), committed: readU64(bytes, 40) }
+  if (readU64(view, at + 24) !== offset || view.readUInt32LE(at + 4) !== crc32(view.subarray(at + 8, at + noteBytes)))
+    return undefined
+  if (view.toString('hex', at + 16, at + 16 + saltBytes) !== salt) return undefined
+  checkVersion('flush mark', view.readUInt16LE(at + 8))
+  const kind = view.readUInt16LE(at + 10) === kinds.seal ? 'seal' : 'mark'
+  return { kind, flushedBefore: readU64(view, at + 32), committed: readU64(view, at + 40) }
 }
 
 function checkVersion(what: string, version: number): void {

@@ -1,6 +1,6 @@
 /** Reads a whole segment at recovery: checks every block, rebuilds its index, tells tail from damage. Writes nothing. */
-import { asBuffer } from '../codec/block.js'
 import type { EpochStart } from '../core/entry.js'
+import { limits } from '../core/limits.js'
 import type { Position } from '../core/position.js'
 import { continuationFault, epochsAfter, judgeDamage, type Mismatch } from '../core/recovery.js'
 import { isFailure, UnderstudyError } from '../errors.js'
@@ -136,7 +136,7 @@ function checkNote(segment: Segment, offset: number, note: Note): void {
 
 /** Copies the bytes of a segment up to `nextOffset`, from `offset` on, to the same place of `into`. */
 export async function copyBytes(segment: Segment, offset: number, into: File): Promise<void> {
-  const buffer = asBuffer(new Uint8Array(1024 * 1024))
+  const buffer = Buffer.allocUnsafeSlow(Math.min(limits.journalReadBytes, Math.max(1, segment.nextOffset - offset)))
   for (let at = offset; at < segment.nextOffset; ) {
     const read = await segment.file.read(buffer.subarray(0, segment.nextOffset - at), at)
     if (read === 0) {

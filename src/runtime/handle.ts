@@ -97,6 +97,7 @@ export interface ShardHandle {
    * the result names them. Rejects with `VERIFY_REFUSED` when there is nothing to compare.
    */
   verify(options?: VerifyOptions): Promise<VerifyResult>
+  standing(): ShardStanding
   status(): ShardStatus
   /** Returns what stops it. */
   subscribe(listener: (event: ShardEvent) => void): () => void
@@ -253,25 +254,19 @@ export interface DivergentFileStatus {
 }
 
 /** One shard in `GET /v1/status`. Sequences are numbers, positions are written `epoch.sequence`. */
-export interface ShardStatus {
+/** Where a shard stands on one node: what a probe may ask as often as it likes. */
+export interface ShardStanding {
   readonly shard: string
   readonly role: Role
   readonly state: LifecycleState
   /** Why it is in this state, for people; names the next step where there is one. */
   readonly reason: string
-  readonly since: string
   readonly historyId: string | undefined
   readonly epoch: Epoch | undefined
   readonly promised: Epoch
-  readonly position: string | undefined
-  readonly settings: ShardSettings
-  readonly primary: { readonly node: string; readonly address: string | undefined } | undefined
+  /** On the primary the set in force, which a change under way has not replaced yet. */
   readonly inSync: readonly string[]
   readonly recordVersion: number | undefined
-  readonly failover: FailoverStatus
-  readonly coordinator: CoordinatorStatus
-  /** Changes of primary seen by this process, newest last. */
-  readonly failovers: readonly FailoverRecord[]
   readonly sequence: {
     readonly appended: number
     readonly durable: number
@@ -280,6 +275,18 @@ export interface ShardStatus {
     readonly checkpoint: number
   }
   readonly lagMs: number | undefined
+}
+
+/** The whole picture, which looks at every other member. */
+export interface ShardStatus extends ShardStanding {
+  readonly since: string
+  readonly position: string | undefined
+  readonly settings: ShardSettings
+  readonly primary: { readonly node: string; readonly address: string | undefined } | undefined
+  readonly failover: FailoverStatus
+  readonly coordinator: CoordinatorStatus
+  /** Changes of primary seen by this process, newest last. */
+  readonly failovers: readonly FailoverRecord[]
   /**
    * On a primary, with an automatic coordinator: it may answer linearizable reads for so much longer, at most. Undefined
    * on others, and on a primary that has no lease now.

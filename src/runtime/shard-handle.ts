@@ -18,6 +18,7 @@ import type {
   ReadTicket,
   ShardEvent,
   ShardHandle,
+  ShardStanding,
   ShardStatus,
   SwitchoverOptions,
   SwitchoverResult,
@@ -29,7 +30,7 @@ import { ReadDesk } from './read-ticket.js'
 import type { Shard } from './shard.js'
 import type { ShardContext } from './shard-context.js'
 import type { ShardData } from './shard-data.js'
-import { lagMsOf } from './shard-status.js'
+import { lagMsOf, standingOf } from './shard-status.js'
 import { traced } from './traced.js'
 import type { VerifyOptions, VerifyResult } from './verify-report.js'
 
@@ -171,6 +172,10 @@ export class ShardAccess implements ShardHandle {
 
   verify(options: VerifyOptions = {}): Promise<VerifyResult> {
     return awake(this.context.clock, () => this.shard.verifier.verify(options))
+  }
+
+  standing(): ShardStanding {
+    return standingOf(this.context)
   }
 
   status(): ShardStatus {

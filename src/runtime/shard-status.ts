@@ -3,10 +3,33 @@ import { isLossy, sameMember } from '../core/record.js'
 import { coordinatorStatus, failoverStatus, failoverWarnings } from './failover-picture.js'
 import type { FollowerSession } from './follower-session.js'
 import { lagBytesOf } from './follower-session.js'
-import type { BootstrapStatus, FollowerStatus, ShardStatus } from './handle.js'
+import type { BootstrapStatus, FollowerStatus, ShardStanding, ShardStatus } from './handle.js'
 import type { PrimaryRole } from './primary-role.js'
 import type { ShardContext } from './shard-context.js'
 import { standbySlot } from './slots.js'
+
+export function standingOf(context: ShardContext): ShardStanding {
+  const { data, record, primary } = context
+  return {
+    shard: context.config.name,
+    role: context.role,
+    state: context.state,
+    reason: context.failure?.message ?? context.reason,
+    historyId: context.historyId,
+    epoch: primary?.epoch ?? record?.epoch,
+    promised: context.promised,
+    inSync: (primary?.inSync.members ?? record?.inSync ?? []).map((member) => member.node),
+    recordVersion: record?.version,
+    sequence: {
+      appended: data?.journal.appended.sequence ?? 0,
+      durable: data?.journal.durable.sequence ?? 0,
+      committed: data?.committed ?? 0,
+      applied: data?.applier.applied.sequence ?? 0,
+      checkpoint: data?.checkpoint.sequence ?? 0,
+    },
+    lagMs: lagMsOf(context),
+  }
+}
 
 /** The whole picture of one shard on this node, as `GET /v1/status` shows it. */
 export function describeShard(
@@ -17,34 +40,16 @@ export function describeShard(
   const { data, record, primary, config } = context
   const journal = data?.journal
   const applied = data?.applier.applied
-  const committed = data?.committed ?? 0
   return {
-    shard: config.name,
-    role: context.role,
-    state: context.state,
-    reason: context.failure?.message ?? context.reason,
+    ...standingOf(context),
     since: context.since,
-    historyId: context.historyId,
-    epoch: primary?.epoch ?? record?.epoch,
-    promised: context.promised,
     position: applied === undefined ? undefined : formatPosition(applied),
     settings: config.settings,
     primary:
       record === undefined ? undefined : { node: record.primary.node, address: context.addressOf(record.primary.node) },
-    // On the primary the set in force, which a change under way has not replaced yet.
-    inSync: (primary?.inSync.members ?? record?.inSync ?? []).map((member) => member.node),
-    recordVersion: record?.version,
     failover: failoverStatus(context, followers),
     coordinator: coordinatorStatus(context),
     failovers: context.failovers,
-    sequence: {
-      appended: journal?.appended.sequence ?? 0,
-      durable: journal?.durable.sequence ?? 0,
-      committed,
-      applied: applied?.sequence ?? 0,
-      checkpoint: data?.checkpoint.sequence ?? 0,
-    },
-    lagMs: lagMsOf(context),
     commits: primary === undefined ? undefined : context.observer.commits.status,
     lease: primary?.lease?.heldMs === undefined ? undefined : { heldMs: primary.lease.heldMs },
     followers: followerStates(context, followers),

@@ -1,7 +1,7 @@
 import type { FastifyInstance } from 'fastify'
 import { UnderstudyError } from '../errors.js'
 import type { VoterStatus } from '../ports/voter.js'
-import type { NodeHandle, ShardStatus } from '../runtime/handle.js'
+import type { NodeHandle, ShardStanding } from '../runtime/handle.js'
 import { badRequest } from './http-error.js'
 import { integerParameter, parseQuery, shardParameter } from './request.js'
 import { access } from './route-access.js'
@@ -23,7 +23,7 @@ export function addHealthRoutes(app: FastifyInstance, node: () => NodeHandle, is
     if (isClosing()) throw new UnderstudyError('NOT_READY', 'the node is closing')
     const { voter } = node().status()
     if (voter?.witness === true) return witnessReady(voter, role)
-    const status = node().shard(shardParameter(query)).status()
+    const status = node().shard(shardParameter(query)).standing()
     const reason = unreadyReason(status, role, lagMax)
     if (reason !== undefined) {
       throw new UnderstudyError('NOT_READY', `shard ${status.shard}: ${reason}`, { hint: status.reason })
@@ -42,7 +42,7 @@ function witnessReady(voter: VoterStatus, role: string | undefined): Record<stri
 
 /** Ready is who serves what was asked for: a primary, or a standby to which entries flow. Undefined: ready. */
 function unreadyReason(
-  status: ShardStatus,
+  status: ShardStanding,
   role: 'primary' | 'standby' | undefined,
   lagMax: number | undefined,
 ): string | undefined {

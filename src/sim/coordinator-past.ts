@@ -78,7 +78,7 @@ export class CoordinatorPast {
     if (this.untilRight !== undefined) return undefined
     let least: { readonly epoch: Epoch; readonly version: number } | undefined
     for (const one of this.cluster.nodes) {
-      const status = this.cluster.statusOf(one)
+      const status = this.cluster.standingOf(one)
       if (status?.epoch === undefined || status.recordVersion === undefined) return undefined
       const known = { epoch: status.epoch, version: status.recordVersion }
       const order = least === undefined ? -1 : compareEpochs(known.epoch, least.epoch) || known.version - least.version

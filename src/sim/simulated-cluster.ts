@@ -3,7 +3,7 @@ import { InMemoryCoordinatorStore } from '../coordinator/in-memory.js'
 import { compareEpochs, epochZero, formatEpoch, type Position, sameEpoch } from '../core/position.js'
 import { sameMember } from '../core/record.js'
 import type { UnderstudyError } from '../errors.js'
-import type { ShardStatus } from '../runtime/handle.js'
+import type { ShardStanding } from '../runtime/handle.js'
 import type { Node } from '../runtime/node.js'
 import { CoordinatorPast } from './coordinator-past.js'
 import { CoordinatorWeather } from './coordinator-weather.js'
@@ -183,13 +183,13 @@ export class SimulatedCluster {
     })
   }
 
-  statusOf(one: SimulatedNode): ShardStatus | undefined {
-    return one.serving?.shard().status()
+  standingOf(one: SimulatedNode): ShardStanding | undefined {
+    return one.serving?.shard().standing()
   }
 
   /** Undefined once all is as it should be without faults; until then what is missing. */
   whatIsMissing(): string | undefined {
-    const statuses = this.nodes.map((one) => this.statusOf(one))
+    const statuses = this.nodes.map((one) => this.standingOf(one))
     const primaries = statuses.filter((status) => status?.state === 'primary')
     const all = () =>
       this.nodes
@@ -246,7 +246,7 @@ export class SimulatedCluster {
   private knows({ run, serving }: SimulatedNode, version: number): boolean {
     if (run === undefined) return false
     if (this.knownVersions.get(run) === version) return true
-    const known = serving?.shard().status().recordVersion
+    const known = serving?.shard().standing().recordVersion
     this.knownVersions.set(run, known)
     return known === version
   }
@@ -285,8 +285,10 @@ export class SimulatedCluster {
           trace.story(label, `${event.from} -> ${event.to}: ${event.reason}`)
           if (event.from === 'bootstrapping') for (const listener of this.readableListeners) listener(one)
           if (event.to === 'primary') {
-            this.oracle.leads(one.name, node.shard().status().epoch ?? epochZero, node.shard().applied)
+            this.oracle.leads(one.name, node.shard().standing().epoch ?? epochZero, node.shard().applied)
           }
+          // In any state there is a picture of it.
+          node.shard().status()
           this.observe(one)
           return
         case 'record':
@@ -309,7 +311,7 @@ export class SimulatedCluster {
   }
 
   private observe(one: SimulatedNode): void {
-    const status = this.statusOf(one)
+    const status = this.standingOf(one)
     if (status === undefined) return
     const { role, epoch, promised, historyId } = status
     this.oracle.epochs.status(one.name, { role, epoch, promised, historyId, directory: one.label })
@@ -372,5 +374,5 @@ function failureOf(node: Node): Error {
   } catch (error) {
     return error as Error
   }
-  return new Error(node.shard().status().reason)
+  return new Error(node.shard().standing().reason)
 }

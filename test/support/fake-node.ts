@@ -360,6 +360,10 @@ export class FakeShard implements ShardHandle {
   /** `verify` goes on until it is aborted. */
   verifyHangs = false
 
+  standing(): ShardStatus {
+    return this.status()
+  }
+
   status(): ShardStatus {
     const sequence = this.sequence
     return {

@@ -205,6 +205,10 @@ export class LocalShard implements ShardHandle {
     throw new UnderstudyError('VERIFY_REFUSED', 'a local node knows no other node to compare with')
   }
 
+  standing(): ShardStatus {
+    return this.status()
+  }
+
   status(): ShardStatus {
     const { sequence } = this.engine.applied
     return {
