@@ -282,13 +282,15 @@ type ShapeValue<S extends Shape> = { readonly [K in keyof S]: FieldValue<S[K]> }
 /** Fields in the order in which they are written here. */
 export function record<S extends Shape>(shape: S): Field<ShapeValue<S>> {
   const fields = Object.entries(shape)
+  // A copy of it has its whole shape at once: properties that are added one by one by their names cost more.
+  const blank: Readonly<Record<string, unknown>> = Object.fromEntries(fields.map(([name]) => [name, undefined]))
   return {
     write(writer, value) {
       const values: Readonly<Record<string, unknown>> = value
       for (const [name, field] of fields) field.write(writer, values[name])
     },
     read(reader) {
-      const value: Record<string, unknown> = {}
+      const value: Record<string, unknown> = { ...blank }
       for (const [name, field] of fields) value[name] = field.read(reader)
       return value as ShapeValue<S>
     },

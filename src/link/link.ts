@@ -160,7 +160,7 @@ export class Link {
     signal?: AbortSignal,
   ): Promise<[N, Uint8Array]> {
     for (;;) {
-      const frame = this.inbox.shift() ?? (await this.nextFrame(names.join(' or '), timeoutMs, signal))
+      const frame = this.inbox.shift() ?? (await this.nextFrame(names, timeoutMs, signal))
       const name = frameName(frame.type)
       if (name === 'heartbeat') continue
       if (name === 'failure') {
@@ -183,14 +183,19 @@ export class Link {
     }
   }
 
-  private nextFrame(what: string, timeoutMs: number, signal: AbortSignal | undefined): Promise<Frame> {
+  private nextFrame(
+    names: readonly MessageName[],
+    timeoutMs: number,
+    signal: AbortSignal | undefined,
+  ): Promise<Frame> {
+    const what = () => names.join(' or ')
     if (this.ended)
       return Promise.reject(this.endError ?? new UnderstudyError('UNAVAILABLE', `${this.remote} closed the connection`))
-    if (signal?.aborted) return Promise.reject(new UnderstudyError('ABORTED', `waiting for ${what} was aborted`))
+    if (signal?.aborted) return Promise.reject(new UnderstudyError('ABORTED', `waiting for ${what()} was aborted`))
     return new Promise((resolve, reject) => {
-      const onAbort = () => settle(new UnderstudyError('ABORTED', `waiting for ${what} was aborted`))
+      const onAbort = () => settle(new UnderstudyError('ABORTED', `waiting for ${what()} was aborted`))
       const timer = this.clock.setTimer(timeoutMs, () =>
-        settle(new UnderstudyError('TIMEOUT', `${this.remote} sent no ${what} within ${timeoutMs} ms`)),
+        settle(new UnderstudyError('TIMEOUT', `${this.remote} sent no ${what()} within ${timeoutMs} ms`)),
       )
       const settle = (outcome: Frame | Error) => {
         timer.cancel()

@@ -82,6 +82,11 @@ export class Peers {
     return this.peers.get(node)?.view
   }
 
+  /** What a member has answered within the silence limit. */
+  answer(node: string): MemberState | undefined {
+    return this.peers.get(node)?.answer
+  }
+
   get views(): ReadonlyArray<PeerView & { readonly node: string }> {
     return [...this.peers].map(([node, peer]) => ({ node, ...peer.view }))
   }
@@ -90,8 +95,8 @@ export class Peers {
   get answers(): readonly MemberState[] {
     const answers: MemberState[] = []
     for (const peer of this.peers.values()) {
-      const { state, reachable } = peer.view
-      if (reachable && state !== undefined) answers.push(state)
+      const { answer } = peer
+      if (answer !== undefined) answers.push(answer)
     }
     return answers
   }
@@ -149,15 +154,23 @@ class Peer {
   }
 
   get view(): PeerView {
-    const nowMs = this.parts.clock.nowMs()
-    const fresh = this.seenMs !== undefined && nowMs - this.seenMs < this.parts.silenceMs
     return {
       address: this.parts.member.address,
       state: this.state,
-      seenMs: this.seenMs === undefined ? undefined : nowMs - this.seenMs,
-      reachable: fresh && this.link !== undefined && !this.link.isClosed,
+      seenMs: this.seenMs === undefined ? undefined : this.parts.clock.nowMs() - this.seenMs,
+      reachable: this.isReachable,
       lastError: this.lastError,
     }
+  }
+
+  /** The last one, while it counts. */
+  get answer(): MemberState | undefined {
+    return this.state !== undefined && this.isReachable ? this.state : undefined
+  }
+
+  private get isReachable(): boolean {
+    if (this.seenMs === undefined || this.link === undefined || this.link.isClosed) return false
+    return this.parts.clock.nowMs() - this.seenMs < this.parts.silenceMs
   }
 
   start(): void {
@@ -275,7 +288,8 @@ class Peer {
       const askedMs = this.parts.clock.nowMs()
       if (fence === undefined) link.send('query', {})
       else link.send('fence', { epoch: fence })
-      const answer = await link.expect('state', limits.requestTimeoutMs, this.abort.signal)
+      // Closing ends the link, and with it the wait.
+      const answer = await link.expect('state', limits.requestTimeoutMs)
       this.state = stateOf(answer)
       this.seenMs = askedMs
       this.lastError = undefined

@@ -304,8 +304,7 @@ export class ShardContext {
 
   /** The primary that a record names, if it answers and says that it leads in that epoch. */
   private leaderOf(record: ShardRecord): PeerState | undefined {
-    const view = this.peers.view(record.primary.node)
-    const state = view?.reachable === true ? view.state : undefined
+    const state = this.peers.answer(record.primary.node)
     const leads =
       state?.record !== undefined &&
       sameMember(state.member, record.primary) &&

@@ -10,9 +10,26 @@ import type { TransportLimits } from './transport-limits.js'
 
 export type NetworkClock = Pick<Clock, 'nowMs' | 'setTimer' | 'defer'>
 
-/** Something on its way from one address to another. What shares a lane arrives in order. */
+/** What is under way together. */
+export interface Segment {
+  readonly postedMs: number
+  readonly landsMs: number
+  readonly parcels: Parcel[]
+  bytes: number
+  /** It takes nothing in any more. */
+  landing: boolean
+  timer: Timer | undefined
+}
+
+/** What shares a lane arrives in order. */
+export interface Lane {
+  /** Under way now, oldest first. */
+  readonly segments: Segment[]
+}
+
+/** Something on its way from one address to another. */
 export interface Parcel {
-  readonly lane: object
+  readonly lane: Lane
   readonly from: string
   readonly to: string
   readonly bytes: number
@@ -24,7 +41,7 @@ export interface Carrier {
   readonly clock: NetworkClock
   post(parcel: Parcel): void
   /** Takes back everything of a lane that has not arrived. */
-  discard(lane: object): void
+  discard(lane: Lane): void
   /** Something that was not ready may be now. */
   nudge(): void
 }
@@ -66,7 +83,8 @@ class FrameParcel implements Parcel {
 }
 
 /** One end of a connection within this process. The other end is another object; they share nothing but parcels. */
-export class InMemoryConnection implements Connection {
+export class InMemoryConnection implements Connection, Lane {
+  readonly segments: Segment[] = []
   readonly local: string
   readonly remote: string
   unsentBytes = 0

@@ -1,10 +1,16 @@
 import { parseAddress } from '../core/address.js'
 import { UnderstudyError } from '../errors.js'
-import type { Timer } from '../ports/clock.js'
 import { type Logger, silentLogger } from '../ports/logger.js'
 import type { Connection, Transport } from '../ports/transport.js'
 import { differentSecrets, oneSidedSecret, secretBytes } from './authentication.js'
-import { type Carrier, InMemoryConnection, type NetworkClock, type Parcel } from './in-memory-connection.js'
+import {
+  type Carrier,
+  InMemoryConnection,
+  type Lane,
+  type NetworkClock,
+  type Parcel,
+  type Segment,
+} from './in-memory-connection.js'
 import { type TransportLimits, transportLimits } from './transport-limits.js'
 
 export interface InMemoryTransportOptions {
@@ -54,31 +60,15 @@ const systemClock: NetworkClock = {
 /** What is sent at one moment and fits into one segment of TCP arrives at one moment. */
 const segmentBytesMax = 1_448
 
-/** Parcels of one lane that are under way together. */
-interface Segment {
-  readonly postedMs: number
-  readonly parcels: Parcel[]
-  bytes: number
-  timer: Timer | undefined
-}
-
-interface Flight {
-  untilMs: number
-  readonly segments: Set<Segment>
-  /** The newest, which takes in what is sent at the same moment. */
-  open: Segment | undefined
-}
-
 class Network implements InMemoryNetwork, Carrier {
   readonly clock: NetworkClock
   private readonly transports = new Map<string, InMemoryTransport>()
-  private readonly cuts = new Set<string>()
+  /** From whom nothing passes to whom; `*` is everybody. */
+  private readonly cuts = new Map<string, Set<string>>()
   private parcels: Parcel[] = []
   private paused = false
   private scheduled = false
   private readonly delay: NetworkDelay | undefined
-  /** What is under way, by lane: it arrives in order, however long each takes. */
-  private readonly flying = new Map<object, Flight>()
 
   constructor(clock: NetworkClock, delay: NetworkDelay | undefined) {
     this.clock = clock
@@ -101,15 +91,15 @@ class Network implements InMemoryNetwork, Carrier {
   }
 
   partition(a: string, b: string, options: { readonly oneWay?: boolean } = {}): void {
-    this.cuts.add(route(a, b))
-    if (options.oneWay !== true) this.cuts.add(route(b, a))
+    this.cut(a, b)
+    if (options.oneWay !== true) this.cut(b, a)
   }
 
   heal(a?: string, b?: string): void {
     if (a === undefined || b === undefined) this.cuts.clear()
     else {
-      this.cuts.delete(route(a, b))
-      this.cuts.delete(route(b, a))
+      this.mend(a, b)
+      this.mend(b, a)
     }
     this.nudge()
   }
@@ -144,27 +134,22 @@ class Network implements InMemoryNetwork, Carrier {
   private fly(parcel: Parcel, delay: NetworkDelay): void {
     const { lane, bytes } = parcel
     const nowMs = this.clock.nowMs()
-    let flight = this.flying.get(lane)
-    if (flight === undefined) {
-      flight = { untilMs: nowMs, segments: new Set(), open: undefined }
-      this.flying.set(lane, flight)
-    }
-    const { open } = flight
-    if (open !== undefined && open.postedMs === nowMs && open.bytes + bytes <= segmentBytesMax) {
-      open.parcels.push(parcel)
-      open.bytes += bytes
+    const newest = lane.segments.at(-1)
+    const fits = newest !== undefined && newest.bytes + bytes <= segmentBytesMax
+    if (fits && newest.postedMs === nowMs && !newest.landing) {
+      newest.parcels.push(parcel)
+      newest.bytes += bytes
       return
     }
-    const segment: Segment = { postedMs: nowMs, parcels: [parcel], bytes, timer: undefined }
-    flight.untilMs = Math.max(flight.untilMs, nowMs + delay(parcel.from, parcel.to, bytes))
-    flight.open = segment
-    flight.segments.add(segment)
-    const to = flight
-    segment.timer = this.clock.setTimer(flight.untilMs - nowMs, () => this.land(lane, to, segment))
+    // What is under way arrives in order, however long each takes.
+    const landsMs = Math.max(newest?.landsMs ?? nowMs, nowMs + delay(parcel.from, parcel.to, bytes))
+    const segment: Segment = { postedMs: nowMs, landsMs, parcels: [parcel], bytes, landing: false, timer: undefined }
+    lane.segments.push(segment)
+    segment.timer = this.clock.setTimer(landsMs - nowMs, () => this.land(lane, segment))
   }
 
-  private land(lane: object, flight: Flight, segment: Segment): void {
-    if (flight.open === segment) flight.open = undefined
+  private land(lane: Lane, segment: Segment): void {
+    segment.landing = true
     try {
       // Whoever takes one in may end the lane: then the others are gone, and this is over.
       for (const parcel of segment.parcels) {
@@ -177,17 +162,17 @@ class Network implements InMemoryNetwork, Carrier {
         this.deliver()
       }
     } finally {
-      flight.segments.delete(segment)
-      if (flight.segments.size === 0 && this.flying.get(lane) === flight) this.flying.delete(lane)
+      const at = lane.segments.indexOf(segment)
+      if (at >= 0) lane.segments.splice(at, 1)
     }
   }
 
-  discard(lane: object): void {
-    for (const segment of this.flying.get(lane)?.segments ?? []) {
+  discard(lane: Lane): void {
+    for (const segment of lane.segments) {
       segment.timer?.cancel()
       segment.parcels.length = 0
     }
-    this.flying.delete(lane)
+    lane.segments.length = 0
     this.parcels = this.parcels.filter((parcel) => parcel.lane !== lane)
   }
 
@@ -199,16 +184,29 @@ class Network implements InMemoryNetwork, Carrier {
 
   private cutOff({ from, to }: Parcel): boolean {
     if (this.cuts.size === 0) return false
-    const { cuts } = this
-    return (
-      cuts.has(route(from, to)) || cuts.has(route('*', to)) || cuts.has(route(from, '*')) || cuts.has(route('*', '*'))
-    )
+    return this.isCut(from, to) || this.isCut('*', to) || this.isCut(from, '*') || this.isCut('*', '*')
+  }
+
+  private isCut(from: string, to: string): boolean {
+    return this.cuts.get(from)?.has(to) === true
+  }
+
+  private cut(from: string, to: string): void {
+    const there = this.cuts.get(from)
+    if (there === undefined) this.cuts.set(from, new Set([to]))
+    else there.add(to)
+  }
+
+  private mend(from: string, to: string): void {
+    const there = this.cuts.get(from)
+    there?.delete(to)
+    if (there?.size === 0) this.cuts.delete(from)
   }
 
   /** One pass over what was sent before it; what is held back holds back what follows in its lane. */
   private deliver(): void {
     this.scheduled = false
-    const held = new Set<object>()
+    const held = new Set<Lane>()
     const waiting = this.parcels
     let delivered = 0
     this.parcels = []
@@ -283,9 +281,10 @@ class InMemoryTransport implements Transport {
         settled()
       }
       const near = this.end(address, () => {})
+      const lane: Lane = { segments: [] }
       const fail = (error: Error) =>
         settle(() => {
-          this.network.discard(fail)
+          this.network.discard(lane)
           near.reset(error)
           reject(error)
         })
@@ -296,7 +295,7 @@ class InMemoryTransport implements Transport {
       signal?.addEventListener('abort', onAbort, { once: true })
       this.connecting.add(fail)
       this.network.post({
-        lane: fail,
+        lane,
         from: this.address,
         to: address,
         bytes: 0,
@@ -305,7 +304,7 @@ class InMemoryTransport implements Transport {
           const there = this.network.at(address)
           const refusal = there === undefined ? nobodyAt(address) : there.take(near, this.secret)
           this.network.post({
-            lane: fail,
+            lane,
             from: address,
             to: this.address,
             bytes: 0,
@@ -403,10 +402,6 @@ class InMemoryTransport implements Transport {
 /** Without a clock: the system's timers. Without a delay what is sent arrives at once. */
 export function createInMemoryNetwork(clock: NetworkClock = systemClock, delay?: NetworkDelay): InMemoryNetwork {
   return new Network(clock, delay)
-}
-
-function route(from: string, to: string): string {
-  return `${from} ${to}`
 }
 
 function closedError(): UnderstudyError {
