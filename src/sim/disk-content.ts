@@ -24,6 +24,7 @@ export class DiskContent {
   private cached = new Image()
   private stored = new Image()
   private changes: ContentChange[] = []
+  private changedFrom = 0
 
   get size(): number {
     return this.cached.size
@@ -54,7 +55,7 @@ export class DiskContent {
     let abandoned = this.changes.filter((change) => change.abandoned)
     for (const change of this.changes) {
       if (change.abandoned) continue
-      this.stored.apply(change)
+      this.store(change)
       // What was written again since is dirty again, and stored now.
       if (change.kind === 'write' && abandoned.length > 0) abandoned = abandoned.flatMap((old) => outside(old, change))
     }
@@ -73,13 +74,14 @@ export class DiskContent {
 
   /** Power loss: the disk has what was synced and what is kept of the rest. */
   loseCache(kept: readonly ContentChange[]): void {
-    for (const change of kept) this.stored.apply(change)
+    for (const change of kept) this.store(change)
     this.changes = []
     this.cached = this.stored.clone()
   }
 
   /** Damage at rest, under the file system. */
   corrupt(change: (content: Uint8Array) => Uint8Array): void {
+    this.changedFrom = 0
     this.stored = new Image(change(this.stored.slice(0, this.stored.size)))
     this.cached = new Image(change(this.cached.slice(0, this.cached.size)))
   }
@@ -87,6 +89,18 @@ export class DiskContent {
   /** What is certainly there after a power loss now, to look at: no copy, and good until the file changes. */
   get certain(): Uint8Array {
     return this.stored.view
+  }
+
+  /** For the one who looks at `certain` again and again: up to where it is what it was at the last call. */
+  takeUnchanged(): number {
+    const { changedFrom } = this
+    this.changedFrom = Number.POSITIVE_INFINITY
+    return changedFrom
+  }
+
+  private store(change: ContentChange): void {
+    this.stored.apply(change)
+    this.changedFrom = Math.min(this.changedFrom, change.offset)
   }
 
   /** What is certainly there after a power loss now. */

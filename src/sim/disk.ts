@@ -143,11 +143,9 @@ export class SimulatedDisk {
     return copy
   }
 
-  /** As `remnant`, to look at: the names that are left of a directory, and of each file its bytes. */
-  certain(path: string): ReadonlyMap<string, Uint8Array | undefined> | undefined {
-    const entries = this.names.certainEntries(path)
-    if (entries === undefined) return undefined
-    return new Map([...entries].map(([name, content]) => [name, content?.certain]))
+  /** As `remnant`, to look at: the names that are left of a directory, and the files among them. */
+  certain(path: string): ReadonlyMap<string, DiskContent | undefined> | undefined {
+    return this.names.certainEntries(path)
   }
 
   /** Damage at rest: what is read from now on, and what is on the disk. */

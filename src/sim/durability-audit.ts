@@ -13,6 +13,7 @@ import {
   segmentHeaderBytesMax,
 } from '../journal/segment-format.js'
 import { truncationName } from '../journal/truncation.js'
+import type { DiskContent } from './disk-content.js'
 import type { SimulatedNode } from './simulated-node.js'
 
 const segmentPattern = /^\d+\.journal$/
@@ -41,17 +42,33 @@ function isPlainlyThere(one: SimulatedNode, sequence: number): boolean {
   if (files === undefined || files.has(truncationName)) return false
   let newest = ''
   for (const name of files.keys()) if (segmentPattern.test(name) && name > newest) newest = name
-  const bytes = files.get(newest)
-  return bytes !== undefined && segmentHolds(asBuffer(bytes), sequence)
+  const file = files.get(newest)
+  return file !== undefined && segmentHolds(file, sequence)
 }
 
-function segmentHolds(bytes: Buffer, sequence: number): boolean {
+/** A block that was found, all that stands before it being whole. */
+interface Found {
+  readonly at: number
+  readonly firstSequence: number
+  readonly salt: string
+}
+
+/** Of each file the block that was asked for last: the next question is nearly always about one that follows it. */
+const found = new WeakMap<DiskContent, Found>()
+
+function segmentHolds(file: DiskContent, sequence: number): boolean {
+  const unchanged = file.takeUnchanged()
+  const known = found.get(file)
+  found.delete(file)
+  const bytes = asBuffer(file.certain)
   try {
-    const segment = decodeSegmentHeader(bytes.subarray(0, segmentHeaderBytesMax))
-    if ('expected' in segment) return false
-    for (let at = segment.headerBytes; at < bytes.length; ) {
+    const isKnown = known !== undefined && known.at <= unchanged && known.firstSequence <= sequence
+    const from = isKnown ? known : beginOf(bytes)
+    if (from === undefined) return false
+    const { salt } = from
+    for (let { at } = from; at < bytes.length; ) {
       if (hasNoteMagic(bytes, at)) {
-        if (decodeNote(bytes, at, segment.salt, at) === undefined) return false
+        if (decodeNote(bytes, at, salt, at) === undefined) return false
         at += noteBytes
         continue
       }
@@ -60,6 +77,7 @@ function segmentHolds(bytes: Buffer, sequence: number): boolean {
       if (sequence < header.firstSequence) return false
       if (sequence < header.firstSequence + header.entryCount) {
         decodeBlock(bytes.subarray(at, end))
+        found.set(file, { at, firstSequence: header.firstSequence, salt })
         return true
       }
       at = alignRecord(end)
@@ -68,6 +86,11 @@ function segmentHolds(bytes: Buffer, sequence: number): boolean {
     // The end of what was written, or damage: the other way of looking says which.
   }
   return false
+}
+
+function beginOf(bytes: Buffer): Pick<Found, 'at' | 'salt'> | undefined {
+  const header = decodeSegmentHeader(bytes.subarray(0, segmentHeaderBytesMax))
+  return 'expected' in header ? undefined : { at: header.headerBytes, salt: header.salt }
 }
 
 function journalOf(one: SimulatedNode): string {

@@ -285,10 +285,10 @@ export class SimulatedCluster {
           trace.story(label, `${event.from} -> ${event.to}: ${event.reason}`)
           if (event.from === 'bootstrapping') for (const listener of this.readableListeners) listener(one)
           if (event.to === 'primary') {
+            // Of any cluster there is a picture for its operator.
+            node.shard().status()
             this.oracle.leads(one.name, node.shard().standing().epoch ?? epochZero, node.shard().applied)
           }
-          // In any state there is a picture of it.
-          node.shard().status()
           this.observe(one)
           return
         case 'record':
