@@ -183,11 +183,7 @@ export class Link {
     }
   }
 
-  private nextFrame(
-    names: readonly MessageName[],
-    timeoutMs: number,
-    signal: AbortSignal | undefined,
-  ): Promise<Frame> {
+  private nextFrame(names: readonly MessageName[], timeoutMs: number, signal: AbortSignal | undefined): Promise<Frame> {
     const what = () => names.join(' or ')
     if (this.ended)
       return Promise.reject(this.endError ?? new UnderstudyError('UNAVAILABLE', `${this.remote} closed the connection`))
