@@ -463,8 +463,14 @@ describe('bootstrap', { timeout: 120_000 }, () => {
       cluster.disks.delete('b')
       cluster.network.heal(cluster.address('b'), cluster.address('c'))
       await cluster.start('b')
-      await until(() => cluster.shard('b').status().historyId !== undefined, 'b is rebuilt')
-      cluster.kill('a')
+      // Before b can follow a, of which it would hear the rest.
+      await new Promise<void>((resolve) => {
+        cluster.shard('b').subscribe((event) => {
+          if (event.type !== 'transition' || event.from !== 'bootstrapping') return
+          cluster.kill('a')
+          resolve()
+        })
+      })
       const error = await cluster
         .shard('c')
         .promote()

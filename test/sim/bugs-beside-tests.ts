@@ -455,6 +455,13 @@ export const bugsBesideTests: readonly PlantedBug[] = [
     { test: 'runtime/bootstrap' },
   ),
   bug(
+    'a rebuilt node counts in a promotion with the set that its source knew',
+    'S2, I1',
+    'wipe,partition-node,crash',
+    [edit('runtime/incoming-data.js', 'record: newerRecord(record, confirmed.record) ?? record', 'record')],
+    { test: 'runtime/bootstrap' },
+  ),
+  bug(
     'a rebuilt node keeps nothing of what only it had',
     'B4',
     'wipe,crash',
