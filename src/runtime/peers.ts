@@ -257,6 +257,8 @@ class Peer {
       try {
         const link = await this.parts.dial(this.parts.member, this.abort.signal)
         this.link = link
+        // Closed while it was opened: nobody else knows this link yet.
+        if (this.abort.signal.aborted) link.close()
         attempt = 0
         while (!link.isClosed && !this.abort.signal.aborted) {
           await this.question(link, undefined)

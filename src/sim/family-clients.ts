@@ -138,12 +138,26 @@ export class FamilyClients {
     const { time } = this.world
     const calledMs = time.nowMs
     let family: Family | undefined
+    /** What the client was left with before the request came to the node, which may have stood still. */
+    let early: Answer<Done> | undefined
     const touched = isRange ? keys.filter((one) => one >= key) : [key]
+    const note = (family: Family, answer: Answer<Done>, returnedMs: number) => {
+      const position = answer.type === 'value' ? answer.value.position : undefined
+      const more = { client: `${client}@${at.name}`, calledMs, returnedMs, outcome: outcomeOf(answer) }
+      const place = position === undefined ? undefined : ({ type: 'write', position } as const)
+      for (const one of touched) {
+        const change =
+          isRange || isDeletion ? ({ kind: 'del', value: undefined } as const) : { kind: 'put' as const, value }
+        this.history.add({ key: nameOf(family, one), ...change, ...more }, place)
+      }
+      if (across !== undefined) this.history.add({ key: across, kind: 'put', value, ...more }, place)
+    }
     this.requests.ask<Done>(
       at,
       async (node) => {
         family = familyOf(node, name)
         const { id } = family
+        if (early !== undefined) note(family, early, time.nowMs)
         const operations: Operation[] = isRange
           ? [{ type: 'delRange', family: id, start: Buffer.from(key), end: Buffer.from(keysEnd) }]
           : isDeletion
@@ -158,16 +172,8 @@ export class FamilyClients {
         this.tell(client, kind, `${value} as ${key} of ${name} at ${at.name}`, answer)
         const position = answer.type === 'value' ? answer.value.position : undefined
         if (position !== undefined) this.cluster.oracle.acknowledge(`${client}@${at.name}`, position)
-        if (family !== undefined) {
-          const more = { client: `${client}@${at.name}`, calledMs, returnedMs: time.nowMs, outcome: outcomeOf(answer) }
-          const place = position === undefined ? undefined : ({ type: 'write', position } as const)
-          for (const one of touched) {
-            const change =
-              isRange || isDeletion ? ({ kind: 'del', value: undefined } as const) : { kind: 'put' as const, value }
-            this.history.add({ key: nameOf(family, one), ...change, ...more }, place)
-          }
-          if (across !== undefined) this.history.add({ key: across, kind: 'put', value, ...more }, place)
-        }
+        if (family === undefined) early = answer
+        else note(family, answer, time.nowMs)
         done()
       },
     )

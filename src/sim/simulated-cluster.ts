@@ -23,7 +23,7 @@ const absentShare = 0.25
 const auditShare = 0.03
 const freshMs = 3_000
 const freshAuditShare = 0.25
-const stopMsMax = 60_000
+const stopMsMax = 30_000
 const forceMsMax = 10_000
 
 export class SimulatedCluster {
@@ -86,6 +86,7 @@ export class SimulatedCluster {
         if (this.forcing.has(run)) time.schedule(forceMsMax, () => this.forcing.delete(run))
         if (this.looksAfter(one)) this.restartSoon(one)
       },
+      onOverdue: (one, withinMs) => oracle.problems.add(`I8: ${one.name} has not stopped within ${withinMs} ms`),
     }
     this.nodes = plan.nodes.map((name) => new SimulatedNode(world, name, this.hooks))
     this.witness = plan.coordinator === 'builtin' ? new SimulatedNode(world, witnessName, this.hooks) : undefined

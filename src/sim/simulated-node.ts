@@ -44,6 +44,8 @@ export interface NodeHooks {
   onStarted(one: SimulatedNode, run: Run): void
   onStartFailed(one: SimulatedNode, run: Run, error: Error): void
   onEnded(one: SimulatedNode, run: Run): void
+  /** It was to stop within this time, and has not. */
+  onOverdue(one: SimulatedNode, withinMs: number): void
 }
 
 export class SimulatedNode {
@@ -141,7 +143,7 @@ export class SimulatedNode {
     this.stores.losePower((unproven) => random.below(unproven + 1))
   }
 
-  /** An orderly stop; the process is gone when it is over, or has taken too long. */
+  /** An orderly stop; the process is gone when it is over, or has taken too long, which is told. */
   stop(withinMs: number): void {
     const { run, world } = this
     if (run === undefined || run.ended !== undefined) return
@@ -157,7 +159,9 @@ export class SimulatedNode {
       })
     })
     world.time.schedule(withinMs, () => {
-      if (this.run === run) this.end('did not stop in time')
+      if (this.run !== run) return
+      this.hooks.onOverdue(this, withinMs)
+      this.end('did not stop in time')
     })
   }
 

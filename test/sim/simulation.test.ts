@@ -11,6 +11,9 @@ import { plantedBugs } from './planted-bugs.js'
 
 /** Seeds that once found something, here or in the simulator; see docs/TRACK-RECORD.md. */
 const regressionSeeds = [44, 1041, 1137, 2088, 2386, 3987, 5672, 6323, 6960, 7613, 9005, 500293]
+const regressionFaults: ReadonlyArray<readonly [number, readonly FaultKind[]]> = [
+  [64, ['restart', 'partition-node', 'disk-slow', 'stall', 'coordinator-away']],
+]
 
 const batchMs = 20_000
 
@@ -88,6 +91,7 @@ describe('the simulation', () => {
 
   test('seeds that have found something pass', async () => {
     for (const seed of regressionSeeds) await passes(seed)
+    for (const [seed, faults] of regressionFaults) await passes(seed, { faults })
   })
 
   test('seeds that nobody has chosen pass', async (t) => {
