@@ -317,4 +317,11 @@ export const bugsInClusters: readonly PlantedBug[] = [
   bug('files of a checkpoint are not synced', 'B1, J3', 'wipe,crash,power-loss,power-loss-all', [
     edit('runtime/incoming-files.js', '        await file.sync();\n', ''),
   ]),
+  bug(
+    "a session that opens while its node closes is nobody's",
+    'I8',
+    'restart,disk-slow,partition-node,coordinator-away',
+    [edit('runtime/peers.js', 'if (this.abort.signal.aborted)\n                    link.close();', '')],
+    { seeds: 500 },
+  ),
 ]
