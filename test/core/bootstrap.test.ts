@@ -13,6 +13,18 @@ const candidate = (node: string, primary = false): SourceCandidate => ({
   durable: 10,
 })
 
+/** Whoever is chosen, in whatever order the candidates come. */
+function chosen(chooser: SourceChooser, candidates: readonly SourceCandidate[]): string | undefined {
+  const [first, ...others] = orders(candidates).map((order) => chooser.choose(order)?.node)
+  for (const other of others) assert.equal(other, first, 'the order of the candidates decides nothing')
+  return first
+}
+
+function orders<T>(items: readonly T[]): T[][] {
+  if (items.length < 2) return [[...items]]
+  return items.flatMap((item, at) => orders(items.toSpliced(at, 1)).map((rest) => [item, ...rest]))
+}
+
 const plan = { historyId: 'h', first: position(100), highest: position(150) }
 
 describe('bootstrap decisions', () => {
@@ -26,19 +38,28 @@ describe('bootstrap decisions', () => {
 
   test('standbys are asked before the primary', () => {
     const chooser = new SourceChooser()
-    assert.equal(chooser.choose([candidate('a', true), candidate('b')])?.node, 'b')
-    assert.equal(chooser.choose([candidate('a', true)])?.node, 'a')
-    assert.equal(chooser.choose([]), undefined)
+    assert.equal(chosen(chooser, [candidate('a', true), candidate('b')]), 'b')
+    assert.equal(chosen(chooser, [candidate('a', true)]), 'a')
+    assert.equal(chosen(chooser, []), undefined)
   })
 
   test('a source that failed is asked last, even if the others failed more often before', () => {
     const chooser = new SourceChooser()
     chooser.onFailure('b', 0)
-    assert.equal(chooser.choose([candidate('a', true), candidate('b')])?.node, 'a')
+    assert.equal(chosen(chooser, [candidate('a', true), candidate('b')]), 'a')
     chooser.onFailure('a', 0)
     chooser.onFailure('a', 0)
-    assert.equal(chooser.choose([candidate('a', true), candidate('b')])?.node, 'b')
-    assert.equal(chooser.choose([candidate('a', true)])?.node, 'a', 'the only one is asked again')
+    assert.equal(chosen(chooser, [candidate('a', true), candidate('b')]), 'b')
+    assert.equal(chosen(chooser, [candidate('a', true)]), 'a', 'the only one is asked again')
+  })
+
+  test('of those that did not fail last, who failed least is asked', () => {
+    const chooser = new SourceChooser()
+    for (const node of ['b', 'b', 'c', 'd']) chooser.onFailure(node, 0)
+    assert.equal(chosen(chooser, [candidate('b'), candidate('c'), candidate('d')]), 'c')
+    assert.equal(chosen(chooser, [candidate('b'), candidate('d')]), 'b', 'rather than who failed last')
+    chooser.onProgress()
+    assert.equal(chosen(chooser, [candidate('b'), candidate('d')]), 'd')
   })
 
   test('F12: the back-off grows from 1 s to 60 s and begins anew when data arrives', () => {
@@ -63,14 +84,14 @@ describe('bootstrap decisions', () => {
     const chooser = new SourceChooser()
     const all = [candidate('a', true), candidate('b'), candidate('c')]
     chooser.onRefusal('b', 0)
-    assert.equal(chooser.choose(all)?.node, 'c')
+    assert.equal(chosen(chooser, all), 'c')
     assert.ok(!chooser.allRefuse(all))
     for (const node of ['c', 'a']) chooser.onRefusal(node, 0)
     assert.ok(chooser.allRefuse(all))
     assert.ok(!chooser.hasUntried(all), 'it waits before it begins anew')
     chooser.onStartedOver()
     assert.ok(!chooser.allRefuse(all))
-    assert.equal(chooser.choose(all)?.node, 'b', 'as at first')
+    assert.equal(chosen(chooser, all), 'b', 'as at first')
   })
 
   test('B2: nobody begins again with what the primary does not have, while there is anybody else', () => {
@@ -79,10 +100,10 @@ describe('bootstrap decisions', () => {
     chooser.onDiverged(['b'])
     for (const node of ['b', 'a']) chooser.onRefusal(node, 0)
     chooser.onStartedOver()
-    assert.equal(chooser.choose(all)?.node, 'a')
+    assert.equal(chosen(chooser, all), 'a')
     chooser.onFailure('a', 0)
-    assert.equal(chooser.choose(all)?.node, 'a', 'rather than what is refused in the end')
-    assert.equal(chooser.choose([candidate('b')])?.node, 'b', 'it may have been mended')
+    assert.equal(chosen(chooser, all), 'a', 'rather than what is refused in the end')
+    assert.equal(chosen(chooser, [candidate('b')]), 'b', 'it may have been mended')
   })
 
   test('back-off is bounded by half and all of its step', () => {
