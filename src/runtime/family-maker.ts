@@ -40,14 +40,17 @@ export class FamilyMaker {
         )
       }
       // An id that was handed out stays used, and stays that of its name while its entry may still commit.
-      const id = this.underWay.get(name) ?? Math.max(engine.familyIdNext, this.idFloor)
+      const known = this.underWay.get(name)
+      const id = known ?? Math.max(engine.familyIdNext, this.idFloor)
       this.idFloor = Math.max(this.idFloor, id + 1)
       this.underWay.set(name, id)
       try {
         await this.queue.submit([{ type: 'createFamily', family: id, name }], origin, request, options)
       } catch (error) {
-        // It never comes. Appended after a higher id, this one would be skipped as one that was seen before.
-        if (error instanceof UnderstudyError && error.outcome === 'none') this.underWay.delete(name)
+        // It never comes. Appended after a higher id, this one would be skipped as one that was seen before. But what was
+        // submitted under this id before may still commit.
+        const neverComes = error instanceof UnderstudyError && error.outcome === 'none'
+        if (neverComes && known === undefined) this.underWay.delete(name)
         throw error
       }
       this.underWay.delete(name)

@@ -79,7 +79,7 @@ export class StaticLeadership implements Leadership {
       } catch (error) {
         if (!isFailure(error, 'PROMOTION_REFUSED')) throw error
         context.logger.warn({ error: error.message }, 'not primary again')
-        await context.wake.wait(limits.pollMs)
+        await this.pause()
       }
       return
     }
@@ -93,6 +93,15 @@ export class StaticLeadership implements Leadership {
       )
     }
     await context.wake.wait(limits.pollMs)
+  }
+
+  /** The answers to the question that was refused wake the loop too: without a pause it would ask again at once (F12). */
+  private async pause(): Promise<void> {
+    const { context, host } = this
+    const untilMs = context.clock.nowMs() + limits.pollMs
+    while (context.clock.nowMs() < untilMs && !host.signal.aborted && !context.stopping) {
+      await context.wake.wait(Math.max(1, untilMs - context.clock.nowMs()))
+    }
   }
 
   private async becomePrimary(force: boolean, reason: string): Promise<PromoteResult> {

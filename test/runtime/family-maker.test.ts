@@ -54,6 +54,20 @@ test('S8: a family whose creation may still commit keeps its id', async () => {
   assert.equal((await create('two')).id, 2)
 })
 
+test('S8: nor does it lose it to another attempt that is refused', async () => {
+  const { refusals, create } = primary()
+  refusals.push(new UnderstudyError('ACK_TIMEOUT', 'nobody knows', { outcome: 'unknown' }))
+  refusals.push(new UnderstudyError('BACKPRESSURE', 'not taken'))
+  await assert.rejects(create('one'), { outcome: 'unknown' })
+  await assert.rejects(create('one'), { failure: 'BACKPRESSURE' })
+  assert.equal((await create('two')).id, 2)
+  assert.equal(
+    (await create('one')).id,
+    1,
+    'the first attempt may commit: another id would be a second family of this name',
+  )
+})
+
 test('S8: what a lost epoch created has ids that no later epoch gives', async () => {
   const lost = primary(2)
   const created = [await lost.create('one'), await lost.create('two')]

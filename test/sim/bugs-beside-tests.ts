@@ -455,6 +455,13 @@ export const bugsBesideTests: readonly PlantedBug[] = [
     { test: 'runtime/bootstrap' },
   ),
   bug(
+    'a creation that is refused forgets the one before, which may commit',
+    'S8',
+    'restart,disk-slow,partition-node,stall',
+    [edit('runtime/family-maker.js', 'if (neverComes && known === undefined)', 'if (neverComes)')],
+    { test: 'runtime/family-maker' },
+  ),
+  bug(
     'a rebuilt node counts in a promotion with the set that its source knew',
     'S2, I1',
     'wipe,partition-node,crash',

@@ -11,8 +11,9 @@ import { plantedBugs } from './planted-bugs.js'
 
 /** Seeds that once found something, here or in the simulator; see docs/TRACK-RECORD.md. */
 const regressionSeeds = [44, 1041, 1137, 2088, 2386, 3987, 5672, 6323, 6960, 7613, 9005, 500293]
-const regressionFaults: ReadonlyArray<readonly [number, readonly FaultKind[]]> = [
-  [64, ['restart', 'partition-node', 'disk-slow', 'stall', 'coordinator-away']],
+const regressionRuns: ReadonlyArray<readonly [number, SimulationOptions]> = [
+  [64, { faults: ['restart', 'partition-node', 'disk-slow', 'stall', 'coordinator-away'] }],
+  [700093, { faults: ['restart', 'disk-slow', 'partition-node', 'stall', 'switchover'], coordinator: 'static' }],
 ]
 
 const batchMs = 20_000
@@ -91,7 +92,7 @@ describe('the simulation', () => {
 
   test('seeds that have found something pass', async () => {
     for (const seed of regressionSeeds) await passes(seed)
-    for (const [seed, faults] of regressionFaults) await passes(seed, { faults })
+    for (const [seed, options] of regressionRuns) await passes(seed, options)
   })
 
   test('seeds that nobody has chosen pass', async (t) => {
